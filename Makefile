@@ -15,6 +15,8 @@ PYTHONS := $(PYTHON) python3.12 python3.11 python3 python3.13 python3.14 python
 PYTEST := $(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 8 --dist worksteal
 # Tests and `costtrack up` start many processes, and each would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
+# The installation builds a wheel of it, which the web server serves.
+CLIENT_PACKAGES := $(wildcard packages/*/pyproject.toml packages/*/README.md packages/*/*/*.py)
 UV_VERSION := 0.13.9
 UV := build/uv-$(UV_VERSION)/bin/uv
 LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
@@ -61,7 +63,7 @@ lock: $(UV)  ## ARGS=--upgrade takes the newest versions
 			$(LOCK) $(ARGS) $$folder/requirements.in --output-file $$folder/requirements.txt || exit; \
 	done
 
-$(VENV)/.runtime: requirements-build.txt requirements.txt pyproject.toml | $(BIN)/pip
+$(VENV)/.runtime: requirements-build.txt requirements.txt pyproject.toml hatch_build.py $(CLIENT_PACKAGES) | $(BIN)/pip
 	@echo 'Installing requirements.txt into $(VENV) (a minute or more with an empty pip cache)'
 	@$(INSTALL_LOCK) requirements-build.txt
 	@$(INSTALL_LOCK) requirements.txt

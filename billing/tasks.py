@@ -25,6 +25,7 @@ from costtrack.celery import app
 from costtrack.clock import iso, utc_now
 from costtrack.jobs import enqueue_on_commit
 from organizations.failures import log_failure
+from organizations.idempotency import delete_old_idempotency_keys
 from organizations.models import Organization
 
 
@@ -145,8 +146,10 @@ def deliver_email_task() -> int:
 
 @app.task(name="billing.retain")
 def retain_task() -> None:
-    """Drop events beyond the retention of the installation or their organization, and old authorizations."""
+    """Drop events beyond the retention of the installation or their organization, and old authorizations and
+    idempotency keys."""
     delete_old_authorizations(now=utc_now())
+    delete_old_idempotency_keys(now=utc_now())
     retain(months=settings.RETENTION_MONTHS, now=utc_now(), report=_ignore_dropped)
 
 

@@ -2,30 +2,38 @@
 
 import copy
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NoReturn
 
 import django_filters
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
-from django_filters.fields import IsoDateTimeField
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.fields import empty
 
+from costtrack.calendar import Calendar
+from costtrack.date_fields import StartField
+from costtrack.dates import UTC_CALENDAR, parse_start
+
 SerializerField = serializers.Field[Any, Any, Any, Any]
 
 
-class TimestampField(IsoDateTimeField):
-    """Parses an ISO 8601 time as an aware datetime in UTC. (PostgreSQL supports fewer offsets than Python.)"""
+class TimestampField(forms.Field):
+    """Parses a time, or a date as the beginning of that day, as an aware datetime in UTC."""
 
-    def clean(self, value: Any) -> datetime | None:
-        instant: datetime | None = super().clean(value)
+    def __init__(self, *, calendar: Calendar = UTC_CALENDAR, **options: Any) -> None:
+        super().__init__(**options)
+        self.calendar = calendar
+
+    def to_python(self, value: Any) -> datetime | None:
+        if value in self.empty_values:
+            return None
         try:
-            return instant.astimezone(UTC) if instant is not None else None
-        except OverflowError:
-            raise ValidationError("Must be a time between the years 1 and 9999.") from None
+            return parse_start(str(value), self.calendar)
+        except ValueError:
+            raise ValidationError("Not an ISO 8601 date or time.", code="invalid") from None
 
 
 class TrueOrFalseField(forms.Field):
@@ -44,7 +52,17 @@ class TrueOrFalseFilter(django_filters.BooleanFilter):
 
 
 class TimestampFilter(django_filters.IsoDateTimeFilter):
-    field_class = TimestampField
+    """Dates are days of the organization of the view."""
+
+    field_class = TimestampField  # type: ignore[assignment] # the stubs want their own field
+    parent: Any
+
+    @property
+    def field(self) -> Any:
+        request = self.parent.request
+        if request is not None:
+            self.extra["calendar"] = request.parser_context["view"].organization.calendar
+        return super().field
 
 
 class ParameterField(forms.Field):
@@ -88,14 +106,17 @@ class ReportFilterSet(django_filters.FilterSet):
     """Filters the query of a report (a frozen dataclass) instead of a queryset, by `ParameterFilter`s. Rejects unknown
     parameters; every endpoint accepts `organization`."""
 
-    def __init__(self, data: QueryDict, query: Any = None) -> None:
-        """Validate the parameters. Raises ValidationError."""
+    def __init__(self, data: QueryDict, query: Any = None, calendar: Calendar = UTC_CALENDAR) -> None:
+        """Validate the parameters, with dates as days of the calendar. Raises ValidationError."""
         self.is_bound, self.data, self.queryset = True, data, query
         self.request, self.form_prefix = None, None
         self.filters = copy.deepcopy(self.base_filters)
         for name, parameter_filter in self.filters.items():
             parameter_filter.parent = self  # type: ignore[attr-defined] # set by its base class, too
-            parameter_filter.extra["parameter"].field_name = name
+            parameter = parameter_filter.extra["parameter"]
+            parameter.field_name = name
+            if isinstance(parameter, StartField):
+                parameter.calendar = calendar
         unknown = [name for name in data if name not in self.filters and name != "organization"]
         if unknown:
             self.refuse_unknown(unknown)

@@ -5,6 +5,7 @@ so that sums and products of amounts stay exact.
 """
 
 import decimal
+import re
 from decimal import ROUND_HALF_EVEN, Decimal
 
 ZERO = Decimal(0)
@@ -19,6 +20,20 @@ _QUANTUM = Decimal(1).scaleb(-DECIMALS)
 _PRECISION = 64
 decimal.DefaultContext.prec = _PRECISION  # what new threads start with (documented for this use)
 decimal.getcontext().prec = _PRECISION  # the thread that imports this module
+
+
+# Digits with a point or an exponent. Python's own syntax also has underscores, spaces and digits of other scripts.
+_AMOUNT = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,9})?", re.ASCII)
+
+
+def is_amount(text: str) -> bool:
+    """Whether a text is a number as amounts are written: `12.50`, `1e-6`."""
+    return _AMOUNT.fullmatch(text) is not None
+
+
+def is_storable(amount: Decimal) -> bool:
+    """Whether the ledger can store the amount without rounding."""
+    return to_storable(amount) == amount
 
 
 def to_storable(amount: Decimal) -> Decimal:

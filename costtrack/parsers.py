@@ -1,6 +1,7 @@
 """Request bodies of the small JSON endpoints. (Event intake reads its own, larger bodies: `billing.ingest`.)"""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar, NoReturn
@@ -35,7 +36,9 @@ class JSONParser(parsers.JSONParser):
         del media_type, parser_context
         body = read_limited(stream, self.max_bytes)
         try:
-            parsed: dict[str, Any] = json.loads(body.decode(), parse_float=self.fractions, parse_constant=_refuse)
+            parsed: dict[str, Any] = json.loads(
+                body.removeprefix(BOM_UTF8).decode(), parse_float=self.fractions, parse_constant=_refuse
+            )
             if b"\\u" in body:
                 # A lone surrogate is not a character: neither PostgreSQL nor a response can contain it.
                 json.dumps(parsed, ensure_ascii=False, default=str).encode()

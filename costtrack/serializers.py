@@ -6,7 +6,9 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, extend_schema_field
 from rest_framework import serializers
 
-from costtrack.money import plain
+from costtrack.calendar import Calendar
+from costtrack.dates import UTC_CALENDAR
+from costtrack.money import is_amount, plain
 from costtrack.responses import DECIMAL_STRING
 
 
@@ -16,6 +18,15 @@ class AmountField(serializers.Field[Decimal, Any, str, Any]):
 
     def to_representation(self, value: Decimal) -> str:
         return plain(value)
+
+
+class AmountInputField(serializers.DecimalField):
+    """US dollars in a request, as a string or a number; nothing is rounded."""
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        if isinstance(data, str) and not is_amount(data):
+            self.fail("invalid")
+        return super().to_internal_value(data)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -59,8 +70,8 @@ def request_example(name: str, **body: Any) -> OpenApiExample:
     return OpenApiExample(name, body, request_only=True)
 
 
-def validated(body: type[StrictSerializer], data: Any) -> dict[str, Any]:
-    """Return the valid fields of a request body. Raises ValidationError."""
-    serializer = body(data=data)
+def validated(body: type[StrictSerializer], data: Any, calendar: Calendar = UTC_CALENDAR) -> dict[str, Any]:
+    """Return the valid fields of a request body, with its dates as days of the calendar. Raises ValidationError."""
+    serializer = body(data=data, context={"calendar": calendar})
     serializer.is_valid(raise_exception=True)
     return dict(serializer.validated_data)

@@ -6,7 +6,7 @@ security is the second line of defense (`organizations.middleware`).
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar, TypeVar, cast
 
 from django.db.models import DateTimeField, ForeignKey, ManyToManyField, Model, Q, QuerySet
@@ -14,6 +14,7 @@ from django.forms import Form, ModelChoiceField
 from django.http import HttpRequest
 
 from costtrack.changelist import PlainChangeList
+from costtrack.dates import parse_start
 from costtrack.paginator import CappedPaginator
 from organizations import audit
 from organizations.admin_actions import ConfirmingAdmin, show_domain_errors
@@ -29,10 +30,9 @@ F = TypeVar("F", bound="ModelChoiceField[Any] | None")
 
 def _instant(text: Any) -> datetime | None:
     try:
-        instant = datetime.fromisoformat(str(text))
+        return parse_start(str(text))
     except ValueError:
         return None
-    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 
 class OrganizationScopedAdmin(ConfirmingAdmin):

@@ -299,3 +299,25 @@ class AccountEmail(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.message_id}"
+
+
+class IdempotencyKey(models.Model):
+    """A request with an `Idempotency-Key` (`organizations.idempotency`), and the response to it.
+
+    Operators' requests that create an organization have none.
+    """
+
+    digest = models.UUIDField(primary_key=True, help_text="Of the organization, the caller and the key.")
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, null=True, related_name="+")
+    request_hash = models.BigIntegerField(help_text="Of path and body.")
+    status = models.PositiveSmallIntegerField(null=True, help_text="Null: the response is not stored.")
+    response = models.TextField(blank=True, help_text="The body of the response, encrypted.")
+    created_at = models.DateTimeField()
+
+    objects = OrganizationScopedQuerySet["IdempotencyKey"].as_manager()
+
+    class Meta:
+        indexes = (models.Index(fields=("organization", "created_at"), name="idempotency_key_by_time"),)
+
+    def __str__(self) -> str:
+        return str(self.digest)

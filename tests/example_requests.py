@@ -98,7 +98,8 @@ class Examples:
     def _limit(self, number: int, user: User) -> None:
         """A limit of each credential with a raise, a crossing of the first one, and a request for more."""
         operator, now = Principal(credential=self.operator_key.credential), utc_now()
-        limit_input = LimitInput(scope=LimitScope.CREDENTIAL, window=LimitWindow.CALENDAR_DAY, amount_usd=Decimal(1000))
+        amount_usd = Decimal(1000 + number)
+        limit_input = LimitInput(scope=LimitScope.CREDENTIAL, window=LimitWindow.CALENDAR_DAY, amount_usd=amount_usd)
         limit = create_limit(organization=self.organization, limit_input=limit_input, actor=operator, now=now)
         credential = self.organization.credentials.get(name=f"credential-{number}")
         common: dict[str, Any] = {
@@ -107,7 +108,7 @@ class Examples:
             "value": credential.client_id,
             "now": now,
         }
-        amount, until = Decimal(1500), now + timedelta(days=1)
+        amount, until = Decimal(5000), now + timedelta(days=1)
         raise_limit(**common, amount_usd=amount, ends_at=until, reason="Launch.", actor=operator)
         requester = Principal(user=user)
         request_increase(**common, amount_usd=amount * 2, reason="Launch.", until=until, actor=requester)

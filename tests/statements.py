@@ -39,6 +39,7 @@ GLOBAL_TABLES = {
     "organizations_membership": "Signing in reads a user's memberships in all organizations at once.",
     "organizations_apicredential": "A request is known by its Client ID before its organization; operators have none.",
     "organizations_auditentry": "Changes of the whole installation belong to no organization.",
+    "organizations_idempotencykey": "Requests that create an organization belong to none.",
     "organizations_accountemail": "About users, who belong to several organizations or to none.",
     "billing_priceversion": "The catalogue's prices are everyone's, and are read together with an organization's own.",
     "billing_pricebookrevision": "Belongs to `billing_priceversion`.",

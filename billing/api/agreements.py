@@ -12,8 +12,9 @@ from rest_framework.response import Response
 from billing.models import Agreement
 from billing.pricing.agreement_services import AgreementTerms, create_agreement, end_agreement
 from billing.pricing.kinds import KINDS
+from costtrack.date_fields import DayField
 from costtrack.money import plain
-from costtrack.serializers import StrictSerializer, validated
+from costtrack.serializers import AmountInputField, StrictSerializer, validated
 from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 
@@ -44,24 +45,24 @@ class NewAgreementSerializer(StrictSerializer):
         default=list,
         help_text="Names of models of the catalogue. A * matches any characters. Empty: every model.",
     )
-    discount_percent = serializers.DecimalField(
+    discount_percent = AmountInputField(
         max_digits=9, decimal_places=6, default=Decimal(0), min_value=Decimal(0), max_value=Decimal(100)
     )
     kinds = serializers.ListField(
         child=serializers.ChoiceField(choices=list(KINDS)), default=list, help_text="What the discount is for."
     )
     unit_prices = serializers.DictField(
-        child=serializers.DecimalField(max_digits=24, decimal_places=12),
+        child=AmountInputField(max_digits=24, decimal_places=12),
         default=dict,
         help_text="US dollars by kind, each per its unit, instead of the list's. Conditions change them by the same "
         "ratio as the list's price.",
     )
-    starts = serializers.DateField(allow_null=True, default=None, help_text="The first day (UTC). Null: always.")
-    ends = serializers.DateField(allow_null=True, default=None, help_text="The first day without the terms.")
+    starts = DayField(allow_null=True, default=None, help_text="The first day (UTC). Null: always.")
+    ends = DayField(allow_null=True, default=None, help_text="The first day without the terms.")
 
 
 class AgreementEndSerializer(StrictSerializer):
-    ends = serializers.DateField(help_text="The first day (UTC) without the terms.")
+    ends = DayField(help_text="The first day (UTC) without the terms.")
 
 
 class AgreementViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[Agreement]):

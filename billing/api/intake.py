@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -20,7 +21,10 @@ from billing.ingest.types import Malformed, TooMany, UsageEventInput
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError, TooLargeError
 from costtrack.serializers import StrictSerializer
+from costtrack.tenancy import tenant_scope
+from organizations import idempotency
 from organizations.api.base import OrganizationScopedAPIView
+from organizations.idempotency import IdempotentRequest
 from organizations.types import Scope
 
 
@@ -77,6 +81,26 @@ def read_body(request: Request, *, max_bytes: int) -> bytes:
     return decompress(request._request.body, encoding=encoding, max_bytes=max_bytes)  # noqa: SLF001 - not DRF's
 
 
+def remember_request(request: IdempotentRequest | None, *, now: datetime) -> str | None:
+    """Claim the key of a request with usage, and return the prefix of the ids of its records without one.
+
+    The key is claimed in a transaction of its own: the ids make repeated records duplicates, also if the first request
+    is still being processed or failed in between.
+    """
+    if request is None or request.organization is None:
+        return None
+    with tenant_scope(request.organization.pk):
+        idempotency.begin(request, now=now)
+    return request.id_prefix
+
+
+def forget_request_without_effect(request: IdempotentRequest | None, result: IngestResult) -> None:
+    """Release the key of a request of which nothing was stored, so that it can be sent again with other content."""
+    if request is not None and request.organization is not None and result.is_useless:
+        with tenant_scope(request.organization.pk):
+            idempotency.forget(request)
+
+
 def content_type(request: Request) -> str:
     return (request.content_type or "").partition(";")[0].strip().lower()
 
@@ -103,11 +127,9 @@ class LiteLLMView(OrganizationScopedAPIView):
         now = utc_now()
         query = validated_query(LiteLLMQuery, request.query_params)
         with body_errors():
-            records = litellm.split(
-                read_body(request, max_bytes=settings.LITELLM_MAX_BYTES),
-                content_type=content_type(request),
-                max_records=settings.INTAKE_MAX_EVENTS,
-            )
+            body = read_body(request, max_bytes=settings.LITELLM_MAX_BYTES)
+            records = litellm.split(body, content_type=content_type(request), max_records=settings.INTAKE_MAX_EVENTS)
+        id_prefix = remember_request(self.idempotent_request(body), now=now)
         if query["end_user_as_user"]:
             records = [litellm.mark_end_user_as_user(bytes(record)) for record in records]
         result = ingest_or_quarantine(
@@ -116,5 +138,6 @@ class LiteLLMView(OrganizationScopedAPIView):
             format=litellm.SOURCE,
             records=records,
             now=now,
+            id_prefix=id_prefix,
         )
         return Response(result)

@@ -25,10 +25,11 @@ from billing.pricing.price_fields import (
 )
 from billing.reports.unpriced import missed_events
 from costtrack.clock import utc_now
+from costtrack.date_fields import EndField, StartField
 from costtrack.errors import ForbiddenError
 from costtrack.filters import TimestampFilter
 from costtrack.money import plain
-from costtrack.serializers import StrictSerializer, validated
+from costtrack.serializers import AmountInputField, StrictSerializer, validated
 from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 
@@ -55,7 +56,7 @@ _TIER_SCHEMA: dict[str, Any] = {
 }
 
 
-class UnitPriceField(serializers.DecimalField):
+class UnitPriceField(AmountInputField):
     """US dollars: accepts a string or a number, returns a plain decimal string."""
 
     def __init__(self, **options: Any) -> None:
@@ -155,8 +156,8 @@ class NewPriceSerializer(UnitPricesSerializer, StrictSerializer):
     aliases = serializers.ListField(
         child=serializers.CharField(max_length=255), default=list, help_text="Other names of the model."
     )
-    effective_from = serializers.DateTimeField(required=False, help_text="Default: now.")
-    effective_to = serializers.DateTimeField(allow_null=True, default=None, help_text="Null: no end.")
+    effective_from = StartField(required=False, help_text="Default: now.")
+    effective_to = EndField(allow_null=True, default=None, help_text="A date is included. Null: no end.")
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Combine the unit prices and tiers into one value, `rates`."""
@@ -168,7 +169,7 @@ class NewPriceSerializer(UnitPricesSerializer, StrictSerializer):
 
 
 class PriceEndSerializer(StrictSerializer):
-    effective_to = serializers.DateTimeField(help_text="When the price stops being effective.")
+    effective_to = EndField(help_text="When the price stops being effective. A date is included.")
 
 
 class PriceFilter(django_filters.FilterSet):
@@ -201,7 +202,7 @@ class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizatio
     @extend_schema(request=NewPriceSerializer, responses={201: CreatedPriceSerializer})
     def create(self, request: Request, **_: str) -> Response:
         """Create a price of the organization. The price version that is effective at its start ends there."""
-        body = validated(NewPriceSerializer, request.data)
+        body = validated(NewPriceSerializer, request.data, self.organization.calendar)
         fields = {"effective_from": utc_now(), **body}
         price = services.create_price(organization=self.organization, **fields, actor=self.principal.label)
         missed = MissedEventsSerializer(missed_events(price)).data
@@ -218,7 +219,7 @@ class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizatio
         if price.organization_id is None:
             message = "This price is shared by all organizations. Create your own price to override it."
             raise ForbiddenError(message, code="shared_price")
-        body = validated(PriceEndSerializer, request.data)
+        body = validated(PriceEndSerializer, request.data, self.organization.calendar)
         price = services.end_price(
             organization=self.organization,
             price=price,

@@ -1,6 +1,5 @@
 """`/organizations/{slug}/prices/reprice`: price the usage of a period again."""
 
-from datetime import datetime, timedelta
 from typing import Any
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
@@ -8,12 +7,11 @@ from rest_framework import mixins, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.windows import DateOrDateTimeField
+from billing.api.windows import WindowEndField, WindowStartField
 from billing.ledger.reprice import Selection
 from billing.ledger.repricings import figures_of, request_repricing
 from billing.models import Repricing
 from billing.types import RepricingState
-from costtrack.calendar import utc_midnight
 from costtrack.clock import utc_now
 from costtrack.serializers import AmountField, StrictSerializer, optional_text, validated
 from costtrack.text import MAX_REASON_LENGTH
@@ -22,8 +20,8 @@ from organizations.types import Scope
 
 
 class NewRepricingSerializer(StrictSerializer):
-    start = DateOrDateTimeField(help_text="Calls that occurred from this date or time on.")
-    end = DateOrDateTimeField(help_text="Calls that occurred before this time, or until this date (inclusive).")
+    start = WindowStartField(help_text="Calls that occurred from this date or time on.")
+    end = WindowEndField(help_text="Calls that occurred before this time, or until this date (inclusive).")
     service = optional_text("The value in events.")
     model = optional_text("The model in any spelling.")
     dry_run = serializers.BooleanField(default=True, help_text="Only report what would change.")
@@ -36,8 +34,6 @@ class NewRepricingSerializer(StrictSerializer):
         fields: dict[str, Any] = super().to_internal_value(data)
         start, end = fields.pop("start"), fields.pop("end")
         named = {name: fields.pop(name, "") for name in ("service", "model")}
-        end = end if isinstance(end, datetime) else utc_midnight(end + timedelta(days=1))
-        start = start if isinstance(start, datetime) else utc_midnight(start)
         return {**fields, "selection": Selection(start, end, **named)}
 
 
@@ -99,7 +95,7 @@ class RepricingViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organiz
     )
     def create(self, request: Request, **_: str) -> Response:
         """Reprice the usage of a period with current prices, by adjustments. Start with a dry run."""
-        body = validated(NewRepricingSerializer, request.data)
+        body = validated(NewRepricingSerializer, request.data, self.organization.calendar)
         repricing = request_repricing(organization=self.organization, **body, actor=self.principal.label, now=utc_now())
         code = status.HTTP_200_OK if repricing.is_finished else status.HTTP_202_ACCEPTED
         return Response(RepricingSerializer(repricing).data, status=code)

@@ -1,10 +1,12 @@
 """Usage as CSV, generated while it is sent, so that memory does not grow with the number of rows."""
 
 import csv
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from enum import StrEnum
 from io import StringIO
+from itertools import chain
 
 from django.conf import settings
 from django.http import StreamingHttpResponse
@@ -26,7 +28,7 @@ _PAGE = 2_000
 _CALL_COLUMNS = (
     *("time", "id", "event_id", "request_id", "endpoint", "capability", "service", "model", "client_id"),
     *("status", "status_code", "prompt_tokens", "completion_tokens", "cached_tokens", "total_tokens"),
-    *("cost_usd", "voided"),
+    *("cost_usd", "voided", "kind"),
 )
 _DAY_COLUMNS = (
     *("date", "requests", "errors", "prompt_tokens", "completion_tokens", "cached_tokens", "total_tokens"),
@@ -44,24 +46,25 @@ class Rows(StrEnum):
     DAYS = "days"
 
 
-def csv_response(query: UsageQuery, rows: Rows, *, endpoint: str = "") -> StreamingHttpResponse:
-    """Return a response that streams the file of a query. Raises InvalidError if there are too many days."""
+def csv_response(query: UsageQuery, rows: Rows, *, endpoint: str = "", with_bom: bool = False) -> StreamingHttpResponse:
+    """Return a response that streams the file of a query, for Excel with a byte order mark, without which it misreads
+    UTF-8. Raises InvalidError if there are too many days."""
     name = file_name(organization=query.organization, rows=rows, window=query.window)
     return StreamingHttpResponse(
-        usage_csv(query, rows, endpoint=endpoint),
+        chain([BOM_UTF8] if with_bom else [], usage_csv(query, rows, endpoint=endpoint)),
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 
 
 def usage_csv(query: UsageQuery, rows: Rows, *, endpoint: str = "") -> Iterator[bytes]:
-    """Return the file of a query: calls newest first, or days oldest first. `endpoint` filters calls only. Raises
+    """Return the file of a query: events newest first, or days oldest first. `endpoint` filters events only. Raises
     InvalidError if there are too many days."""
     if rows is Rows.DAYS:
         spans = split_into_periods(query.calendar, query.window, Unit.DAY, param="start_date")
         days = [(query.calendar.date_of(span.start), span) for span in spans]
         return mark_if_incomplete(days_csv(organization=query.organization, filters=query.filters, days=days))
-    filters = CallFilter(query.filters, query.window, endpoint=endpoint, received_by=query.now)
+    filters = CallFilter(query.filters, query.window, endpoint=endpoint, received_by=query.now, has_all_kinds=True)
     return mark_if_incomplete(calls_csv(organization=query.organization, filters=filters))
 
 
@@ -78,7 +81,8 @@ def mark_if_incomplete(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def calls_csv(*, organization: Organization, filters: CallFilter) -> Iterator[bytes]:
-    """Yield one row per call, newest first, in chunks. Each chunk is read in a separate transaction."""
+    """Yield one row per event, newest first, in chunks: calls, and what else has a cost, so that the rows add up to the
+    figures of the page. Each chunk is read in a separate transaction."""
     yield csv_lines([_CALL_COLUMNS])
     after, is_done = None, False
     while not is_done:
@@ -124,6 +128,7 @@ def _call_row(call: Call) -> Row:
         call.total_tokens,
         plain(call.cost_usd) if call.cost_usd is not None else None,
         "true" if call.is_voided else "false",
+        call.kind,
     )
 
 

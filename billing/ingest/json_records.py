@@ -9,12 +9,14 @@ one of them.
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import msgspec
 
 from billing.ingest.types import Malformed, RecordError, TooMany
+from costtrack.money import is_amount
 
 NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 
@@ -27,6 +29,9 @@ _UNKNOWN_FIELD = re.compile(r"unknown field `([^`]*)`")
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")  # which are out of range
+_AMOUNT_TEXT = re.compile(rb'"(cost_usd|compute_cost_usd|estimated_cost_usd|duration_ms)"\s*:\s*"((?:[^"\\]|\\.)*)"')
+
 # A string (closed or not), or a structural character of JSON. Possessive quantifiers keep matching linear.
 _STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|[\[\]{},]', re.DOTALL)
 
@@ -37,7 +42,7 @@ _COMMAS_PER_RECORD = 64
 def split_records(body: bytes, *, content_type: str, max_records: int) -> Sequence[msgspec.Raw | bytes]:
     """Return the records of an array, of an object whose only member is `events`, of newline-delimited JSON, or of a
     single object. Raises Malformed if the body is none of these, TooMany beyond `max_records`."""
-    stripped = _without_half_pairs(body.strip())
+    stripped = _without_half_pairs(without_bom(body).strip())
     if not stripped:
         raise Malformed("The body is empty; send an event, an array of events, or one event per line.")
     if content_type in NDJSON_TYPES:
@@ -53,6 +58,28 @@ def split_records(body: bytes, *, content_type: str, max_records: int) -> Sequen
         if len(lines) > 1 and all(line.lstrip().startswith(b"{") for line in lines):
             return lines
         raise Malformed(f"The body is not valid JSON: {error}.") from error
+
+
+def without_bom(body: bytes) -> bytes:
+    """Return the body without the byte order mark with which programs on Windows begin a file."""
+    return body.removeprefix(BOM_UTF8)
+
+
+def unusual_amounts(record: bytes) -> set[str]:
+    """Return the amounts of a JSON object that are texts but not numbers as `costtrack.money` has them, such as `1_0`.
+    msgspec accepts all of Python's syntax. Finds more than that if the object has others inside."""
+    found = ((name.decode(), text.decode(errors="replace")) for name, text in _AMOUNT_TEXT.findall(record))
+    return {name for name, text in found if not is_amount(text) and text not in _NOT_FINITE}
+
+
+def check_amounts(record: bytes) -> None:
+    """Raise a ValidationError for an amount that is a text but not a number."""
+    unusual = unusual_amounts(record)
+    members = _raw_object.decode(record) if unusual else {}
+    for name in unusual & members.keys():
+        value = msgspec.json.decode(members[name])
+        if isinstance(value, str) and not is_amount(value) and value not in _NOT_FINITE:
+            raise msgspec.ValidationError(f"Expected a number - at `$.{name}`")
 
 
 def split_array(array: bytes, max_records: int) -> Sequence[msgspec.Raw]:
@@ -162,7 +189,7 @@ _raw = msgspec.json.Decoder(msgspec.Raw)
 def split_tolerantly(body: bytes, *, content_type: str, max_records: int) -> Sequence[msgspec.Raw | bytes]:
     """Return the records of an array, of newline-delimited JSON, or of a single object (or null). A record may be
     unreadable. Raises Malformed if nothing in the body is JSON, TooMany beyond `max_records`."""
-    stripped = body.strip()
+    stripped = without_bom(body).strip()
     if not stripped:
         raise Malformed("The body is empty.")
     records = _split(stripped, content_type, max_records)

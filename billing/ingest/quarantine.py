@@ -41,12 +41,21 @@ def ingest_or_quarantine(
     format: str,  # noqa: A002 - named like the model field
     records: Sequence[msgspec.Raw | bytes],
     now: datetime,
+    id_prefix: str | None = None,
 ) -> IngestResult:
-    """Store the valid records and quarantine the invalid and conflicting ones, in one transaction."""
+    """Store the valid records and quarantine the invalid and conflicting ones, in one transaction. `id_prefix` is that
+    of `ingest`."""
     parsed = _FORMATS[format].parse(records, now=now)
     with tenant_scope(organization.pk):
         disambiguate_ids(organization, parsed.events)
-        result = ingest(organization=organization, credential=credential, format=format, parsed=parsed, now=now)
+        result = ingest(
+            organization=organization,
+            credential=credential,
+            format=format,
+            parsed=parsed,
+            now=now,
+            id_prefix=id_prefix,
+        )
         if result.errors:
             bad = ((bytes(records[error.index]), error) for error in result.errors)
             _store(

@@ -10,7 +10,7 @@ from typing import Annotated
 from uuid import UUID
 
 from django.db import OperationalError
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 from psycopg import errors as postgres
 
 from billing.ingest.authorized import AuthorizedCall, authorized_calls
@@ -41,6 +41,10 @@ class IngestResult(Struct, frozen=True, kw_only=True):
     rejected: int = 0
     unpriced: Annotated[int, Meta(description="Accepted records whose cost is unknown.")] = 0
     flagged: Annotated[int, Meta(description="Accepted records with a flag; `warnings` say why.")] = 0
+    id_prefix: Annotated[
+        str | UnsetType,
+        Meta(description="With an Idempotency-Key: records without an id have this id, followed by their index."),
+    ] = UNSET
     errors: list[RecordError] = []
     warnings: Annotated[
         list[RecordWarning], Meta(description=f"What is not known about accepted records, at most {MAX_WARNINGS:,}.")
@@ -64,11 +68,18 @@ def ingest(
     format: str,  # noqa: A002 - named like the model field
     parsed: ParsedBatch,
     now: datetime,
+    id_prefix: str | None = None,
 ) -> IngestResult:
-    """Price and store the readable events; durable when it returns. Invalid records do not affect valid ones."""
+    """Price and store the readable events; durable when it returns. Invalid records do not affect valid ones.
+
+    With an `id_prefix`, an event without an id gets the prefix and its index as id, so a repeated event is a duplicate.
+    """
+    if id_prefix is not None:
+        for parsed_event in parsed.events:
+            parsed_event.event.id = parsed_event.event.id or f"{id_prefix}{parsed_event.index}"
     priced, appended = _price_and_append(organization, credential, format, parsed, now)
     if appended is None:
-        return IngestResult(rejected=len(priced.errors), errors=priced.errors)
+        return IngestResult(rejected=len(priced.errors), errors=priced.errors, id_prefix=id_prefix or UNSET)
     conflicts = list(_conflicts(appended, priced.parsed_events))
     uncertain = [
         (parsed, entry)
@@ -87,6 +98,7 @@ def ingest(
         rejected=len(priced.errors),
         unpriced=sum(entry.unpriced for _, entry in uncertain),
         flagged=sum(bool(entry.flags) for _, entry in uncertain),
+        id_prefix=id_prefix or UNSET,
         errors=sorted([*priced.errors, *conflicts], key=lambda error: error.index),
         warnings=list(islice(chain.from_iterable(starmap(_warnings, uncertain)), MAX_WARNINGS)),
     )

@@ -29,6 +29,8 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     A `session_summary` has the totals of a session, including `turns` and `tool_calls`. The totals that it names
     replace the sums of the session's events.
 
+    The first 50 tags are stored.
+
     `authorization_id` is the authorization (`POST /usage/authorizations`) that this event settles.
     """
 
@@ -78,7 +80,7 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     tool_result_tokens: Count | None = None
     turns: SmallCount | None = None
     tool_calls: SmallCount | None = None
-    tags: Annotated[list[Text], Meta(max_length=50)] | None = None
+    tags: Annotated[list[Text], Meta(max_length=1_000)] | None = None
     metadata: dict[str, Any] | None = None
     authorization_id: UUID | None = None
 

@@ -15,6 +15,7 @@ from billing.pricing.kinds import TOKEN_COUNTS, quantities_as_json, to_columns
 from costtrack.money import MAX_AMOUNT_USD, to_storable
 
 MAX_METADATA_BYTES = 4096
+MAX_TAGS = 50
 MAX_METADATA_DEPTH = 32  # readers may recurse once per level
 FUTURE_TOLERANCE = timedelta(hours=1)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -59,7 +60,7 @@ def normalize(event: UsageEventInput, now: datetime, *, reading: UsageReading | 
     if reading is None and any(_counts_of_parts(event)):
         reading = _contradiction(event)
     if event.tags:
-        event.tags = list(dict.fromkeys(event.tags))
+        event.tags = list(dict.fromkeys(event.tags))[:MAX_TAGS]
     if event.metadata is not None:
         _check_metadata(event.metadata)
     if event.parent_run_id and not event.run_id:

@@ -6,7 +6,7 @@ of its call (`billing.ledger.settle_authorizations`), by `release`, or when it e
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -17,18 +17,19 @@ from django.db.models import F
 from billing.ingest.authorized import remember
 from billing.limits.balances import read_balances
 from billing.limits.cache import LimitSet, cached_limit_set, limit_set, limit_set_of_revision
-from billing.limits.estimate import Estimate, reserved_amount
+from billing.limits.estimate import Estimate, is_free, reserved_amount
 from billing.limits.evaluate import fits_at
 from billing.limits.refusal import Refusal, SpendLimitExceededError, refusal
 from billing.limits.reserve import lock_rules, requested, set_transaction_options, try_extend, try_reserve
 from billing.limits.types import Balance, Dimensions, Rule
 from billing.models import Authorization
-from billing.types import AuthorizationStatus, LimitScope
+from billing.types import AuthorizationStatus, LimitScope, LimitUnit
 from costtrack.errors import ConflictError, InvalidError
 from costtrack.ids import ids_at, new_id
 from costtrack.money import ZERO
 from costtrack.tenancy import tenant_reads, tenant_scope
 from organizations.failures import log_failure
+from organizations.idempotency import IdempotencyKeyReusedError
 from organizations.models import APICredential, Organization
 
 _RESERVED = AuthorizationStatus.RESERVED.value
@@ -38,11 +39,15 @@ _NAMES = tuple(field.name for field in fields(Dimensions) if field.name not in (
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """The maximum cost of a call and its dimensions. An idempotency key may only be used with one `payload_hash`."""
+    """The maximum cost of a call and its dimensions. An idempotency key may only be used with one `payload_hash`.
+
+    A call that `is_free` is refused by manual pauses only.
+    """
 
     dimensions: Dimensions
     amount_usd: Decimal
     ttl: timedelta
+    is_free: bool = False
     idempotency_key: str = ""
     payload_hash: int = 0
     tokens: int = 0
@@ -66,12 +71,6 @@ class Grant:
     authorization: Authorization
     limits: tuple[GrantedLimit, ...] = ()
     is_new: bool = True
-
-
-class IdempotencyKeyReusedError(InvalidError):
-    """The idempotency key was used for a different request."""
-
-    code = "idempotency_key_reused"
 
 
 def authorize(
@@ -99,7 +98,7 @@ def authorize(
     all_limits = cached_limit_set(organization)
     _check_required(organization, all_limits, request.dimensions, now)
     for _ in range(_MAX_ATTEMPTS):
-        rules = all_limits.rules_for(request.dimensions, now=now)
+        rules = _rules_for(all_limits, request.dimensions, is_free=request.is_free, now=now)
         result = try_reserve(
             organization=organization,
             rules=rules,
@@ -160,6 +159,14 @@ def _check_required(organization: Organization, all_limits: LimitSet, call: Dime
         raise DimensionRequiredError(
             f"{field}: Required, because of a limit for each {scope.label.lower()}.", param=field
         )
+
+
+def _rules_for(all_limits: LimitSet, call: Dimensions, *, is_free: bool, now: datetime) -> list[Rule]:
+    """Return the rules of the limits that cover the call. Those of a free call ignore spend."""
+    rules = all_limits.rules_for(call, now=now)
+    if not is_free:
+        return rules
+    return [replace(rule, ignores_spend=rule.unit is LimitUnit.USD) for rule in rules]
 
 
 def release(*, organization: Organization, authorization_id: UUID, now: datetime) -> None:
@@ -276,26 +283,35 @@ def _get(organization: Organization, authorization_id: UUID) -> Authorization:
     return authorizations.get_or_not_found("authorization", pk=authorization_id)
 
 
-def access_refusal(
-    *, organization: Organization, call: Dimensions, estimated_usd: Decimal | None, now: datetime
-) -> Refusal | None:
-    """Return why a call would be refused, or None if it would be authorized.
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whether a call would be authorized. `is_free`: it costs nothing, so spend does not matter."""
 
-    Without an estimate the call is checked as one that costs next to nothing. Raises UnpricedModelError if the only
-    obstacle is that the model has no price, and DimensionRequiredError.
+    refusal: Refusal | None
+    is_free: bool
+
+
+def check_access(
+    *, organization: Organization, call: Dimensions, estimated_usd: Decimal | None, now: datetime
+) -> Access:
+    """Return whether a call would be authorized, and why not.
+
+    Without an estimate the call of a model that is not free is checked as one that costs next to nothing. Raises
+    UnpricedModelError if the only obstacle is that the model has no price, and DimensionRequiredError.
     """
     usd = estimated_usd if estimated_usd is not None else ZERO
+    free = is_free(organization=organization, call=call, amount_usd=usd, now=now)
     authorization = Authorization(amount_usd=usd)
     all_limits = limit_set(organization)
     _check_required(organization, all_limits, call, now)
-    rules = all_limits.rules_for(call, now=now)
+    rules = _rules_for(all_limits, call, is_free=free, now=now)
     balances = read_balances(organization=organization, rules=rules, now=now)
     refused = None
     if not _fit(organization, rules, balances, authorization, now):  # the reasons take more queries
         refused = refusal(organization=organization, rules=rules, authorization=authorization, now=now)
     if refused is None and call.model:
         reserved_amount(organization=organization, call=call, estimate=Estimate(usd=usd), now=now)
-    return refused
+    return Access(refused, free)
 
 
 RETENTION = timedelta(days=30)

@@ -22,6 +22,8 @@ from organizations.models import Organization
 
 _TOKENS_PER_UNIT = 1_000_000
 _QUANTUM = Decimal(1).scaleb(-DECIMALS)
+_PROBE = {"input": _TOKENS_PER_UNIT, "output": _TOKENS_PER_UNIT}
+"""A call that costs nothing only if the model is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,17 @@ def reserved_amount(*, organization: Organization, call: Dimensions, estimate: E
     if cost is None:
         cost = _at_fallback_price(organization, call, tokens, now)
     return _bounded(max(known, cost if tokens is not None else ZERO))
+
+
+def is_free(*, organization: Organization, call: Dimensions, amount_usd: Decimal, now: datetime) -> bool:
+    """Whether a call of that maximum cost certainly costs nothing.
+
+    The prices of its model must be zero. An estimate of zero alone does not make a call free: whoever estimates
+    nothing could spend any amount beyond a limit.
+    """
+    if amount_usd or not call.model:
+        return False
+    return _cost(organization, Call(call.service, call.model_as_sent, now, (_PROBE,))) == ZERO
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def max_committed_usd(rule: Rule, at: datetime | None = None) -> Decimal | None:
     override = rule.manual_override
     if override is not None and (at is None or override.until is None or at < override.until):
         return _NOTHING if override.kind is OverrideKind.PAUSE else None
-    if rule.action is LimitAction.NOTIFY:
+    if rule.action is LimitAction.NOTIFY or rule.ignores_spend:
         return None
     return rule.amount_usd if at is None else amount_at(rule, at)
 

@@ -74,7 +74,8 @@ def _sentence(organization: Organization, rule: Rule, evaluation: Evaluation | N
     used = f"{_amount(evaluation.spent_usd)} of {_amount(rule.amount_usd)} USD" if evaluation is not None else ""
     match notification.kind:
         case NoticeKind.PAUSED:
-            until = f"until {when}" if when is not None else "until someone changes it"
+            end = "until it is resumed" if rule.is_paused_manually else "until someone changes it"
+            until = f"until {when}" if when is not None else end
             if rule.is_paused_manually and rule.manual_override is not None:
                 return f"access is paused manually {until} ({limit}): {rule.manual_override.reason}"
             return f"access is paused {until}, the {limit} is reached ({used})"

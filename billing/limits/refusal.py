@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import partial
@@ -24,17 +24,23 @@ CODE = "spend_limit_exceeded"
 CURRENCY = "USD"
 
 
+EARLY_RETRY_SECONDS = 1
+"""When to try again if only reservations are in the way. They usually end long before they expire."""
+
+
 class Reason(StrEnum):
-    """Why the call is refused."""
+    """Why the call is refused: too much is spent, only reserved, or the limit is paused manually."""
 
     LIMIT_REACHED = "limit_reached"
     NOT_ENOUGH_LEFT = "not_enough_left"
+    RESERVED_BY_OTHERS = "reserved_by_others"
     PAUSED_MANUALLY = "paused_by_hand"
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A refused call. `returns_at` is when it would be authorized if nothing else were spent; None if unknown."""
+    """A refused call. `returns_at` is when it would be authorized if nothing else were spent and no authorization ended
+    before it expires; None if unknown."""
 
     organization: Organization
     status: LimitStatus
@@ -45,16 +51,25 @@ class Refusal:
     def reason(self) -> Reason:
         if self.status.rule.is_paused_manually:
             return Reason.PAUSED_MANUALLY
-        if self.status.evaluation.spent_usd >= self.status.rule.amount_usd:
+        spent, amount = self.status.evaluation.spent_usd, self.status.rule.amount_usd
+        if spent >= amount:
             return Reason.LIMIT_REACHED
-        return Reason.NOT_ENOUGH_LEFT
+        return Reason.RESERVED_BY_OTHERS if spent + self.requested_usd <= amount else Reason.NOT_ENOUGH_LEFT
+
+    @property
+    def retry_at(self) -> datetime | None:
+        """Return when to try again: soon if only reservations are in the way, else at `returns_at`."""
+        if self.reason is not Reason.RESERVED_BY_OTHERS:
+            return self.returns_at
+        early = self.status.evaluation.as_of + timedelta(seconds=EARLY_RETRY_SECONDS)
+        return early if self.returns_at is None else min(early, self.returns_at)
 
     @property
     def retry_after(self) -> int | None:
-        """Return the seconds until `returns_at`, rounded up."""
-        if self.returns_at is None:
+        """Return the seconds until `retry_at`, rounded up."""
+        if self.retry_at is None:
             return None
-        return max(math.ceil((self.returns_at - self.status.evaluation.as_of).total_seconds()), 1)
+        return max(math.ceil((self.retry_at - self.status.evaluation.as_of).total_seconds()), 1)
 
     @property
     def message(self) -> str:
@@ -64,6 +79,12 @@ class Refusal:
         if self.reason is Reason.PAUSED_MANUALLY:
             reason = rule.manual_override.reason if rule.manual_override is not None else ""
             text = f"{subject} is paused manually" + (f": {reason}." if reason else ".")
+        elif self.reason is Reason.RESERVED_BY_OTHERS:
+            text = (
+                f"{subject} has {usd(evaluation.remaining_usd)} left, and the call may cost {usd(self.requested_usd)}: "
+                f"{usd(evaluation.spent_usd)} of {usd(rule.amount_usd)} are spent, and "
+                f"{usd(evaluation.reserved_usd)} are reserved by calls in progress."
+            )
         elif self.reason is Reason.LIMIT_REACHED:
             text = f"{subject} is reached: {text_of(evaluation.spent_usd)} of {text_of(rule.amount_usd)} are spent."
         else:
@@ -91,19 +112,27 @@ class Refusal:
             "resets_at": iso(self.returns_at),
             "retry_after": self.retry_after,
             "as_of": iso(evaluation.as_of),
-            "request_increase": f"/organizations/{self.organization.slug}/limit-requests",
+            "request_increase": None
+            if self.reason is Reason.PAUSED_MANUALLY
+            else f"/organizations/{self.organization.slug}/limit-requests",
         }
 
     def headers(self) -> dict[str, str]:
-        """Return the response headers. `x-should-retry: false` keeps the vendors' SDKs from retrying a 429;
-        `X-RateLimit-Reset` is in epoch seconds."""
-        headers = {"x-should-retry": "false", "Cache-Control": "no-store"}
-        if self.returns_at is not None:
+        """Return the response headers. `x-should-retry: false` keeps the vendors' SDKs from retrying a 429, unless only
+        reservations are in the way; `X-RateLimit-Reset` is in epoch seconds."""
+        should_retry = self.reason is Reason.RESERVED_BY_OTHERS
+        headers = {"x-should-retry": "true" if should_retry else "false", "Cache-Control": "no-store"}
+        if self.retry_after is not None:
             headers["Retry-After"] = str(self.retry_after)
+        if self.returns_at is not None:
             headers["X-RateLimit-Reset"] = str(math.ceil(self.returns_at.timestamp()))
         return headers
 
     def _when(self) -> str:
+        if self.reason is Reason.RESERVED_BY_OTHERS:
+            return "Try again in a moment."
+        if self.returns_at is None and self.reason is Reason.PAUSED_MANUALLY:
+            return "An increase does not end a manual pause: an owner, an admin or the operator must resume the limit."
         if self.returns_at is None:
             return "It does not reset automatically. Request an increase."
         local = self.returns_at.astimezone(self.organization.calendar.zone)
@@ -126,7 +155,8 @@ def refusal(
 ) -> Refusal | None:
     """Return why a call that these limits cover is refused, or None if it is not.
 
-    If several limits refuse it, the result is the one that does so for the longest time.
+    If several limits refuse it, the result is the one that does so for the longest time. One with too much spent comes
+    before one with too much reserved.
     """
     refusals = [
         Refusal(organization, status, amount, returns_at)
@@ -136,7 +166,7 @@ def refusal(
         for status, returns_at in [status_and_fit(organization=organization, rule=rule, usd=amount, now=now)]
         if returns_at is None or returns_at > now
     ]
-    return max(refusals, key=lambda refusal: refusal.returns_at or datetime.max.replace(tzinfo=UTC), default=None)
+    return max(refusals, key=lambda refusal: refusal.retry_at or datetime.max.replace(tzinfo=UTC), default=None)
 
 
 def limit_details(rule: Rule) -> dict[str, Any]:

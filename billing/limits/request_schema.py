@@ -8,15 +8,14 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from billing.ingest.json_records import to_record_error
+from billing.ingest.json_records import check_amounts, to_record_error, without_bom
 from billing.ingest.types import Count, Malformed, Text
 from billing.limits.types import Dimensions
 from costtrack.errors import InvalidError, field_error
-from costtrack.money import MAX_AMOUNT_USD, to_storable
+from costtrack.money import DECIMALS, MAX_AMOUNT_USD, is_storable, to_storable
 
 DEFAULT_TTL_SECONDS = 600
 MAX_TTL_SECONDS = 86_400
-MAX_KEY_LENGTH = 255
 
 T = TypeVar("T", bound=Struct)
 TtlSeconds = Annotated[int, Meta(ge=1, le=MAX_TTL_SECONDS)]
@@ -89,6 +88,13 @@ _TEXTS = (
 
 def parse_authorization(body: bytes) -> AuthorizationInput:
     """Parse a body. Raises Malformed if it is not JSON, InvalidError naming an invalid field."""
+    body = without_bom(body)
+    try:
+        check_amounts(body)
+    except msgspec.ValidationError as error:
+        raise field_error("estimated_cost_usd", "Must be a number.", code="invalid") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # `_decode` describes it
     request = _decode(_authorization, body)
     if b"\\u0000" in body:
         _refuse_nul(request)
@@ -125,6 +131,8 @@ def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
 def _amount(amount: Decimal) -> Decimal:
     if not amount.is_finite() or not 0 <= amount <= MAX_AMOUNT_USD:
         raise field_error("estimated_cost_usd", f"Must be an amount from 0 to {MAX_AMOUNT_USD}.", code="out_of_range")
+    if not is_storable(amount):
+        raise field_error("estimated_cost_usd", f"Must have at most {DECIMALS} decimals.", code="too_precise")
     return to_storable(amount)
 
 

@@ -45,13 +45,16 @@ from organizations.selectors import refusal_without_api
 MAX_LIMITS = 200
 """Maximum number of limits of one organization, because each call is compared with all of them."""
 
+_MINOR_COLUMNS = frozenset({"thresholds", "soft_amount_usd", "fallback_price"})
+"""Limits that differ only in these columns are the same."""
+
 
 @transaction.atomic
 def create_limit(*, organization: Organization, limit_input: LimitInput, actor: Principal, now: datetime) -> SpendLimit:
     """Create a limit that applies from now on, or from `starts_at` on.
 
     Raises InvalidError naming the field, ForbiddenError for a plan without API access, ConflictError beyond
-    `MAX_LIMITS`.
+    `MAX_LIMITS` or if there is the same limit already.
     """
     validate_limit_input(limit_input)
     if limit_input.ends_at is not None:
@@ -67,6 +70,7 @@ def create_limit(*, organization: Organization, limit_input: LimitInput, actor: 
     if SpendLimit.objects.of(organization).not_removed().count() >= MAX_LIMITS:
         message = f"An organization can have at most {MAX_LIMITS} limits. Leave scope_value empty to limit every value."
         raise ConflictError(message, code="too_many_limits")
+    _refuse_duplicate(organization, limit_input)
     limit = SpendLimit.objects.create(organization=organization, created_at=now, **limit_input.columns())
     if has_own_rows(limit_input.conditions, has_other_unit=limit_input.unit is not LimitUnit.USD):
         limit.compiled_conditions = compile_conditions(stored_conditions(organization.pk, limit))
@@ -83,7 +87,8 @@ def change_limit(
 ) -> SpendLimit:
     """Change the given fields of `LimitInput`. The change also applies to what is already spent.
 
-    Raises InvalidError naming the field, also for a changed scope or window; NotFoundError if the limit was removed.
+    Raises InvalidError naming the field, also for a changed scope or window; NotFoundError if the limit was removed;
+    ConflictError if it would be the same as another one.
     """
     plan = lock_limits(organization)
     limit = get_current_limit(organization, limit.pk)
@@ -99,6 +104,7 @@ def change_limit(
     columns = {name: value for name, value in limit_input.columns().items() if value != getattr(limit, name)}
     if not columns:
         return limit
+    _refuse_duplicate(organization, limit_input, changed=limit)
     for name, value in columns.items():
         setattr(limit, name, value)
     limit.save(update_fields=list(columns))
@@ -143,6 +149,22 @@ def _with_known_values(organization: Organization, limit_input: LimitInput, now:
             for value, amount in limit_input.member_amounts.items()
         },
     )
+
+
+def _refuse_duplicate(
+    organization: Organization, limit_input: LimitInput, *, changed: SpendLimit | None = None
+) -> None:
+    """Refuse a limit that differs from another one at most in its warnings and its fallback price: it would refuse the
+    same calls, and send each notice twice."""
+    columns = {name: value for name, value in limit_input.columns().items() if name not in _MINOR_COLUMNS}
+    same = SpendLimit.objects.of(organization).not_removed().filter(**columns)
+    if changed is not None:
+        same = same.exclude(pk=changed.pk)
+    existing = same.values_list("pk", flat=True).first()
+    if existing is not None:
+        raise ConflictError(
+            f"The same limit exists already: {existing}.", code="limit_exists", extra={"limit": existing}
+        )
 
 
 def check_plan_has_api(plan: Plan, actor: Principal) -> None:

@@ -98,6 +98,8 @@ class Rule:
     conditions: str | None = None
     further: tuple[tuple[LimitScope, str], ...] = ()
     period: Period = NO_PERIOD
+    ignores_spend: bool = False
+    """For a call that costs nothing: only a manual pause refuses it."""
 
     @property
     def rows_scope(self) -> str:
@@ -105,9 +107,9 @@ class Rule:
 
     @property
     def pauses(self) -> bool:
-        """Whether the limit refuses calls: not if it only notifies, or was opened manually."""
+        """Whether the limit refuses calls because of spend: not if it only notifies, or was opened manually."""
         is_open = self.manual_override is not None and self.manual_override.kind is OverrideKind.OPEN
-        return self.action is LimitAction.PAUSE and not is_open
+        return self.action is LimitAction.PAUSE and not is_open and not self.ignores_spend
 
     @property
     def is_paused_manually(self) -> bool:

@@ -11,11 +11,11 @@ from billing.models import PAUSING, SpendLimit
 from billing.models.limits import default_thresholds
 from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, MissingValue
 from costtrack.errors import field_error
-from costtrack.money import MAX_AMOUNT_USD, ZERO, plain, to_storable
+from costtrack.money import DECIMALS, MAX_AMOUNT_USD, ZERO, plain, to_storable
 from organizations.models import Plan
 
 MAX_VALUE_LENGTH = 255
-AMOUNT_DECIMALS = 12
+AMOUNT_DECIMALS = DECIMALS
 MAX_THRESHOLDS = 10
 
 MAX_MEMBERS = 1_000

@@ -256,8 +256,14 @@ def _threshold_summary(context: EmailContext) -> Content:
 
 def _paused(context: EmailContext) -> Content:
     returns = context.time("resets_at")
-    then = "" if returns is not None else " Access resumes when the limit is raised or opened manually."
-    is_manual = context.spent is None or context.spent < context.amount
+    # Only a manual pause has a reason.
+    is_manual = context.data.get("reason") is not None or context.spent is None or context.spent < context.amount
+    if returns is not None:
+        then = ""
+    elif is_manual:
+        then = " Access resumes when an owner or admin resumes the limit. An increase does not end the pause."
+    else:
+        then = " Access resumes when the limit is raised or opened manually."
     return Content(
         label="Access paused",
         tone=Tone.STOP,
@@ -270,7 +276,7 @@ def _paused(context: EmailContext) -> Content:
         returns=returns,
         details=_limit_details(context),
         quote=_reason(context),
-        button="View or raise the limit",
+        button="View or resume the limit" if is_manual else "View or raise the limit",
         why=_why_category(context, "access that is paused"),
     )
 

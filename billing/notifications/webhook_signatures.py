@@ -1,26 +1,21 @@
 """The signatures of webhooks, and their secrets.
 
-Secrets are stored encrypted instead of hashed, because messages are signed with them. The encryption key is derived
-from SECRET_KEY, which is not in the database, so a stolen table is useless. (A credential's secret is only compared, so
-it is stored as a hash: `organizations.secrets`.)
+Secrets are stored encrypted instead of hashed, because messages are signed with them (`costtrack.encryption`). (A
+credential's secret is only compared, so it is stored as a hash: `organizations.secrets`.)
 """
 
 import base64
 import secrets
 from datetime import datetime
-from functools import lru_cache
 
-from cryptography.fernet import Fernet, InvalidToken
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
 from standardwebhooks import Webhook
 
 from billing.models import WebhookEndpoint
+from costtrack import encryption
 
 PREFIX = "whsec_"
 _SECRET_BYTES = 32  # Standard Webhooks asks for 24 to 64
-_PURPOSE = b"costtrack.webhook-secrets"
+_PURPOSE = "webhook-secrets"
 
 
 class UnreadableSecretError(Exception):
@@ -34,14 +29,14 @@ def new_secret() -> str:
 
 def encrypt(secret: str) -> str:
     """Encrypt a secret for the database, as a Fernet token, which also detects changes."""
-    return _cipher(settings.SECRET_KEY).encrypt(secret.encode()).decode()
+    return encryption.encrypt(secret, purpose=_PURPOSE)
 
 
 def decrypt(token: str) -> str:
     """Decrypt a stored secret. Raises UnreadableSecretError if it was encrypted with another SECRET_KEY."""
     try:
-        return _cipher(settings.SECRET_KEY).decrypt(token.encode()).decode()
-    except InvalidToken:
+        return encryption.decrypt(token, purpose=_PURPOSE)
+    except encryption.UndecryptableError:
         raise UnreadableSecretError("The secret cannot be decrypted. Was COSTTRACK_SECRET_KEY changed?") from None
 
 
@@ -54,9 +49,3 @@ def sign(webhook: WebhookEndpoint, message_id: str, text: str, *, now: datetime)
     if webhook.previous_valid_until is not None and now < webhook.previous_valid_until:
         tokens.append(webhook.previous_secret)
     return " ".join(Webhook(decrypt(token)).sign(message_id, now, text) for token in tokens)
-
-
-@lru_cache(maxsize=4)
-def _cipher(secret_key: str) -> Fernet:
-    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=_PURPOSE).derive(secret_key.encode())
-    return Fernet(base64.urlsafe_b64encode(derived))

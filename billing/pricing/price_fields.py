@@ -27,7 +27,7 @@ _MAX_TOKENS = 2**53
 _MAX_PROVIDER_LENGTH = 64
 _MAX_NAME_LENGTH = 255
 OTHER_UNIT_PRICES = "other_unit_prices"
-_NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,2})?")
+_NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,2})?", re.ASCII)
 
 
 def check_names(provider: str, model: str, aliases: Sequence[str], *, param: str = "model") -> None:

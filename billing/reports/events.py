@@ -113,7 +113,7 @@ def explain(event: UsageEvent) -> Explanation:
     adjusted_event = load_adjusted_event(event)
     corrected = _find_corrected(event)
     applied = [row.price_version_id for row in (event, *adjusted_event.adjustments) if row.price_version_id is not None]
-    price = PriceVersion.objects.filter(pk=applied[-1]).first() if applied else None
+    price = PriceVersion.objects.select_related("organization").filter(pk=applied[-1]).first() if applied else None
     if price is None or (event.adjusts is not None and corrected is None):
         return Explanation(adjusted_event, price, Quote(), corrected)
     adjustments = adjusted_event.adjustments if corrected is None else ()

@@ -6,90 +6,27 @@
 A window is read from the coarsest rollups that fit and at its edges from the ledger (`billing.reports.buckets`).
 Events that retention dropped exist only in buckets of the finest rollup: where a window cuts such a bucket, the bucket
 counts in the window that contains its start, so adjacent windows always add up.
-
-A rollup has a table and a live view, which adds unfolded batches. Without unfolded batches both return the same, but
-the table is several times faster, because planning a query of the view visits every partition of the ledger. So
-`read_rollups` reads the tables and, in the same statement and snapshot, whether anything is unfolded; only if so it
-reads again, from the views. A report of several statements checks once, before all of them (`RollupReader.open`), so
-that each includes everything acknowledged before the report began.
+`billing.reports.rollup_reader` adds the unfolded events.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from psycopg import sql
 from psycopg.types.multirange import Multirange
 from psycopg.types.range import Range
 
 from billing.reports.buckets import SIZES, Source, plan_sources
+from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.sql import Condition, Parameters, bind, equal_to, no_condition, within
 from billing.rollups.definitions import COSTS, Rollup
-from billing.rollups.sql import OF_UNFOLDED, aggregate_query, all_true, column_list, key_columns, measure_columns
+from billing.rollups.sql import all_true, column_list
 from costtrack.calendar import ALWAYS, Window, next_boundary, utc_day
-from costtrack.database.queries import fetch_rows
 from costtrack.ids import first_id_of
 from organizations.models import Organization
-
-_HAS_UNFOLDED = sql.SQL("(SELECT billing_has_unfolded_batches(%(organization)s))")
-_IS_UNFOLDED = sql.SQL("batch.organization_id = %(organization)s AND batch.folded_at IS NULL")
-# At least one row, which says whether there are unfolded batches.
-_WITH_STATE = sql.SQL("""
-SELECT {has_unfolded}, result.* FROM (VALUES (1)) AS once
-LEFT JOIN (SELECT true AS is_row, report.* FROM ({statement}) AS report) AS result ON true
-""")
-
-
-@dataclass(frozen=True, slots=True)
-class RollupReader:
-    """Composes and runs statements over the tables of rollups or, with unfolded batches, over their live views. All
-    statements share the parameters."""
-
-    has_unfolded: bool
-    parameters: Parameters
-
-    @classmethod
-    def open(cls, organization: Organization) -> Self:
-        """Return the reader for a report of several statements."""
-        parameters: Parameters = {"organization": organization.pk}
-        [(has_unfolded,)] = fetch_rows(sql.SQL("SELECT {}").format(_HAS_UNFOLDED), parameters)
-        return cls(has_unfolded, parameters)
-
-    def bind(self, value: object) -> sql.Placeholder:
-        return bind(self.parameters, value)
-
-    def table(self, rollup: Rollup) -> sql.Identifier:
-        return sql.Identifier(rollup.view if self.has_unfolded else rollup.table)
-
-    def unfolded(self, rollup: Rollup) -> sql.Composed:
-        """Build a SELECT of the rollup's columns with the sums of unfolded events, one row per key. Without unfolded
-        batches it selects nothing at no cost."""
-        if not self.has_unfolded:
-            columns = column_list([*key_columns(rollup), *measure_columns(rollup)])
-            return sql.SQL("SELECT {} FROM {} WHERE false").format(columns, sql.Identifier(rollup.table))
-        return aggregate_query(rollup, OF_UNFOLDED, _IS_UNFOLDED)
-
-    def fetch(self, statement: sql.Composable) -> list[tuple[Any, ...]]:
-        return fetch_rows(statement, self.parameters)
-
-
-def read_rollups(
-    organization: Organization, compose: Callable[[RollupReader], sql.Composable]
-) -> tuple[list[tuple[Any, ...]], RollupReader]:
-    """Return the rows of a statement, and the reader that they were read with. `compose` is called once more if there
-    are unfolded batches."""
-    reader = RollupReader(has_unfolded=False, parameters={"organization": organization.pk})
-    rows = _fetch_with_state(reader, compose)
-    if rows[0][0]:
-        reader = RollupReader(has_unfolded=True, parameters={"organization": organization.pk})
-        rows = _fetch_with_state(reader, compose)
-    return [row[2:] for row in rows if row[1]], reader
-
-
-def _fetch_with_state(reader: RollupReader, compose: Callable[[RollupReader], sql.Composable]) -> list[tuple[Any, ...]]:
-    return reader.fetch(_WITH_STATE.format(has_unfolded=_HAS_UNFOLDED, statement=compose(reader)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +126,7 @@ class RollupQuery:
 
 
 _FROM_ROLLUP = sql.SQL(
-    "SELECT {at} AS at, {columns} FROM {table} WHERE organization_id = %(organization)s AND {conditions}"
+    "SELECT {at} AS at, {columns} FROM {table} AS rollup WHERE organization_id = %(organization)s AND {conditions}"
 )
 _AT = {
     "hour": sql.SQL("hour"),
@@ -279,7 +216,7 @@ def read_sums(organization: Organization, *queries: RollupQuery) -> list[list[Su
     def compose(reader: RollupReader) -> sql.Composable:
         return sql.SQL(" UNION ALL ").join(_sums(reader, number, query) for number, query in enumerate(queries))
 
-    rows, _ = read_rollups(organization, compose)
+    rows = read_rollups(organization, compose)
     results: list[list[Sums]] = [[] for _ in queries]
     for number, key, requests, *sums in rows:
         if requests is not None:

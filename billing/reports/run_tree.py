@@ -14,7 +14,8 @@ from typing import Any, LiteralString
 from psycopg import sql
 
 from billing.reports.cursors import Page, page_of
-from billing.reports.rollup_query import RollupReader, Sums, read_rollups
+from billing.reports.rollup_query import Sums
+from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.sql import Parameters
 from billing.rollups.definitions import RUN_DAYS
 from costtrack.database.queries import fetch_rows
@@ -163,7 +164,7 @@ def _page(
             total=_each("sum({0})"),
         )
 
-    rows, _ = read_rollups(organization, compose)
+    rows = read_rollups(organization, compose)
     run_rows = sorted(map(_row, rows), key=attrgetter("id"), reverse=direction is _NEWEST_FIRST)
     return page_of(run_rows, limit, attrgetter("id"))
 

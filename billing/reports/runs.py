@@ -42,14 +42,14 @@ _ONE_RUN = sql.SQL("run_id = {}")
 _OF_WORKFLOW = sql.SQL("workflow_id = {} AND workflow_id <> ''")
 _RUNS = sql.SQL("run_id IN (SELECT run_id FROM billing_run WHERE organization_id = %(organization)s AND {base})")
 # UNION (not UNION ALL) drops runs that were already reached, which ends cycles and counts shared descendants once.
-_WITH_DESCENDANTS = sql.SQL("""run_id IN (
+_WITH_DESCENDANTS = sql.SQL("""run_id = ANY (ARRAY(
     WITH RECURSIVE tree (run_id) AS (
         SELECT run_id FROM billing_run WHERE organization_id = %(organization)s AND {base}
         UNION
         SELECT child.run_id FROM tree JOIN billing_run AS child
             ON child.organization_id = %(organization)s AND child.parent_run_id = tree.run_id
             AND child.parent_run_id <> ''
-    ) SELECT run_id FROM tree)""")
+    ) SELECT run_id FROM tree))""")
 
 
 def get_run(*, organization: Organization, run_id: str) -> Run | None:

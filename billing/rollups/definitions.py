@@ -48,7 +48,8 @@ class Rollup:
 
     `coarser` rollups have some of its dimensions and measures, and the same events: folding aggregates the rows of this
     rollup instead of the events. (Verification and rebuild do not rely on that.) `counted_in` is the column of
-    `LedgerState` with the number of values of the first dimension, if that is stored.
+    `LedgerState` with the number of values of the first dimension, if that is stored. `is_read_by_key`: reports read
+    few values of the first dimension, for which the ledger has an index.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Rollup:
     joined: str = ""
     coarser: "tuple[Rollup, ...]" = ()
     counted_in: str = ""
+    is_read_by_key: bool = False
 
     @property
     def table(self) -> str:
@@ -151,6 +153,7 @@ RUN_DAYS = Rollup(
     bucket="day",
     condition="event.run_id <> ''",
     coarser=(RUN_SERVICE_DAYS,),
+    is_read_by_key=True,
 )
 SESSION_TOTALS = Rollup(
     "session_totals",
@@ -165,6 +168,7 @@ SESSION_TOTALS = Rollup(
     ),
     condition="event.session_id <> ''",
     counted_in="sessions",
+    is_read_by_key=True,
 )
 SESSION_MODELS = Rollup(
     "session_models",
@@ -180,6 +184,7 @@ SESSION_COSTS = Rollup(
     DETAILED_COSTS,
     condition="event.session_id <> ''",
     coarser=(SESSION_MODELS,),
+    is_read_by_key=True,
 )
 EXECUTION_TOTALS = Rollup(
     "execution_totals",

@@ -174,10 +174,11 @@ def _coarser_query(rollup: Rollup) -> sql.Composed:
     )
 
 
-def live_view(rollup: Rollup, name: str) -> sql.Composed:
-    """Return CREATE VIEW of the rollup's rows and, as additional rows, its unfolded events.
+def event_rows(rollup: Rollup, source: sql.Composable, *conditions: sql.Composable) -> sql.Composed:
+    """Return a SELECT of the rollup's columns with a row for each event of `source`.
 
-    Both halves have exactly the table's types; otherwise PostgreSQL would not push a query's conditions into them.
+    The columns have exactly the table's types; otherwise PostgreSQL would not push a query's conditions into both
+    halves of a union with the table.
     """
     types = column_types(rollup)
     names = [*key_columns(rollup), *measure_columns(rollup)]
@@ -187,23 +188,30 @@ def live_view(rollup: Rollup, name: str) -> sql.Composed:
         "false",
         *(measure.expression for measure in rollup.measures),
     ]
-    unfolded = [
+    columns = [
         sql.SQL("CAST({} AS {}) AS {}").format(sql.SQL(expression), sql.SQL(types[column]), sql.Identifier(column))
         for expression, column in zip(expressions, names, strict=True)
     ]
+    belongs = () if rollup.condition == "true" else (sql.SQL(rollup.condition),)
+    return sql.SQL("SELECT\n    {columns}\nFROM {source}{joined}\nWHERE {conditions}").format(
+        columns=sql.SQL(",\n    ").join(columns),
+        source=source,
+        joined=sql.SQL(f"\n{rollup.joined}" if rollup.joined else ""),
+        conditions=sql.SQL("\n    AND ").join([*conditions, *belongs]),
+    )
+
+
+def live_view(rollup: Rollup, name: str) -> sql.Composed:
+    """Return CREATE VIEW of the rollup's rows and, as additional rows, its unfolded events."""
+    names = [*key_columns(rollup), *measure_columns(rollup)]
     return sql.SQL(
         "CREATE VIEW {name} WITH (security_invoker = true) AS\n"
-        "SELECT\n    {columns}\nFROM {table}\n"
-        "UNION ALL\n"
-        "SELECT\n    {unfolded}\nFROM {events}{joined}\nWHERE batch.folded_at IS NULL{condition}"
+        "SELECT\n    {columns}\nFROM {table}\nUNION ALL\n{unfolded}"
     ).format(
         name=sql.Identifier(name),
         columns=sql.SQL(",\n    ").join(map(sql.Identifier, names)),
         table=sql.Identifier(rollup.table),
-        unfolded=sql.SQL(",\n    ").join(unfolded),
-        events=OF_UNFOLDED,
-        joined=sql.SQL(f"\n{rollup.joined}" if rollup.joined else ""),
-        condition=sql.SQL("" if rollup.condition == "true" else f"\n    AND {rollup.condition}"),
+        unfolded=event_rows(rollup, OF_UNFOLDED, sql.SQL("batch.folded_at IS NULL")),
     )
 
 

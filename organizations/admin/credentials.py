@@ -11,15 +11,15 @@ from unfold.decorators import display
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelectWidget,
-    UnfoldAdminSplitDateTimeWidget,
 )
 
 from costtrack.clock import utc_now
+from costtrack.date_fields import EndFormField, use_calendar
 from organizations import services
 from organizations.admin_actions import confirmed
 from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import request_user, scopes_in
-from organizations.models import APICredential
+from organizations.models import APICredential, Organization
 from organizations.services import IssuedCredential
 from organizations.types import Scope
 from organizations.validators import validate_in_the_future
@@ -39,16 +39,21 @@ class NewCredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's 
         initial=[Scope.USAGE_WRITE, Scope.COSTS_READ],
         widget=UnfoldAdminCheckboxSelectMultipleWidget(),
     )
-    expires_at = forms.SplitDateTimeField(
+    expires_at = EndFormField(
         required=False,
         validators=[validate_in_the_future],
-        widget=UnfoldAdminSplitDateTimeWidget(),
-        help_text="In UTC. Leave empty for no expiration.",
+        help_text="In the organization's time zone. A date alone is included. Leave empty for no expiration.",
     )
 
     class Meta:
         model = APICredential
         fields = ("organization", "name", "environment", "scopes", "expires_at")
+
+    def clean_organization(self) -> Organization:
+        """Use the organization's time zone for the expiration, which is cleaned after this field."""
+        organization: Organization = self.cleaned_data["organization"]
+        use_calendar(self, organization.calendar)
+        return organization
 
 
 class RotationForm(forms.Form):

@@ -12,11 +12,12 @@ defining one of the sealed names is a TypeError when the class is created.
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from http import HTTPStatus
 from typing import Any, ClassVar, TypeVar
 
 import structlog
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
@@ -25,13 +26,17 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet, ViewSetMixin
 
+from costtrack.clock import utc_now
 from costtrack.error_formats import NATIVE, Dialect
 from costtrack.errors import ForbiddenError
 from costtrack.parsers import MAX_BYTES
+from costtrack.renderers import JSONRenderer
 from costtrack.tenancy import tenant_reads, tenant_scope
+from organizations import idempotency
 from organizations.api.authentication import MAY_CHECK_LATE
 from organizations.api.schema import OrganizationSchema
 from organizations.credential_check import CredentialChangedError, CredentialCheck
+from organizations.idempotency import IdempotentRequest, StoredResponse
 from organizations.models import Organization
 from organizations.principals import Access, Principal
 from organizations.rate_limits import Allowance, refusal, take_slot
@@ -39,6 +44,14 @@ from organizations.selectors import access_to, access_without_url, refusal_witho
 from organizations.types import Scope
 
 M = TypeVar("M", bound=Model)
+
+
+class _AnsweredBeforeError(Exception):
+    """The request was made before, with the same `Idempotency-Key`."""
+
+    def __init__(self, stored: StoredResponse) -> None:
+        super().__init__()
+        self.stored = stored
 
 
 class _OrganizationScope(APIView):
@@ -76,6 +89,7 @@ class _OrganizationScope(APIView):
 
     access: Access
     _allowance: Allowance | None = None
+    _idempotent_request: IdempotentRequest | None = None
     _pending_check: CredentialCheck | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -124,11 +138,15 @@ class _OrganizationScope(APIView):
         if not self.own_transactions:
             scope = tenant_reads if self.only_reads or request.method in SAFE_METHODS else tenant_scope
             self._open.enter_context(scope(self.organization.pk))
+            self._begin_idempotent_request()
 
-    def handle_exception(self, exc: Exception) -> Response:
+    def handle_exception(self, exc: Exception) -> HttpResponse:  # type: ignore[override] # a stored response is no DRF one
+        self._idempotent_request = None
         self._open.__exit__(type(exc), exc, exc.__traceback__)
         if isinstance(exc, CredentialChangedError):
             raise exc
+        if isinstance(exc, _AnsweredBeforeError):
+            return stored_response(exc.stored)
         return super().handle_exception(exc)
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
@@ -136,7 +154,34 @@ class _OrganizationScope(APIView):
         response = super().finalize_response(request, response, *args, **kwargs)
         for name, value in self._allowance.headers.items() if self._allowance is not None else ():
             response.headers.setdefault(name, value)
+        if self._idempotent_request is not None and response.status_code < HTTPStatus.BAD_REQUEST:
+            body = JSONRenderer().render(response.data)
+            idempotency.remember(self._idempotent_request, status=response.status_code, body=body)
         return response
+
+    def idempotent_request(self, body: bytes) -> IdempotentRequest | None:
+        """Return the request if it has an `Idempotency-Key`. `body` is decompressed."""
+        key = idempotency.read_key(self.request.headers)
+        if not key:
+            return None
+        if self._pending_check is not None:
+            self._pending_check.make()  # before the key is claimed
+        path = self.request.get_full_path()
+        return IdempotentRequest.of(
+            organization=self.organization, caller=self.principal.label, key=key, path=path, body=body
+        )
+
+    def _begin_idempotent_request(self) -> None:
+        """Claim the key of a `POST` that writes in the transaction of the request."""
+        if self.request.method != "POST" or self.only_reads:
+            return
+        request = self.idempotent_request(self.request.body)
+        if request is None:
+            return
+        stored = idempotency.begin(request, now=utc_now())
+        if stored is not None:
+            raise _AnsweredBeforeError(stored)
+        self._idempotent_request = request
 
     def _check_rate(self, request: Request) -> None:
         """Runs right after authentication, so that refusals count and have the headers too. Users are not limited."""
@@ -177,6 +222,12 @@ class _OrganizationScope(APIView):
         if is_open or plan.api_access or self.principal.is_operator:
             return
         raise refusal_without_api(plan)
+
+
+def stored_response(stored: StoredResponse) -> HttpResponse:
+    """Return the response to an earlier request with the same `Idempotency-Key`."""
+    headers = {"Idempotency-Replayed": "true", "Cache-Control": "no-store"}
+    return HttpResponse(stored.body, status=stored.status, content_type="application/json", headers=headers)
 
 
 class OrganizationScopedAPIView(_OrganizationScope):

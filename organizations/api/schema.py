@@ -8,6 +8,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
 
 from costtrack.openapi import DialectSchema
+from organizations.idempotency import HEADER, MAX_KEY_LENGTH
 
 _PATH_PARAMETERS = {
     "slug": "The organization's slug.",
@@ -21,14 +22,23 @@ _PATH_PARAMETERS = {
 }
 
 
+IDEMPOTENCY_KEY = OpenApiParameter(
+    HEADER,
+    {"type": "string", "maxLength": MAX_KEY_LENGTH},
+    OpenApiParameter.HEADER,
+    description="Any text. Repeating the request with this key does nothing again, and returns the same response.",
+)
+
+
 class OrganizationSchema(DialectSchema):
     """Where a path names no organization, the query may (`organizations.selectors.access_without_url`)."""
 
     def get_override_parameters(self) -> list[Any]:
+        parameters = [IDEMPOTENCY_KEY] if self.method == "POST" and not getattr(self.view, "only_reads", False) else []
         if "{slug}" in self.path:
-            return []
+            return parameters
         text = "The organization's slug. Required for operators and for users who are members of several."
-        return [OpenApiParameter("organization", str, description=text)]
+        return [*parameters, OpenApiParameter("organization", str, description=text)]
 
     def error_statuses(self) -> set[int]:
         """Add 404: the organization in the path or the query may not exist."""

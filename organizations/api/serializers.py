@@ -2,6 +2,7 @@
 
 from rest_framework import serializers
 
+from costtrack.date_fields import EndField
 from costtrack.serializers import StrictSerializer
 from organizations.models import APICredential, AuditEntry, Membership, Organization
 from organizations.services import MAX_GRACE
@@ -74,8 +75,12 @@ class NewCredentialSerializer(StrictSerializer):
         default=lambda: list(DEFAULT_SCOPES),
         help_text="Default: usage:write and costs:read.",
     )
-    expires_at = serializers.DateTimeField(
-        required=False, allow_null=True, default=None, validators=[validate_in_the_future]
+    expires_at = EndField(
+        required=False,
+        allow_null=True,
+        default=None,
+        validators=[validate_in_the_future],
+        help_text="A date is included. Null: no expiration.",
     )
 
 

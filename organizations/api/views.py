@@ -3,7 +3,9 @@
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
+from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import mixins, status
 from rest_framework.request import Request
@@ -12,10 +14,12 @@ from rest_framework.viewsets import GenericViewSet
 
 from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
+from costtrack.renderers import JSONRenderer
 from costtrack.serializers import validated
-from organizations import services
+from organizations import idempotency, services
 from organizations.api import filters
-from organizations.api.base import OrganizationScopedAPIView, OrganizationScopedViewSet
+from organizations.api.base import OrganizationScopedAPIView, OrganizationScopedViewSet, stored_response
+from organizations.api.schema import IDEMPOTENCY_KEY
 from organizations.api.serializers import (
     AuditEntrySerializer,
     CredentialSerializer,
@@ -29,6 +33,7 @@ from organizations.api.serializers import (
     OrganizationSerializer,
     RotationSerializer,
 )
+from organizations.idempotency import IdempotentRequest
 from organizations.models import APICredential, AuditEntry, Membership, Organization
 from organizations.principals import Principal
 from organizations.selectors import visible_organizations
@@ -53,17 +58,31 @@ class OrganizationsViewSet(mixins.ListModelMixin, GenericViewSet[Organization]):
         return visible_organizations(principal).order_by("slug")
 
     @extend_schema(
+        parameters=[IDEMPOTENCY_KEY],
         request=NewOrganizationSerializer,
         responses={201: OrganizationSerializer, 409: OpenApiResponse(description="The slug is already in use.")},
     )
-    def create(self, request: Request) -> Response:
+    def create(self, request: Request) -> HttpResponse:
         """Create an organization. Operators only."""
         principal = self._principal()
         if not principal.is_operator or Scope.MANAGE not in principal.scopes:
             raise ForbiddenError("Only operators may create organizations.", code="operators_only")
-        body = validated(NewOrganizationSerializer, request.data)
-        organization = services.create_organization(**body, actor=principal.label, now=utc_now())
-        return Response(OrganizationSerializer(organization).data, status=status.HTTP_201_CREATED)
+        key, now = idempotency.read_key(request.headers), utc_now()
+        idempotent_request = IdempotentRequest.of(
+            organization=None, caller=principal.label, key=key, path=request.get_full_path(), body=request.body
+        )
+        with transaction.atomic():
+            stored = idempotency.begin(idempotent_request, now=now) if key else None
+            if stored is not None:
+                return stored_response(stored)
+            body = validated(NewOrganizationSerializer, request.data)
+            organization = services.create_organization(**body, actor=principal.label, now=now)
+            created = OrganizationSerializer(organization).data
+            if key:
+                idempotency.remember(
+                    idempotent_request, status=status.HTTP_201_CREATED, body=JSONRenderer().render(created)
+                )
+        return Response(created, status=status.HTTP_201_CREATED)
 
     def _principal(self) -> Principal:
         principal = self.request.auth
@@ -107,7 +126,7 @@ class CredentialViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
     @extend_schema(request=NewCredentialSerializer, responses={201: IssuedCredentialSerializer})
     def create(self, request: Request, **_: str) -> Response:
         """Issue a credential. The response contains the secret, which is shown only once."""
-        body = validated(NewCredentialSerializer, request.data)
+        body = validated(NewCredentialSerializer, request.data, self.organization.calendar)
         issued = services.issue_credential(
             organization=self.organization,
             **body,

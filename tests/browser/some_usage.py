@@ -42,10 +42,10 @@ def record_some(organization: Organization, other_organization: Organization) ->
         other_organization, {**call, "id": "globex-call", "run_id": "globex-run", "model": "globex-model"}, now=now
     )
     early = payload(startTime=(now + timedelta(hours=2)).timestamp(), endTime=None, id="early-1")
-    bad = payload(response_cost=-1, id="bad-1")
+    bad = payload(response_cost=1e13, id="bad-1")
     for owner, records in (
         (organization, [early, bad]),
-        (other_organization, [payload(response_cost=-1, id="globex-bad")]),
+        (other_organization, [payload(response_cost=1e13, id="globex-bad")]),
     ):
         raw = [json.dumps(record).encode() for record in records]
         ingest_or_quarantine(organization=owner, credential=None, format="litellm", records=raw, now=now)

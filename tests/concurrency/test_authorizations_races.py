@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from django.db import transaction
 
-from billing.limits.authorize import Grant, IdempotencyKeyReusedError, expire, extend, release
+from billing.limits.authorize import Grant, expire, extend, release
 from billing.limits.changes import announce_limit_change
 from billing.limits.refusal import SpendLimitExceededError
 from billing.limits.verify import verify_limits
@@ -19,6 +19,7 @@ from billing.rollups.fold import fold
 from billing.types import LimitScope, LimitWindow
 from costtrack.clock import utc_now
 from costtrack.errors import ConflictError
+from organizations.idempotency import IdempotencyKeyReusedError
 from organizations.models import Organization
 from tests.concurrency.calls import HALF_PAST
 from tests.concurrency.conftest import run_concurrently

@@ -1,4 +1,4 @@
-"""What the gateway's tests have in common: its own Python, a provider, and a relay to a running costtrack."""
+"""Fixtures of the tests of costtrack-litellm: a Python with LiteLLM, a provider, and a relay to a running costtrack."""
 
 import os
 from collections.abc import Iterator
@@ -18,6 +18,14 @@ from tests.examples.provider import MODELS, Provider, Relay, serving
 from tests.usage import set_price
 
 GATEWAY = ROOT / "examples" / "litellm_gateway"
+PACKAGE = ROOT / "packages" / "costtrack-litellm"
+
+
+LITELLM_ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "PYTHONPATH": str(PACKAGE),
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+}
 
 
 @pytest.fixture(scope="session")
@@ -27,15 +35,16 @@ def gateway_python() -> Path:
 
 @pytest.fixture(scope="module")
 def interpreter(gateway_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interpreter]:
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(GATEWAY), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    interpreter = Interpreter(gateway_python, environment, tmp_path_factory.mktemp("programs") / "log")
+    folder = tmp_path_factory.mktemp("programs")
+    environment = {"HOME": str(folder), **LITELLM_ENVIRONMENT}
+    interpreter = Interpreter(gateway_python, environment, folder / "log")
     yield interpreter
     interpreter.end()
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One organization, its models' prices, and who takes part. `environment` is for the hook."""
+    """One organization, its models' prices, and who takes part. `environment` is for the callback."""
 
     provider: Provider
     relay: Relay
@@ -43,7 +52,7 @@ class Setting:
 
 
 @pytest.fixture
-def setting(live_server: LiveServer, organization: Organization) -> Iterator[Setting]:
+def setting(live_server: LiveServer, organization: Organization, tmp_path: Path) -> Iterator[Setting]:
     """Calls cost 0.002 US dollars: 1,000 tokens go in, and 500 come out."""
     for model in MODELS:
         set_price(model, provider="openai", input="1", output="2", organization=organization)
@@ -54,6 +63,7 @@ def setting(live_server: LiveServer, organization: Organization) -> Iterator[Set
         "COSTTRACK_TOKEN": key.api_key,
         "COSTTRACK_TIMEOUT_MS": "20000",  # a busy machine; outages have tests of their own
         "COSTTRACK_IN_OUTAGE": "allow",
+        "COSTTRACK_QUEUE": str(tmp_path / "queue"),
         "PROVIDER": provider.url,
     }
     with serving(provider), serving(relay):
@@ -62,14 +72,14 @@ def setting(live_server: LiveServer, organization: Organization) -> Iterator[Set
 
 @pytest.fixture
 def reporting(setting: Setting, organization: Organization) -> dict[str, str]:
-    """The hook's environment when it reports, with a key that may do nothing else."""
+    """The callback's environment when it reports, with a key that may do nothing else."""
     key = make_key(organization, Scope.USAGE_WRITE)
     return {"COSTTRACK_MODE": "report", "COSTTRACK_TOKEN": key.api_key}
 
 
 @dataclass(frozen=True)
 class Programs:
-    """Programs of one test: they have `call(model)`, LiteLLM with the hook `gateway`, and `results`, which is given."""
+    """Programs of one test: they have `call(model)`, LiteLLM with the `callback`, and `results`, which is given."""
 
     interpreter: Interpreter
     environment: dict[str, str]

@@ -1,4 +1,4 @@
-"""Programs that use LiteLLM with the gateway's hook, run in its environment. LiteLLM takes seconds to load, so one
+"""Programs that use LiteLLM and costtrack-litellm, run in its environment. LiteLLM takes seconds to load, so one
 process runs them one after the other."""
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 PRELUDE = """
 import asyncio, gc, json, os, time
 import litellm
-from costtrack_gateway import CallRefusedError, Gateway
+from costtrack_litellm import CallRefusedError, CosttrackCallback
 
 litellm.suppress_debug_info = True
 MESSAGES = [{"role": "user", "content": "What is neutral?"}]
@@ -32,8 +32,8 @@ for line in sys.stdin:
     os.environ.update({**BASE, **given["environment"]})
     litellm.logging_callback_manager._reset_all_callbacks()
     names, results = dict(globals()), []
-    names["results"], names["gateway"] = results, Gateway()
-    litellm.callbacks = [names["gateway"]]
+    names["results"], names["callback"] = results, CosttrackCallback()
+    litellm.callbacks = [names["callback"]]
     try:
         exec(given["program"], names)
         asyncio.run(names["main"]())
@@ -46,7 +46,7 @@ for line in sys.stdin:
 
 def main_of(program: str) -> str:
     """As a coroutine, which sends all that there is to tell before it ends."""
-    return "async def main():\n" + indent(dedent(program), "    ") + "\n    await gateway.aclose()\n"
+    return "async def main():\n" + indent(dedent(program), "    ") + "\n    await callback.aclose()\n"
 
 
 class Interpreter:

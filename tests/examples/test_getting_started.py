@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import time
@@ -18,7 +17,7 @@ from billing.admin.dashboard.getting_started.snippets import environment, integr
 from billing.models import Authorization, UsageEvent
 from organizations.models import Organization
 from tests.conftest import Key
-from tests.examples.conftest import GATEWAY
+from tests.examples.conftest import LITELLM_ENVIRONMENT
 from tests.examples.provider import Provider, serving
 from tests.stack.running import free_port
 from tests.usage import set_price
@@ -54,17 +53,14 @@ def start(
     shown["COSTTRACK_TOKEN"] = shown["COSTTRACK_TOKEN"].replace("YOUR_SECRET", key.client_secret)
     provider = Provider()
     around = {
-        "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        **LITELLM_ENVIRONMENT,
         "OPENAI_API_KEY": "none",
         "OPENAI_BASE_URL": provider.url,
         "LITELLM_MASTER_KEY": MASTER_KEY,
         "COSTTRACK_TIMEOUT_MS": "20000",
     }
     started: list[subprocess.Popen[bytes]] = []
-
-    shutil.copy(GATEWAY / "costtrack_gateway.py", tmp_path)
 
     def _start(program: str, *arguments: str, way: str = "litellm") -> subprocess.Popen[bytes]:
         install = shlex.split(snippets[f"snippet-{way}-install"].splitlines()[-1])

@@ -1,7 +1,7 @@
 """Formats values for the billing pages; all HTML is escaped."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,8 @@ from billing.ingest.usage.types import FlagCode
 from billing.models import PriceVersion
 from billing.pricing.kinds import KINDS, Quantity, Unit
 from billing.types import AUTHORIZATION_MISMATCH_FLAG, ESTIMATED_FLAG
+from costtrack.clock import DAY
+from costtrack.dates import UTC_CALENDAR
 from costtrack.money import plain
 from organizations.models import APICredential
 
@@ -72,18 +74,31 @@ def difference(amount: Decimal) -> str:
 
 
 def price_since(price: PriceVersion) -> str:
-    """Return the start of a price; empty if it has no known start."""
-    return _to_the_minute(price.effective_from) if price.effective_from > _LONG_AGO else ""
+    """Return the start of a price in its organization's time zone; empty if it has no known start."""
+    if price.effective_from <= _LONG_AGO:
+        return ""
+    local = _local(price.effective_from, price)
+    return f"{local:%Y-%m-%d}" if local.time() == time() else _to_the_minute(local)
 
 
 def price_until(price: PriceVersion) -> str:
-    """Return the end of a price; empty if it has none."""
-    return "" if price.effective_to is None else _to_the_minute(price.effective_to)
+    """Return the end of a price in its organization's time zone; empty if it has none. The end of a day is that day."""
+    if price.effective_to is None:
+        return ""
+    local = _local(price.effective_to, price)
+    return f"{local - DAY:%Y-%m-%d}" if local.time() == time() else _to_the_minute(local)
 
 
-def _to_the_minute(value: datetime) -> str:
-    """Format to the minute; midnight is omitted."""
-    return f"{value:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
+def _local(instant: datetime, price: PriceVersion) -> datetime:
+    zone = UTC_CALENDAR.zone if price.organization is None else price.organization.calendar.zone
+    try:
+        return instant.astimezone(zone)
+    except OverflowError:  # in the year 9999
+        return instant.astimezone(UTC_CALENDAR.zone)
+
+
+def _to_the_minute(local: datetime) -> str:
+    return f"{local:%Y-%m-%d %H:%M} {local.tzinfo}"
 
 
 def unit_price(kind: str, amount: Decimal) -> str:

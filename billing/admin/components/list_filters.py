@@ -1,7 +1,7 @@
 """Filters of the billing lists. They have short parameter names and accept any value without an error."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, ClassVar, Self, cast
 
 from django.contrib.admin import ListFilter
@@ -11,10 +11,13 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from unfold.contrib.filters.forms import RangeDateForm
 
+from costtrack.dates import UTC_CALENDAR, end_of, parse_day, parse_start
 from costtrack.ids import ids_at
+from organizations.admin_request import chosen_organization
 
 _DIGITS_OF_BIGINT = 19
 _HOUR = timedelta(hours=1)
+_FIRST_DAY, _LAST_DAY = date(1970, 1, 2), date(9999, 12, 29)
 
 
 class _DeclaredFilter(ListFilter):
@@ -85,17 +88,17 @@ class HourFilter(ExactTextFilter):
 
     def matches(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         try:
-            start = datetime.fromisoformat(text)
-            start = (start.replace(tzinfo=UTC) if start.tzinfo is None else start).astimezone(UTC)
+            start = parse_start(text)
             return queryset.filter(**{f"{self.column}__gte": start, f"{self.column}__lt": start + _HOUR})
         except (ValueError, OverflowError):
             return queryset.none()
 
 
 class PeriodFilter(ListFilter):
-    """Filters by a first and a last day (inclusive, UTC). An invalid day is ignored; the form shows the error."""
+    """Filters by a first and a last day (inclusive) of the organization. An invalid day is ignored; the form shows the
+    error."""
 
-    title = "period (UTC)"
+    title = "period"
     template = "unfold/filters/filters_date_range.html"
     form_class = RangeDateForm
     name: ClassVar[str] = "when"
@@ -104,6 +107,9 @@ class PeriodFilter(ListFilter):
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: type[Model], model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
+        organization = chosen_organization(request)
+        self._calendar = UTC_CALENDAR if organization is None else organization.calendar
+        self.title = f"period ({self._calendar.zone.key})"
         for name in self.parameter_names:
             if name in params:
                 self.used_parameters[name] = params.pop(name)[-1]
@@ -121,9 +127,9 @@ class PeriodFilter(ListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         first, last = (_day(self.used_parameters.get(name)) for name in self.parameter_names)
         if first is not None:
-            queryset = queryset.filter(**self.since(datetime.combine(first, time.min, UTC)))
+            queryset = queryset.filter(**self.since(self._calendar.start_of(first)))
         if last is not None:
-            queryset = queryset.filter(**self.until(datetime.combine(last, time.max, UTC)))
+            queryset = queryset.filter(**self.before(end_of(last, self._calendar)))
         return queryset
 
     @classmethod
@@ -133,8 +139,8 @@ class PeriodFilter(ListFilter):
     def since(self, instant: datetime) -> dict[str, Any]:
         return {f"{self.column}__gte": instant}
 
-    def until(self, instant: datetime) -> dict[str, Any]:
-        return {f"{self.column}__lte": instant}
+    def before(self, instant: datetime) -> dict[str, Any]:
+        return {f"{self.column}__lt": instant}
 
 
 class IdPeriodFilter(PeriodFilter):
@@ -143,12 +149,13 @@ class IdPeriodFilter(PeriodFilter):
     def since(self, instant: datetime) -> dict[str, Any]:
         return {"id__gte": ids_at(instant)[0]}
 
-    def until(self, instant: datetime) -> dict[str, Any]:
-        return {"id__lte": ids_at(instant)[1]}
+    def before(self, instant: datetime) -> dict[str, Any]:
+        return {"id__lt": ids_at(instant)[0]}
 
 
 def _day(text: Any) -> date | None:
     try:
-        return date.fromisoformat(str(text))
+        day = parse_day(str(text))
     except ValueError:
         return None
+    return day if _FIRST_DAY <= day <= _LAST_DAY else None

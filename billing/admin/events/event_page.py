@@ -174,8 +174,8 @@ def _price_name(price: PriceVersion) -> str:
 
 def _price_details(price: PriceVersion) -> str:
     since, until = formatting.price_since(price), formatting.price_until(price)
-    began = f"since {since} UTC" if since else "from the beginning"
-    return f"{began}, {f'until {until} UTC' if until else 'no end'} ({price.get_source_display()})"
+    began = f"since {since}" if since else "from the beginning"
+    return f"{began}, {f'until {until}' if until else 'no end'} ({price.get_source_display()})"
 
 
 def _local(event: UsageEvent) -> str:

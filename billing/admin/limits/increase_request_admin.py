@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
 from billing.admin.components.datetimes import LocalTimes
-from billing.admin.components.form_fields import MoneyField, TimestampField, reason_field, use_time_zone_of
+from billing.admin.components.form_fields import MoneyField, reason_field
 from billing.admin.components.list_filters import ChoiceFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
 from billing.admin.components.tables import column
@@ -22,6 +22,7 @@ from billing.limits.increases import MAX_TEXT_LENGTH, decline, grant
 from billing.models import IncreaseRequest
 from billing.types import IncreaseState
 from costtrack.clock import utc_now
+from costtrack.date_fields import EndFormField, use_calendar
 from costtrack.money import usd
 from organizations.admin_actions import confirmed
 from organizations.admin_base import Row
@@ -34,7 +35,7 @@ _BADGES = {IncreaseState.OPEN: "warning", IncreaseState.GRANTED: "success", Incr
 
 class ApproveForm(forms.Form):
     amount_usd = MoneyField(label="Temporary amount (US dollars)", help_text="You can grant a different amount.")
-    until = TimestampField(label="Until", help_text="After this date the limit's own amount applies again.")
+    until = EndFormField(label="Until", help_text="After this date the limit's own amount applies again.")
     answer = reason_field(
         label="Answer", max_length=MAX_TEXT_LENGTH, required=False, help_text="Sent to the requester. Optional."
     )
@@ -128,7 +129,7 @@ class IncreaseRequestAdmin(SingleOrganizationAdmin):
     def confirmation_form(self, request: HttpRequest, row: IncreaseRequest, form_class: type[forms.Form]) -> forms.Form:
         initial = {"amount_usd": row.amount_usd, "until": row.until}
         form = form_class(request.POST if request.method == "POST" else None, initial=initial)
-        use_time_zone_of(row.organization, form)
+        use_calendar(form, row.organization.calendar)
         return form
 
     def confirmation_context(self, request: HttpRequest, row: IncreaseRequest, name: str) -> dict[str, Any]:

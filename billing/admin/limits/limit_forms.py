@@ -10,9 +10,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from billing.admin.components.form_fields import (
     MoneyField,
-    TimestampField,
     reason_field,
-    use_time_zone_of,
 )
 from billing.limits.increases import MAX_TEXT_LENGTH
 from billing.limits.selectors import credential_pk
@@ -27,6 +25,7 @@ from billing.limits.validation import (
 from billing.models import SpendLimit
 from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, MissingValue
 from costtrack.clock import utc_now
+from costtrack.date_fields import EndFormField, StartFormField, use_calendar
 from costtrack.errors import DomainError, field_error
 from costtrack.money import plain
 from costtrack.text import MAX_REASON_LENGTH
@@ -98,8 +97,8 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         help_text="Per million tokens of a model without a price. If empty and this limit pauses access, calls of such "
         "models are not authorized.",
     )
-    starts_at = TimestampField(label="Begins", required=False, help_text="Empty: immediately.")
-    ends_at = TimestampField(label="Ends", required=False, help_text="Empty: no end.")
+    starts_at = StartFormField(label="Begins", required=False, help_text="Empty: immediately.")
+    ends_at = EndFormField(label="Ends", required=False, help_text="Empty: no end.")
 
     class Meta:
         model = SpendLimit
@@ -132,7 +131,7 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
             for name in set(TERMS) - set(PLAN_TERMS):
                 self.fields.pop(name, None)
         if self.instance.pk is not None:
-            use_time_zone_of(self.instance.organization, self)
+            use_calendar(self, self.instance.organization.calendar)
             self.initial["member_list"] = "\n".join(self.instance.members)
             amounts = self.instance.member_amounts.items()
             self.initial["amount_list"] = "\n".join(f"{value}: {amount}" for value, amount in amounts)
@@ -140,7 +139,7 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
     def clean_organization(self) -> Organization:
         """Use the organization's time zone for the time fields, which are cleaned after this one."""
         organization: Organization = self.cleaned_data["organization"]
-        use_time_zone_of(organization, self)
+        use_calendar(self, organization.calendar)
         return organization
 
     def clean(self) -> dict[str, Any]:
@@ -229,22 +228,22 @@ class OverrideForm(forms.Form):
             self.fields["value"].help_text = f"{limit.get_scope_display()}, as in your events. {_VALUE_HELP}"
         else:
             del self.fields["value"]
-        use_time_zone_of(limit.organization, self)
+        use_calendar(self, limit.organization.calendar)
 
 
 class RaiseForm(OverrideForm):
     amount_usd = MoneyField(label="Temporary amount (US dollars)", is_first=True)
-    ends_at = TimestampField(label="Until", help_text="After this date the limit's own amount applies again.")
+    ends_at = EndFormField(label="Until", help_text="After this date the limit's own amount applies again.")
     reason = reason_field(max_length=MAX_REASON_LENGTH, help_text=_REASON_HELP)
 
 
 class PauseForm(OverrideForm):
-    ends_at = TimestampField(label="Until", required=False, help_text="Empty: until access is resumed.")
+    ends_at = EndFormField(label="Until", required=False, help_text="Empty: until access is resumed.")
     reason = reason_field(max_length=MAX_REASON_LENGTH, help_text=_REASON_HELP)
 
 
 class AllowForm(OverrideForm):
-    ends_at = TimestampField(label="Until", help_text="Until then, calls are allowed regardless of spend.")
+    ends_at = EndFormField(label="Until", help_text="Until then, calls are allowed regardless of spend.")
     reason = reason_field(max_length=MAX_REASON_LENGTH, help_text=_REASON_HELP)
 
 
@@ -254,5 +253,5 @@ class ResumeForm(OverrideForm):
 
 class IncreaseRequestForm(OverrideForm):
     amount_usd = MoneyField(label="Requested amount (US dollars)", is_first=True)
-    until = TimestampField(label="Until", required=False, help_text="How long you need the higher limit.")
+    until = EndFormField(label="Until", required=False, help_text="How long you need the higher limit.")
     reason = reason_field(label="Reason", max_length=MAX_TEXT_LENGTH, help_text="Sent to the owners.")

@@ -105,7 +105,10 @@ def status_sentence(status: LimitStatus, times: LocalTimes) -> str:
     if override is not None:
         until = f" until {times.exact(override.until)}" if override.until is not None else ""
         action = "paused" if override.kind is OverrideKind.PAUSE else "allowed"
-        return f"Access is {action} manually{until}: {override.reason}"
+        sentence = f"Access is {action} manually{until}: {override.reason}"
+        if override.kind is OverrideKind.PAUSE and override.until is None:
+            return f"{sentence} (Resume the limit to end the pause. An increase does not end it.)"
+        return sentence
     if evaluation.state is LimitState.PAUSED:
         if evaluation.resets_at is None:
             return "Access is paused until the limit is raised."

@@ -2,7 +2,7 @@
 operators."""
 
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
 
@@ -43,13 +43,18 @@ from billing.pricing.services import create_price, end_price
 from billing.reports.unpriced import MissedEvents, missed_events
 from billing.types import PriceSource
 from costtrack.clock import utc_now
+from costtrack.date_fields import EndFormField, StartFormField, use_calendar
 from costtrack.errors import InvalidError
 from organizations.admin_actions import button, confirmed
 from organizations.admin_request import request_user
+from organizations.models import Organization
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
     """Validates a new price; the service writes it. Only the end of an existing price can be changed."""
+
+    effective_from = StartFormField(required=False, help_text="A date alone is its beginning. Empty: now.")
+    effective_to = EndFormField(required=False, help_text="A date alone is included. Empty: no end.")
 
     class Meta:
         model = PriceVersion
@@ -61,6 +66,18 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         )
         labels = {column: formatting.KIND_LABELS[kind] for kind, column in PRICE_COLUMNS.items()}
         widgets = {"aliases": UnfoldAdminTextInputWidget()}
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self.instance.organization is not None:
+            use_calendar(self, self.instance.organization.calendar)
+
+    def clean_organization(self) -> Organization | None:
+        """Use the organization's time zone for the period, which is cleaned after this field."""
+        organization: Organization | None = self.cleaned_data["organization"]
+        if organization is not None:
+            use_calendar(self, organization.calendar)
+        return organization
 
     def clean_other_unit_prices(self) -> dict[str, str]:
         try:
@@ -74,6 +91,10 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
             return tiers_as_json(parse_tiers([] if raw is None else raw))
         except InvalidError as error:
             raise ValidationError(error.message) from None
+
+    def clean_effective_from(self) -> datetime:
+        effective_from: datetime | None = self.cleaned_data["effective_from"]
+        return utc_now() if effective_from is None else effective_from
 
     def clean_effective_to(self) -> Any:
         effective_to = self.cleaned_data["effective_to"]
@@ -290,9 +311,6 @@ class PriceVersionAdmin(CardsAdmin):
             return ()
         return tuple(name for name in PriceForm.Meta.fields if name != "effective_to")
 
-    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        return {"effective_from": utc_now(), **super().get_changeform_initial_data(request)}
-
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
         actor = request_user(request).email
         if not change:
@@ -337,8 +355,8 @@ def _details(price: PriceVersion) -> list[tuple[str, str]]:
         ("Provider", price.provider or "Any"),
         ("Other names", ", ".join(price.aliases)),
         ("Applies to", _owner(price)),
-        ("Since (UTC)", formatting.price_since(price) or "Always"),
-        ("Until (UTC)", formatting.price_until(price) or "No end"),
+        ("Since", formatting.price_since(price) or "Always"),
+        ("Until", formatting.price_until(price) or "No end"),
         ("Set by", price.get_source_display()),
     ]
 

@@ -1,7 +1,6 @@
 """The admin of repricings: start a dry run, review it, and apply it."""
 
 from collections.abc import Collection
-from datetime import UTC
 from typing import Any
 
 from django import forms
@@ -25,10 +24,14 @@ from billing.ledger.reprice import ModelFigures, Selection
 from billing.ledger.repricings import figures_of, request_repricing
 from billing.models import Repricing
 from billing.types import RepricingState
+from costtrack.calendar import Unit
 from costtrack.clock import utc_now
+from costtrack.date_fields import EndFormField, StartFormField, use_calendar
+from costtrack.dates import UTC_CALENDAR
 from costtrack.errors import ConflictError
 from costtrack.text import MAX_REASON_LENGTH
 from organizations.admin_actions import confirmed
+from organizations.models import Organization
 
 _MAX_ROWS = 200
 _REFRESH_SECONDS = 2
@@ -39,19 +42,30 @@ _BADGES = {
     RepricingState.FAILED: "danger",
 }
 _HELP = {
-    "start": "UTC. Includes calls at or after this time.",
-    "end": "UTC. Includes calls before this time.",
     "service": "As named by the calls, for example openai. Empty: any.",
     "model": "As named by the calls. Empty: any. Only calls whose cost differs are changed.",
 }
 
 
 class RepricingForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
+    start = StartFormField(label="From", help_text="Includes calls at or after this time.")
+    end = EndFormField(label="Until", help_text="Includes calls before this time; a date alone is included.")
+
     class Meta:
         model = Repricing
         fields = ("organization", "start", "end", "service", "model")
-        labels = {"start": "From", "end": "Until"}
         help_texts = _HELP
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if isinstance(organization := self.initial.get("organization"), Organization):
+            use_calendar(self, organization.calendar)
+
+    def clean_organization(self) -> Organization:
+        """Use the organization's time zone for the period, which is cleaned after this field."""
+        organization: Organization = self.cleaned_data["organization"]
+        use_calendar(self, organization.calendar)
+        return organization
 
     def clean(self) -> dict[str, Any]:
         fields: dict[str, Any] = super().clean() or self.cleaned_data
@@ -86,10 +100,11 @@ class RepricingAdmin(SingleOrganizationAdmin):
         return RepricingForm.Meta.fields if obj is None else ()
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        now = utc_now().astimezone(UTC).replace(second=0, microsecond=0)
+        now = utc_now().replace(second=0, microsecond=0)
         organization = shown_organization(request)
-        period = {"start": now.replace(day=1, hour=0, minute=0), "end": now}
-        return {**period, "organization": organization, **super().get_changeform_initial_data(request)}
+        calendar = UTC_CALENDAR if organization is None else organization.calendar
+        period = {"start": calendar.period(Unit.MONTH, now).start, "end": now}
+        return {**period, **super().get_changeform_initial_data(request), "organization": organization}
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
         selection = Selection(obj.start, obj.end, obj.service, obj.model)

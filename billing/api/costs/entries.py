@@ -19,7 +19,7 @@ from billing.reports.cost_entries import CostEntry, get_entries, list_run_entrie
 from billing.reports.cursors import cursor_of, position_of
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
-from costtrack.money import MAX_AMOUNT_USD, number
+from costtrack.money import DECIMALS, MAX_AMOUNT_USD, is_storable, number
 from costtrack.parsers import JSONParser
 from costtrack.responses import NextCursor, OneOf, ResponseBody, about
 from costtrack.serializers import StrictSerializer, page_size
@@ -42,6 +42,7 @@ class AmountField(serializers.FloatField):
     default_error_messages = {
         "not_a_number": "Must be a number.",
         "out_of_range": f"Must be from 0 to {MAX_AMOUNT_USD}.",
+        "too_precise": f"Must have at most {DECIMALS} decimals.",
     }
 
     def to_internal_value(self, data: Any) -> Decimal:  # type: ignore[override]  # of a float's place in the schema
@@ -49,6 +50,8 @@ class AmountField(serializers.FloatField):
             self.fail("not_a_number")
         if not 0 <= data <= MAX_AMOUNT_USD:
             self.fail("out_of_range")
+        if not is_storable(Decimal(data)):
+            self.fail("too_precise")
         return Decimal(data)
 
 

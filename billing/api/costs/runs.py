@@ -13,7 +13,7 @@ from billing.api.costs.views import CostsEndpoint
 from billing.api.headers import AS_OF, UNPRICED
 from billing.api.queries import WindowFilterSet, validated_query
 from billing.api.response_cache import cached_operation
-from billing.api.windows import DateOrDateTimeField
+from billing.api.windows import WindowEndField, WindowStartField
 from billing.reports.runs import RunCosts, get_run_costs, get_total_run_costs
 from costtrack.calendar import Window
 from costtrack.clock import iso, utc_now
@@ -54,9 +54,9 @@ class RunFilterSet(WindowFilterSet):
     workflow_id = ParameterFilter(
         serializers.CharField(required=False, max_length=255, help_text="Only runs of this workflow.")
     )
-    start_date = ParameterOption(DateOrDateTimeField(required=False, help_text="Only costs from this date or time on."))
+    start_date = ParameterOption(WindowStartField(required=False, help_text="Only costs from this date or time on."))
     end_date = ParameterOption(
-        DateOrDateTimeField(required=False, help_text="Only costs until this date (inclusive) or time.")
+        WindowEndField(required=False, help_text="Only costs until this date (inclusive) or before this time.")
     )
 
 

@@ -18,6 +18,7 @@ from billing.limits.validation import MAX_VALUE_LENGTH
 from billing.models import IncreaseRequest, SpendLimit
 from billing.types import IncreaseState
 from costtrack.clock import utc_now
+from costtrack.date_fields import EndField
 from costtrack.errors import InvalidError
 from costtrack.serializers import AmountField, StrictSerializer, validated
 from organizations.types import Scope
@@ -48,13 +49,15 @@ class NewRequestSerializer(StrictSerializer):
     limit = serializers.IntegerField(min_value=1, help_text="The limit's id.")
     value = serializers.CharField(default="", allow_blank=True, max_length=MAX_VALUE_LENGTH, help_text=VALUE_TEXT)
     amount_usd = DollarsField(help_text="Must be more than the current amount.")
-    until = serializers.DateTimeField(default=None, allow_null=True, help_text="The requested end; the owner decides.")
+    until = EndField(
+        default=None, allow_null=True, help_text="The requested end (a date is included); the owner decides."
+    )
     reason = serializers.CharField(max_length=MAX_TEXT_LENGTH)
 
 
 class GrantSerializer(StrictSerializer):
     amount_usd = DollarsField(default=None, allow_null=True, help_text="Null: the requested amount.")
-    until = serializers.DateTimeField(
+    until = EndField(
         default=None, allow_null=True, help_text="Null: the requested date. A date is required in one of both."
     )
     answer = serializers.CharField(default="", allow_blank=True, max_length=MAX_TEXT_LENGTH)
@@ -94,7 +97,7 @@ class IncreaseRequestViewSet(ValuesDisplayed[IncreaseRequest]):
     )
     def create(self, request: Request, **_: str) -> Response:
         """Request an increase. Owners and admins are notified by e-mail, and an owner answers."""
-        data = validated(NewRequestSerializer, request.data)
+        data = validated(NewRequestSerializer, request.data, self.organization.calendar)
         limit = SpendLimit.objects.of(self.organization).not_removed().filter(pk=data.pop("limit")).first()
         if limit is None:
             raise InvalidError("limit: No such limit.", param="limit")
@@ -134,7 +137,7 @@ class IncreaseRequestViewSet(ValuesDisplayed[IncreaseRequest]):
         answered = answer(
             organization=self.organization,
             request=increase_request,
-            **validated(body, self.request.data),
+            **validated(body, self.request.data, self.organization.calendar),
             acting_as=self.access.role,
             actor=self.principal,
             now=utc_now(),

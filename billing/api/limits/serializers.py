@@ -17,15 +17,16 @@ from billing.limits.validation import (
 from billing.models import PAUSING, IncreaseRequest, LimitOverride, SpendLimit, ThresholdEvent
 from billing.models.limits import default_thresholds
 from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, MissingValue, OverrideKind
+from costtrack.date_fields import EndField, StartField
 from costtrack.money import plain
-from costtrack.serializers import AmountField, StrictSerializer
+from costtrack.serializers import AmountField, AmountInputField, StrictSerializer
 from costtrack.text import MAX_REASON_LENGTH
 
 UNIT_TEXT = "What the limit counts. All amounts of the limit are in this unit, also those whose names end in `_usd`."
 VALUE_TEXT = "One value of a per-value limit (a credential by its Client ID). Empty: all values."
 
 
-class DollarsField(serializers.DecimalField):
+class DollarsField(AmountInputField):
     """An amount in US dollars, as a string or a number."""
 
     def __init__(self, **options: Any) -> None:
@@ -143,8 +144,8 @@ class _LimitSettingsSerializer(StrictSerializer):
         allow_null=True,
         help_text="USD per million tokens for models without a price. Null: such calls are not authorized.",
     )
-    starts_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Null: immediately.")
-    ends_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Null: no end.")
+    starts_at = StartField(required=False, allow_null=True, help_text="Null: immediately.")
+    ends_at = EndField(required=False, allow_null=True, help_text="Null: no end.")
 
 
 class NewLimitSerializer(_LimitSettingsSerializer):
@@ -224,15 +225,15 @@ class _ManualOverrideSerializer(StrictSerializer):
 
 class RaiseSerializer(_ManualOverrideSerializer):
     amount_usd = DollarsField(help_text="More than the limit's amount, and at most the plan's maximum.")
-    ends_at = serializers.DateTimeField(help_text="When the raise ends.")
+    ends_at = EndField(help_text="When the raise ends. A date is included.")
 
 
 class PauseSerializer(_ManualOverrideSerializer):
-    ends_at = serializers.DateTimeField(default=None, allow_null=True, help_text="Null: until the limit is resumed.")
+    ends_at = EndField(default=None, allow_null=True, help_text="Null: until the limit is resumed.")
 
 
 class ResumeSerializer(_ManualOverrideSerializer):
-    ends_at = serializers.DateTimeField(
+    ends_at = EndField(
         default=None,
         allow_null=True,
         help_text="Until when the limit refuses nothing, even if it is reached. Null: only end a manual pause.",

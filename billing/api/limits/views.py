@@ -78,13 +78,15 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
         request=NewLimitSerializer,
         responses={
             201: _LIMIT_RESPONSE,
-            409: OpenApiResponse(description=f"The organization already has {services.MAX_LIMITS} limits."),
+            409: OpenApiResponse(
+                description=f"The same limit exists already, or the organization has {services.MAX_LIMITS} limits."
+            ),
         },
         examples=[examples.OF_EACH_RUN, examples.OF_A_USER],
     )
     def create(self, request: Request, **_: str) -> Response:
         """Create a limit. It applies from the next call on and counts what is already spent."""
-        body = NewLimitSerializer(data=request.data)
+        body = NewLimitSerializer(data=request.data, context={"calendar": self.organization.calendar})
         body.is_valid(raise_exception=True)
         limit = services.create_limit(
             organization=self.organization, limit_input=body.to_limit_input(), actor=self.principal, now=utc_now()
@@ -94,7 +96,7 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
     @extend_schema(
         operation_id="limits_update",
         request=LimitChangeSerializer,
-        responses=_LIMIT_RESPONSE,
+        responses={200: _LIMIT_RESPONSE, 409: OpenApiResponse(description="Another limit is the same already.")},
         examples=[examples.LOWERED],
     )
     def partial_update(self, request: Request, **_: Any) -> Response:
@@ -102,7 +104,7 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
         limit = services.change_limit(
             organization=self.organization,
             limit=self.get_object(),
-            changes=with_conditions(validated(LimitChangeSerializer, request.data)),
+            changes=with_conditions(validated(LimitChangeSerializer, request.data, self.organization.calendar)),
             actor=self.principal,
             now=utc_now(),
         )
@@ -171,7 +173,7 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
         override(
             organization=self.organization,
             limit=limit,
-            **validated(body, self.request.data),
+            **validated(body, self.request.data, self.organization.calendar),
             actor=self.principal,
             now=utc_now(),
         )
@@ -203,7 +205,7 @@ class ThresholdEventViewSet(ValuesDisplayed[ThresholdEvent]):
 
     @extend_schema(operation_id="limits_threshold_events")
     def list(self, request: Request, pk: int, **_: str) -> Response:
-        """List when spend reached the limit's thresholds, the newest first."""
-        if not SpendLimit.objects.of(self.organization).not_removed().filter(pk=pk).exists():
+        """List when spend reached the limit's thresholds, the newest first. Also for a limit that was removed."""
+        if not SpendLimit.objects.of(self.organization).filter(pk=pk).exists():
             raise NotFoundError("No such limit.")
         return super().list(request)

@@ -37,6 +37,7 @@ from costtrack.clock import utc_now
 from costtrack.filters import ParameterFilter, ParameterOption
 from costtrack.money import number
 from costtrack.responses import OneOf, ResponseBody, about, choice
+from costtrack.serializers import AmountInputField
 from organizations.api.base import OrganizationScopedReportViewSet
 from organizations.models import APICredential, Organization
 
@@ -159,8 +160,8 @@ _SORTS = {"startTime": None, "endTime": Sort.ENDED, "spend": Sort.COST, "total_t
 _MAX_PAGE = 1_000_000_000
 
 
-def _cost() -> serializers.DecimalField:
-    return serializers.DecimalField(required=False, max_digits=36, decimal_places=24)
+def _cost() -> AmountInputField:
+    return AmountInputField(required=False, max_digits=36, decimal_places=24)
 
 
 class SpendLogPageFilterSet(SpendLogFilterSet, RequiredWindowFilterSet):

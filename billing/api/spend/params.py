@@ -4,9 +4,8 @@ LiteLLM responds with 500 to an invalid date; here it is a 400 that names the pa
 wrong type or a value out of range is a 422. All errors have the format of LiteLLM.
 """
 
-import re
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, ClassVar, NoReturn
 
 from drf_spectacular.types import OpenApiTypes
@@ -15,7 +14,7 @@ from rest_framework import serializers
 
 from billing.api.headers import AS_OF
 from billing.api.operations import ReportEndpoint
-from billing.api.windows import DateOrDateTimeField, window_of
+from billing.api.windows import WindowEndField, WindowStartField, window_of
 from billing.reports.spend.keys import credentials_by_id, key_hash, resolve_credentials
 from costtrack.calendar import Window
 from costtrack.clock import iso
@@ -33,7 +32,6 @@ UNPRICED = OpenApiParameter(
     response=True,
 )
 
-_SECONDS = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}")
 _MAX_TEXT_LENGTH = 1000
 
 
@@ -41,30 +39,20 @@ class BadParameterError(DomainError):
     """A parameter is missing, unknown, or not a date."""
 
 
-class SpendDateField(DateOrDateTimeField):
-    """A date whose errors are a 400. Also accepts `2026-11-02 23:59:59`, as LiteLLM writes it."""
-
-    def to_internal_value(self, data: Any) -> date | datetime:
-        text = data.strip() if isinstance(data, str) else data
-        return super().to_internal_value(text.replace(" ", "T") if _is_in_seconds(text) else text)
+class _BadRequest(serializers.Field[Any, Any, Any, Any]):
+    """A mixin of fields whose errors are a 400."""
 
     def fail(self, key: str, **values: Any) -> NoReturn:
         message = self.error_messages[key].format(**values)
         raise BadParameterError(f"{self.field_name}: {message}", param=self.field_name)
 
 
-class SpendEndField(SpendDateField):
-    """An end. With seconds, as in `2026-11-02 23:59:59` from LiteLLM clients, it includes that second."""
-
-    def to_internal_value(self, data: Any) -> date | datetime:
-        value = super().to_internal_value(data)
-        if isinstance(value, datetime) and _is_in_seconds(data.strip()):
-            return value.replace(microsecond=999_999)
-        return value
+class SpendStartField(_BadRequest, WindowStartField):
+    pass
 
 
-def _is_in_seconds(text: Any) -> bool:
-    return isinstance(text, str) and _SECONDS.fullmatch(text) is not None
+class SpendEndField(_BadRequest, WindowEndField):
+    pass
 
 
 def text(help_text: str) -> serializers.CharField:
@@ -95,7 +83,7 @@ class SpendFilterSet(ReportFilterSet):
         try:
             return window_of(self.options["start_date"], self.options["end_date"])
         except serializers.ValidationError as error:
-            raise BadParameterError("end_date: the window ends before it begins.", param="end_date") from error
+            raise BadParameterError("end_date: the window must end after it begins.", param="end_date") from error
 
     @property
     def credentials(self) -> tuple[int, ...] | None:
@@ -106,10 +94,10 @@ class SpendFilterSet(ReportFilterSet):
 
 class WindowFilterSet(SpendFilterSet):
     start_date = ParameterOption(
-        SpendDateField(required=False, help_text="Start of the window: a date or a time, UTC.")
+        SpendStartField(required=False, help_text="Start of the window: a date or a time, UTC.")
     )
     end_date = ParameterOption(
-        SpendEndField(required=False, help_text="End of the window: a date (inclusive) or a time.")
+        SpendEndField(required=False, help_text="End of the window: a date (inclusive) or a time (exclusive).")
     )
 
 

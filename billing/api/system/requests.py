@@ -7,7 +7,7 @@ would change the figures is never ignored: unknown fields are rejected.
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
-from billing.api.windows import DateOrDateTimeField, window_of
+from billing.api.windows import WindowEndField, WindowStartField, window_of
 from billing.reports.pricing.groups import ORDERS
 from costtrack.calendar import Window
 from costtrack.serializers import StrictSerializer
@@ -18,8 +18,12 @@ _LAST_PAGE = 1_000_000_000
 _MAX_LENGTH = 255
 
 
-def _date(text: str) -> DateOrDateTimeField:
-    return DateOrDateTimeField(required=False, allow_null=True, help_text=text)
+def _start(text: str) -> WindowStartField:
+    return WindowStartField(required=False, allow_null=True, help_text=text)
+
+
+def _end(text: str) -> WindowEndField:
+    return WindowEndField(required=False, allow_null=True, help_text=text)
 
 
 def _uuids(text: str) -> serializers.ListField:
@@ -59,10 +63,10 @@ def _choice(choices: list[str], text: str = _NO_EFFECT) -> serializers.ChoiceFie
 class RunsBody(StrictSerializer):
     """Filters of runs. Every field may be omitted or null."""
 
-    start_date = _date("Runs from this date or time on.")
-    end_date = _date("Runs until this date (inclusive) or time.")
-    date_from = _date("Alias of start_date, which takes precedence.")
-    date_to = _date("Alias of end_date, which takes precedence.")
+    start_date = _start("Runs from this date or time on.")
+    end_date = _end("Runs until this date (inclusive) or before this time.")
+    date_from = _start("Alias of start_date, which takes precedence.")
+    date_to = _end("Alias of end_date, which takes precedence.")
     model_ids = _uuids("Only runs of these models. Null or empty: all.")
     model_id = _id("One model; model_ids takes precedence.")
     agent_ids = _uuids("Only runs of these agents. Null or empty: all.")
@@ -73,7 +77,7 @@ class RunsBody(StrictSerializer):
     page_offset = _number(0, _LAST_PAGE)
 
     def window(self) -> Window:
-        """Return the window. Raises a ValidationError if it ends before it begins."""
+        """Return the window. Raises a ValidationError if it is empty."""
         params = self.validated_data
         return window_of(
             params.get("start_date") or params.get("date_from"), params.get("end_date") or params.get("date_to")

@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,15 +12,15 @@ from rest_framework.response import Response
 from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.usage.authorizations import SpendLimitExceeded
-from billing.limits.authorize import DimensionRequiredError, access_refusal
+from billing.limits.authorize import Access, DimensionRequiredError, check_access
 from billing.limits.estimate import UnpricedModelError, identify_call
-from billing.limits.refusal import CODE, Refusal
+from billing.limits.refusal import CODE
 from billing.limits.types import Dimensions
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.money import DECIMALS, DIGITS
-from costtrack.responses import OneOf, ResponseBody
-from costtrack.serializers import StrictSerializer, optional_text
+from costtrack.responses import OneOf, ResponseBody, about
+from costtrack.serializers import AmountInputField, StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
 
 T = TypeVar("T", bound=ResponseBody)
@@ -51,7 +51,7 @@ class AccessQuery(StrictSerializer):
         max_length=MAX_TAGS,
         help_text="Repeat for several tags: `tags=a&tags=b`.",
     )
-    estimated_cost_usd = serializers.DecimalField(
+    estimated_cost_usd = AmountInputField(
         required=False,
         max_digits=DIGITS,
         decimal_places=DECIMALS,
@@ -60,10 +60,14 @@ class AccessQuery(StrictSerializer):
     )
 
 
-class Allowed(ResponseBody):
+class Allowed(ResponseBody, kw_only=True):
     """The call may proceed. Nothing is reserved: use an authorization if a limit must never be exceeded."""
 
     allowed: Annotated[bool, Meta(extra_json_schema={"const": True})]
+    free: Annotated[
+        bool | UnsetType,
+        about("True, if the call costs nothing, so that only a manual pause refuses it. Otherwise absent."),
+    ] = UNSET
     as_of: datetime
 
 
@@ -96,13 +100,13 @@ class DimensionMissing(ResponseBody):
 class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET /usage/access`"""
 
-    @operation("usage_access", AccessQuery, OneOf("Access", (Allowed, NotAllowed, NotPriced, DimensionMissing)))
+    @operation("usage_access", AccessQuery, OneOf("Access", (NotAllowed, NotPriced, DimensionMissing, Allowed)))
     def get(self, request: Request) -> Response:
         """Check whether a call may proceed and, if not, which limit blocks it and until when. The status is always
-        200. Open to any credential."""
+        200. Open to any credential. A call of a model without costs is refused only by a manual pause."""
         params, now = validated_query(AccessQuery, request.query_params), utc_now()
         try:
-            refusal = access_refusal(
+            access = check_access(
                 organization=self.organization,
                 call=identify_call(self.organization.pk, self._call(params), now=now),
                 estimated_usd=params.get("estimated_cost_usd"),
@@ -112,7 +116,7 @@ class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
             return Response(_invalid(NotPriced, error, now), headers=_NO_STORE)
         except DimensionRequiredError as error:
             return Response(_invalid(DimensionMissing, error, now), headers=_NO_STORE)
-        return Response(_response(refusal, now), headers=_NO_STORE)
+        return Response(_response(access, now), headers=_NO_STORE)
 
     def _call(self, params: dict[str, Any]) -> Dimensions:
         credential = self.principal.credential
@@ -125,9 +129,10 @@ class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
         )
 
 
-def _response(refusal: Refusal | None, now: datetime) -> Allowed | NotAllowed:
+def _response(access: Access, now: datetime) -> Allowed | NotAllowed:
+    refusal = access.refusal
     if refusal is None:
-        return Allowed(allowed=True, as_of=now)
+        return Allowed(allowed=True, free=access.is_free or UNSET, as_of=now)
     return NotAllowed(allowed=False, error=refusal.message, code=CODE, **refusal.details())
 
 

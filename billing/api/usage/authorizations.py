@@ -18,10 +18,9 @@ from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.structs import struct_schemas
 from billing.limits.authorize import AuthorizationRequest, Grant, authorize, extend, release
-from billing.limits.estimate import Estimate, identify_call, reserved_amount, reserved_tokens
+from billing.limits.estimate import Estimate, identify_call, is_free, reserved_amount, reserved_tokens
 from billing.limits.refusal import CODE, CURRENCY, Reason
 from billing.limits.request_schema import (
-    MAX_KEY_LENGTH,
     AuthorizationInput,
     ExtensionInput,
     parse_authorization,
@@ -36,6 +35,7 @@ from costtrack.errors import InvalidError
 from costtrack.responses import Amount, ResponseBody, about, choice
 from costtrack.serializers import StrictSerializer, page_size, request_example
 from costtrack.tenancy import tenant_reads
+from organizations import idempotency
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
 
@@ -162,11 +162,26 @@ class SpendLimitExceeded(ResponseBody):
     window_end: Annotated[datetime | None, about("Null for rolling and unlimited windows.")]
     time_zone: Annotated[str, Meta(examples=["Europe/Berlin"])]
     resets_at: Annotated[
-        datetime | None, about("When the call would be granted if nothing else were spent; null if unknown.")
+        datetime | None,
+        about(
+            "When the call would be granted if nothing else were spent and no reservation ended early; null if unknown."
+        ),
     ]
-    retry_after: Annotated[int | None, about("`resets_at` in seconds from `as_of`.", 508500)]
+    retry_after: Annotated[
+        int | None,
+        about(
+            "Seconds after which to try again: until `resets_at`, or a moment if only reservations are in the way.",
+            508500,
+        ),
+    ]
     as_of: datetime
-    request_increase: Annotated[str, about("Path for requesting an increase.", "/organizations/acme/limit-requests")]
+    request_increase: Annotated[
+        str | None,
+        about(
+            "Path for requesting an increase; null for a manual pause, which an increase does not end.",
+            "/organizations/acme/limit-requests",
+        ),
+    ]
 
 
 def _optional_header(name: str, description: str) -> OpenApiParameter:
@@ -177,15 +192,15 @@ REFUSED = OpenApiResponse(
     SpendLimitExceeded, "A spend limit blocks the call, or a rate limit (code too_many_requests)."
 )
 REFUSAL_HEADERS = (
-    _optional_header("Retry-After", "Seconds until the call would be granted; absent if unknown."),
-    _optional_header("X-RateLimit-Reset", "The same as an instant, in epoch seconds."),
+    _optional_header("Retry-After", "`retry_after`; absent if unknown."),
+    _optional_header("X-RateLimit-Reset", "`resets_at` in epoch seconds; absent if unknown."),
     OpenApiParameter(
         "x-should-retry",
         str,
         OpenApiParameter.HEADER,
         response=[429],
-        enum=["false"],
-        description="Tells vendor SDKs not to retry the 429.",
+        enum=["true", "false"],
+        description="Whether vendor SDKs retry the 429: only if the amount is reserved and not spent.",
     ),
 )
 
@@ -241,10 +256,12 @@ class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
         environment = credential.environment if credential is not None else ""
         call = identify_call(self.organization.pk, params.dimensions(credential_id, environment), now=now)
         estimate = Estimate(params.estimated_cost_usd, params.messages, params.input_tokens, params.max_tokens)
+        amount_usd = reserved_amount(organization=self.organization, call=call, estimate=estimate, now=now)
         return AuthorizationRequest(
             dimensions=call,
-            amount_usd=reserved_amount(organization=self.organization, call=call, estimate=estimate, now=now),
+            amount_usd=amount_usd,
             tokens=reserved_tokens(call, estimate),
+            is_free=is_free(organization=self.organization, call=call, amount_usd=amount_usd, now=now),
             ttl=params.ttl,
             idempotency_key=key,
             payload_hash=payload_hash(params, credential_id) if key else 0,
@@ -348,10 +365,8 @@ def _authorization(authorization: Authorization, now: datetime) -> Authorization
 def _idempotency_key(request: Request, params: AuthorizationInput) -> str:
     """Return the key from the header or the body. Raises InvalidError if they differ."""
     body_key = params.idempotency_key or ""
-    header_key = request.headers.get("Idempotency-Key", "").strip()
+    header_key = idempotency.read_key(request.headers)
     if body_key and header_key and body_key != header_key:
         message = "idempotency_key: does not match the Idempotency-Key header."
         raise InvalidError(message, param="idempotency_key", code="ambiguous")
-    if len(header_key) > MAX_KEY_LENGTH:
-        raise InvalidError(f"Idempotency-Key: at most {MAX_KEY_LENGTH} characters.", param="Idempotency-Key")
     return body_key or header_key

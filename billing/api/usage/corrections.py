@@ -18,7 +18,7 @@ from billing.api.usage.events import AdjustmentSerializer
 from billing.ledger.corrections import Corrected, adjust, void
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS, plain
-from costtrack.serializers import AmountField, StrictSerializer, validated
+from costtrack.serializers import AmountField, AmountInputField, StrictSerializer, validated
 from costtrack.text import MAX_REASON_LENGTH
 from organizations.api.base import OrganizationScopedReportViewSet
 
@@ -32,7 +32,7 @@ class VoidSerializer(StrictSerializer):
 
 
 class AdjustSerializer(VoidSerializer):
-    cost_usd = serializers.DecimalField(
+    cost_usd = AmountInputField(
         max_digits=DIGITS,
         decimal_places=DECIMALS,
         min_value=Decimal(0),

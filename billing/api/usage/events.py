@@ -15,7 +15,7 @@ from billing.api import intake
 from billing.api.operations import ReportEndpoint
 from billing.api.queries import WindowFilterSet
 from billing.api.response_cache import cached_operation
-from billing.api.windows import DateOrDateTimeField
+from billing.api.windows import WindowEndField, WindowStartField
 from billing.ingest import json_events
 from billing.ingest.services import IngestResult, ingest
 from billing.ledger.adjustments import Correction
@@ -55,10 +55,12 @@ class EventFilterSet(WindowFilterSet):
     source = _text(max_length=64)
     event_id = _text(f"The id from the sender. Without `source`, the sources {' and '.join(SOURCES)} are searched.")
     start_date = ParameterOption(
-        DateOrDateTimeField(required=False, help_text="Events that occurred from this date or time on.")
+        WindowStartField(required=False, help_text="Events that occurred from this date or time on.")
     )
     end_date = ParameterOption(
-        DateOrDateTimeField(required=False, help_text="Events that occurred until this date (inclusive) or time.")
+        WindowEndField(
+            required=False, help_text="Events that occurred until this date (inclusive) or before this time."
+        )
     )
     limit = ParameterOption(page_size())
     cursor = ParameterOption(page_cursor())
@@ -280,22 +282,29 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
         },
     )
     def create(self, request: Request) -> Response:
-        """Store usage events: one, an array, `{"events": [...]}`, or one per line. gzip and zstd are accepted."""
+        """Store usage events: one, an array, `{"events": [...]}`, or one per line. gzip and zstd are accepted.
+
+        With an `Idempotency-Key`, events without an id get one from the key and their index, so a repeated request
+        stores nothing twice."""
         now = utc_now()
         with intake.body_errors():
+            body = intake.read_body(request, max_bytes=settings.INTAKE_MAX_BYTES)
             parsed = json_events.parse(
-                intake.read_body(request, max_bytes=settings.INTAKE_MAX_BYTES),
+                body,
                 content_type=intake.content_type(request),
                 max_events=settings.INTAKE_MAX_EVENTS,
                 now=now,
             )
+        idempotent_request = self.idempotent_request(body)
         result = ingest(
             organization=self.organization,
             credential=self.principal.credential,
             format="json",
             parsed=parsed,
             now=now,
+            id_prefix=intake.remember_request(idempotent_request, now=now),
         )
+        intake.forget_request_without_effect(idempotent_request, result)
         if result.is_complete:
             return Response(result)
         return Response(
@@ -305,7 +314,7 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
     @cached_operation("usage_events_list", EventFilterSet, EventPageSerializer)
     def list(self, request: Request) -> Response:
         """List the ledger of the organization, newest first. Adjustments are separate rows."""
-        filterset = EventFilterSet(request.query_params, EventFilter())
+        filterset = EventFilterSet(request.query_params, EventFilter(), self.organization.calendar)
         options = filterset.options
         filters: EventFilter = filterset.qs
         with tenant_reads(self.organization.pk):

@@ -37,9 +37,12 @@ class _ErrorsInJson(DefaultContentNegotiation):
 
 class ExportQuery(UsageQuerySerializer):
     rows = serializers.ChoiceField(
-        default=Rows.REQUESTS, choices=[rows.value for rows in Rows], help_text="One row per call or per day."
+        default=Rows.REQUESTS, choices=[rows.value for rows in Rows], help_text="One row per event or per day."
     )
     endpoint = optional_text("Only with `rows=requests`.")
+    bom = serializers.BooleanField(
+        default=False, help_text="Begin the file with a byte order mark, so that Excel reads it as UTF-8."
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs.get("endpoint") and attrs["rows"] == Rows.DAYS:
@@ -65,8 +68,11 @@ class UsageExportView(UsageView):
         },
     )
     def get(self, request: Request) -> StreamingHttpResponse:
-        """Export usage as CSV: calls newest first, or days oldest first. Texts are safe to open in a spreadsheet."""
+        """Export usage as CSV: events (calls, tools, compute charges, session summaries) newest first, or days oldest
+        first. Both add up to the summary. Texts are safe to open in a spreadsheet."""
         if not (self.organization.plan.exports or self.principal.is_operator):
             raise refusal_without_exports(self.organization.plan)
         query = usage_query(request, self.access, ExportQuery)
-        return csv_response(query, Rows(query.extra["rows"]), endpoint=query.extra.get("endpoint", ""))
+        return csv_response(
+            query, Rows(query.extra["rows"]), endpoint=query.extra.get("endpoint", ""), with_bom=query.extra["bom"]
+        )

@@ -1,20 +1,21 @@
 """Query parameters of all endpoints of document 001: filters and a time span (`billing.reports.usage.query`)."""
 
+from datetime import timedelta
 from typing import Any
 
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from billing.api.windows import DateOrDateTimeField
+from billing.api.windows import WindowEndField, WindowStartField
 from billing.reports.usage.figures import NO_CREDENTIAL, UsageFilter
 from billing.reports.usage.query import CUSTOM, RANGES, STATUSES, UsageQuery, build_query, window_of
 from billing.types import Status
 from costtrack.calendar import Preset
-from costtrack.clock import utc_now
+from costtrack.clock import MICROSECOND, utc_now
 from costtrack.serializers import StrictSerializer, optional_text
 from organizations.principals import Access
 
-_EARLIEST, _LATEST = 2000, 2199  # years; the ledger has nothing before
+_FIRST_YEAR, _LAST_YEAR = 2000, 2199  # the ledger has nothing before
 
 
 class RangeQuerySerializer(StrictSerializer):
@@ -27,13 +28,16 @@ class RangeQuerySerializer(StrictSerializer):
         help_text="Days in the time zone of the organization, until today; `week` and `month` are the current ones. "
         "Default: `30d`, or `custom` with dates.",
     )
-    start_date = DateOrDateTimeField(required=False, help_text="From this day or time on.")
-    end_date = DateOrDateTimeField(required=False, help_text="Until this day (inclusive) or time. Default: now.")
+    start_date = WindowStartField(required=False, help_text="From this day or time on.")
+    end_date = WindowEndField(
+        required=False, help_text="Until this day (inclusive) or before this time. Default: the end of today."
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        for name in ("start_date", "end_date"):
-            if name in attrs and not _EARLIEST <= attrs[name].year <= _LATEST:
-                raise serializers.ValidationError({name: f"The year must be from {_EARLIEST} to {_LATEST}."})
+        zone = self.context["calendar"].zone
+        for name, excluded in (("start_date", timedelta()), ("end_date", MICROSECOND)):
+            if name in attrs and not _FIRST_YEAR <= (attrs[name] - excluded).astimezone(zone).year <= _LAST_YEAR:
+                raise serializers.ValidationError({name: f"The year must be from {_FIRST_YEAR} to {_LAST_YEAR}."})
         has_dates = "start_date" in attrs or "end_date" in attrs
         range_name = attrs.get("range")
         if has_dates and range_name not in (None, "", CUSTOM):
@@ -61,7 +65,7 @@ def usage_query(request: Request, access: Access, serializer: type[RangeQuerySer
     """Validate the parameters and build the query. Raises ValidationError, and ForbiddenError if nothing of the
     range is visible in the plan. Operators have no plan limit."""
     given = {name: value for name, value in request.query_params.items() if name != "organization"}
-    parameters = serializer(data=given)
+    parameters = serializer(data=given, context={"calendar": access.organization.calendar})
     parameters.is_valid(raise_exception=True)
     extra = dict(parameters.validated_data)
     organization, now = access.organization, utc_now()

@@ -262,13 +262,15 @@ def _tags(candidates: Any) -> list[str] | None:
 
 
 def reported_cost(payload: Payload, *, has_usage: bool) -> Decimal | None:
-    """Return LiteLLM's cost in USD, or None if it is a 0 that only means "no price known" or "no usage known".
+    """Return LiteLLM's cost in USD, or None if it is negative, or a 0 for "no price known" or "no usage known".
 
     A 0 is accepted for a response from LiteLLM's cache, and for calls without usage: failures, and calls without a
     model (lists, files). LiteLLM does not distinguish a free model from one without a price; for a free model the
     organization needs a price of 0.
     """
     cost = payload.response_cost
+    if cost is not None and not (cost.is_finite() and cost >= 0):
+        cost = None  # a sentinel, such as -1, which is no price either
     nothing_used = not has_usage and (payload.status == "failure" or not payload.model)
     if payload.cache_hit or (cost == 0 and nothing_used):
         return cost

@@ -1,7 +1,8 @@
 """`reprice`: reprice the usage of a period at current prices; without --apply show what would change."""
 
 from argparse import ArgumentParser
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -10,20 +11,24 @@ from billing.ledger.reprice import Selection
 from billing.ledger.repricings import reprice
 from billing.management.console import organizations_by_slug, progress_bar, repricing_table
 from billing.models import Repricing
-from costtrack.calendar import utc_midnight
+from costtrack.calendar import Calendar
 from costtrack.clock import utc_now
 from costtrack.database.commands import SchemaCommand
+from costtrack.dates import parse_end, parse_start
 from costtrack.errors import DomainError
 from costtrack.money import plain
 from organizations.models import Organization
 
 
 class Command(SchemaCommand):
-    help = "Reprices the usage of a period at current prices, by adjustments. Safe to repeat."
+    help = (
+        "Reprices the usage of a period at current prices, by adjustments. Safe to repeat. "
+        "Dates are days in the organization's time zone; times without an offset are UTC."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--organization", metavar="SLUG", required=True)
-        parser.add_argument("--from", dest="start", metavar="TIME", required=True, help="A date, or a time in UTC.")
+        parser.add_argument("--from", dest="start", metavar="TIME", required=True, help="A date, or a time.")
         parser.add_argument("--to", dest="end", metavar="TIME", required=True, help="A date (included), or a time.")
         parser.add_argument("--service", default="", help="Only calls of this service.")
         parser.add_argument("--model", default="", help="Only calls of this model.")
@@ -34,7 +39,8 @@ class Command(SchemaCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         (organization,) = organizations_by_slug(options["organization"])
-        start, end = _start("--from", options["start"]), _end("--to", options["end"])
+        start = _instant("--from", options["start"], parse_start, organization.calendar)
+        end = _instant("--to", options["end"], parse_end, organization.calendar)
         try:
             done = self._reprice(organization, Selection(start, end, options["service"], options["model"]), options)
         except DomainError as error:
@@ -64,27 +70,8 @@ def _summary(done: Repricing) -> str:
     return f"Dry run, nothing was written; would change: {counts}." if done.dry_run else f"Changed: {counts}."
 
 
-def _start(option: str, text: str) -> datetime:
-    day = _day(text)
-    return _instant(option, text) if day is None else utc_midnight(day)
-
-
-def _end(option: str, text: str) -> datetime:
-    """A date includes that day."""
-    day = _day(text)
-    return _instant(option, text) if day is None else utc_midnight(day + timedelta(days=1))
-
-
-def _day(text: str) -> date | None:
+def _instant(option: str, text: str, parse: Callable[[str, Calendar], datetime], calendar: Calendar) -> datetime:
     try:
-        return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 - a date has no time zone
-    except ValueError:
-        return None
-
-
-def _instant(option: str, text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
+        return parse(text, calendar)
     except ValueError:
         raise CommandError(f"{option}: {text} is not a date or a time, such as 2026-11-02T09:00:00Z.") from None
-    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -22,6 +22,7 @@ from billing.rollups.verify import verify
 from costtrack.calendar import utc_midnight
 from costtrack.clock import utc_now
 from costtrack.database.commands import SchemaCommand
+from costtrack.dates import parse_day
 from costtrack.errors import DomainError
 
 _MAX_DIFFERENCES = 5
@@ -114,7 +115,7 @@ def _midnight(option: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return utc_midnight(date.fromisoformat(text))
+        return utc_midnight(parse_day(text))
     except ValueError:
         raise CommandError(f"{option}: {text} is not a date such as 2026-01-31.") from None
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from psycopg import sql
 
 from billing.reports.pricing.run_filter import ModelKey, RunFilter
-from billing.reports.rollup_query import COST_COLUMNS, RollupQuery, RollupReader, read_rollups
+from billing.reports.rollup_query import COST_COLUMNS, RollupQuery
+from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.rollups.definitions import MODEL_DAYS, USAGE_HOURS
 from costtrack.money import ZERO
 from organizations.models import Organization
@@ -81,8 +82,8 @@ _BY_DAY_AND_MODEL, _BY_MODEL, _BY_AGENT = 0b001, 0b101, 0b110
 
 # The sums by three grouping sets. Without a model the service is ignored.
 _SUMS = sql.SQL("""
-SELECT (SELECT min(day) FROM {days} WHERE organization_id = %(organization)s),
-    (SELECT max(day) FROM {days} WHERE organization_id = %(organization)s), sums.*
+SELECT (SELECT min(day) FROM {days} AS first WHERE organization_id = %(organization)s),
+    (SELECT max(day) FROM {days} AS last WHERE organization_id = %(organization)s), sums.*
 FROM (VALUES (1)) AS once LEFT JOIN (
     SELECT grouping(day, model, agent_id), day, service, model, agent_id, max(agent_name),
         sum(requests), sum(amount), sum(requests) FILTER (WHERE is_chosen), sum(amount) FILTER (WHERE is_chosen),
@@ -110,8 +111,7 @@ def pricing(*, organization: Organization, filters: RunFilter) -> Pricing:
             rows=query.rows(reader, _COLUMNS),
         )
 
-    values, _ = read_rollups(organization, compose)
-    rows = [_Row(*row) for row in values]
+    rows = [_Row(*row) for row in read_rollups(organization, compose)]
     daily = [
         DailyCost(row.day, _model_key(row), int(row.runs or 0), row.cost or ZERO)
         for row in rows

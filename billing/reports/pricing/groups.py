@@ -17,7 +17,8 @@ from psycopg import sql
 
 from billing.models import DroppedMonth
 from billing.reports.pricing.run_filter import ModelKey, RunFilter
-from billing.reports.rollup_query import COST_COLUMNS, RollupQuery, RollupReader
+from billing.reports.rollup_query import COST_COLUMNS, RollupQuery
+from billing.reports.rollup_reader import RollupReader
 from billing.reports.sql import Parameters, bind
 from billing.rollups.definitions import GROUP_DAYS, GROUP_TOTALS
 from billing.rollups.sql import column_list, measure_columns
@@ -161,7 +162,7 @@ FROM ({rows}) AS run GROUP BY group_id, service, model, agent_id, user_ref
 
 def groups(*, organization: Organization, query: GroupQuery) -> GroupPage:
     """Return a page of groups and the total number."""
-    reader = RollupReader.open(organization)
+    reader = RollupReader(organization)
     group_ids, total = _page(organization, query, reader)
     by_id = _load_groups(query.runs, group_ids, reader) if group_ids else {}
     return GroupPage(tuple(by_id[group_id] for group_id in group_ids if group_id in by_id), total)
@@ -175,17 +176,20 @@ def _page(organization: Organization, query: GroupQuery, reader: RollupReader) -
         "direction": sql.SQL("ASC" if query.ascending else "DESC"),
         "tie": sql.SQL("DESC" if query.ascending else "ASC"),  # so that one index serves both directions
     }
-    if query.runs.is_unfiltered and not query.search and _is_indexed(organization, query.order):
-        statement = _PAGE_BY_INDEX.format(tail=reader.unfolded(GROUP_TOTALS), columns=_TOTALS, **order)
-    else:
+    uses_index = query.runs.is_unfiltered and not query.search and _is_indexed(organization, query.order)
+
+    def compose(reader: RollupReader) -> sql.Composable:
+        reader.parameters.update(limit=query.limit, offset=query.offset)
+        if uses_index:
+            return _PAGE_BY_INDEX.format(tail=reader.unfolded(GROUP_TOTALS), columns=_TOTALS, **order)
         levels = (GROUP_TOTALS,) if query.runs.is_unfiltered else (GROUP_DAYS,)
         rows = RollupQuery(levels, (query.runs.window,), condition=query.runs.condition)
         columns = _COLUMNS if levels == (GROUP_DAYS,) else ("group_id", *measure_columns(GROUP_TOTALS))
-        statement = _PAGE_BY_SUM.format(
+        return _PAGE_BY_SUM.format(
             rows=rows.rows(reader, columns), matches_search=_search_condition(query, reader), **order
         )
-    reader.parameters.update(limit=query.limit, offset=query.offset)
-    [(total, group_ids)] = reader.fetch(statement)
+
+    [(total, group_ids)] = reader.read(compose)
     return group_ids, total
 
 
@@ -211,7 +215,8 @@ def _load_groups(filters: RunFilter, group_ids: Sequence[str], reader: RollupRea
 
     query = RollupQuery((GROUP_DAYS,), (filters.window,), condition=condition)
     rows_by_group: dict[str, list[_GroupRow]] = {}
-    for row in map(_GroupRow._make, reader.fetch(_GROUP_ROWS.format(rows=query.rows(reader, _COLUMNS)))):
+    rows = reader.read(lambda reader: _GROUP_ROWS.format(rows=query.rows(reader, _COLUMNS)))
+    for row in map(_GroupRow._make, rows):
         rows_by_group.setdefault(row.group_id, []).append(row)
     return {group_id: _group(group_id, group_rows) for group_id, group_rows in rows_by_group.items()}
 

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from billing.models import Execution
 from billing.reports.cursors import Page, StartPosition
-from billing.reports.rollup_query import RollupReader
+from billing.reports.rollup_reader import RollupReader
 from billing.reports.sessions.newest import SessionRow, list_members, list_newest
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model, cost_by_phase, cost_by_tool
 from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_COSTS
@@ -51,7 +51,7 @@ def get_execution_costs(*, organization: Organization, execution_id: str) -> Exe
     """Return the cost of one execution. Raises NotFoundError if no session has named it."""
     # PostgreSQL text cannot contain NUL.
     if "\0" not in execution_id:
-        (execution,) = _costs_of([execution_id], RollupReader.open(organization))
+        (execution,) = _costs_of([execution_id], RollupReader(organization))
         if execution.session_ids or _is_known(organization, execution_id):
             return execution
     raise NotFoundError(f"Execution cost not found for execution {execution_id}")
@@ -61,7 +61,8 @@ def list_executions(
     *, organization: Organization, after: StartPosition | None = None, limit: int
 ) -> Page[ExecutionCosts, StartPosition]:
     """Return a page of executions after a position, newest first."""
-    page, reader = list_newest(organization, EXECUTION_TOTALS, limit=limit, after=after)
+    reader = RollupReader(organization)
+    page = list_newest(reader, EXECUTION_TOTALS, limit=limit, after=after)
     return Page(_costs_of([position.key for position in page.rows], reader), page.last)
 
 
@@ -102,9 +103,13 @@ def _execution(execution_id: str, members: Sequence[SessionRow], rows: Sequence[
 def _rows(members: Sequence[SessionRow], reader: RollupReader) -> list[CostRow]:
     if not members:
         return []
-    reader.parameters.update(
-        sessions=[member.session_id for member in members],
-        member_executions=[member.execution_id for member in members],
-        phases=[member.phase_id for member in members],
-    )
-    return [CostRow(*row) for row in reader.fetch(_COSTS.format(costs=reader.table(SESSION_COSTS), sums=SUMS))]
+
+    def compose(reader: RollupReader) -> sql.Composable:
+        reader.parameters.update(
+            sessions=[member.session_id for member in members],
+            member_executions=[member.execution_id for member in members],
+            phases=[member.phase_id for member in members],
+        )
+        return _COSTS.format(costs=reader.table(SESSION_COSTS), sums=SUMS)
+
+    return [CostRow(*row) for row in reader.read(compose)]

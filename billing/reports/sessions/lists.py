@@ -12,7 +12,7 @@ from psycopg import sql
 
 from billing.pricing.price_book import price_book
 from billing.reports.cursors import Page, StartPosition
-from billing.reports.rollup_query import RollupReader, read_rollups
+from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.sessions.newest import SESSION_COLUMNS, SessionRow, list_members, list_newest
 from billing.reports.sessions.rows import (
     SUMS,
@@ -57,11 +57,11 @@ class SessionCosts:
 # One statement and so one snapshot: the sessions and their costs.
 _SESSIONS = sql.SQL("""
 SELECT session.*, cost.* FROM (
-    SELECT {columns} FROM {totals}
+    SELECT {columns} FROM {totals} AS total
     WHERE organization_id = %(organization)s AND session_id = ANY({session_ids}) GROUP BY session_id
 ) AS session JOIN (
     SELECT session_id AS owner, phase_id, service, model, tool, {sums}
-    FROM {costs} WHERE organization_id = %(organization)s AND session_id = ANY({session_ids})
+    FROM {costs} AS cost WHERE organization_id = %(organization)s AND session_id = ANY({session_ids})
     GROUP BY session_id, phase_id, service, model, tool
 ) AS cost ON cost.owner = session.session_id
 ORDER BY session_id, phase_id, service, model, tool
@@ -73,7 +73,7 @@ def get_session_costs(*, organization: Organization, session_id: str) -> Session
     """Return the cost of one session. Raises NotFoundError for an unknown session."""
     # PostgreSQL text cannot contain NUL.
     if "\0" not in session_id:
-        rows, _ = read_rollups(organization, lambda reader: _statement(reader, [session_id]))
+        rows = read_rollups(organization, lambda reader: _statement(reader, [session_id]))
         for session in _sessions(organization, rows):
             return session
     raise NotFoundError(f"Session cost not found for session {session_id}")
@@ -83,13 +83,14 @@ def list_sessions(
     *, organization: Organization, after: StartPosition | None = None, limit: int
 ) -> Page[SessionCosts, StartPosition]:
     """Return a page of sessions after a position, newest first."""
-    page, reader = list_newest(organization, SESSION_TOTALS, limit=limit, after=after)
+    reader = RollupReader(organization)
+    page = list_newest(reader, SESSION_TOTALS, limit=limit, after=after)
     return Page(_in_order(organization, [position.key for position in page.rows], reader), page.last)
 
 
 def list_execution_sessions(*, organization: Organization, execution_id: str, limit: int) -> list[SessionCosts]:
     """Return the sessions of an execution, oldest first; none if it is unknown."""
-    reader = RollupReader.open(organization)
+    reader = RollupReader(organization)
     members = list_members(reader, [execution_id], limit=limit)
     return _in_order(organization, [member.session_id for member in members], reader)
 
@@ -97,7 +98,7 @@ def list_execution_sessions(*, organization: Organization, execution_id: str, li
 def _in_order(organization: Organization, session_ids: Sequence[str], reader: RollupReader) -> list[SessionCosts]:
     if not session_ids:
         return []
-    sessions = _sessions(organization, reader.fetch(_statement(reader, session_ids)))
+    sessions = _sessions(organization, reader.read(lambda reader: _statement(reader, session_ids)))
     by_id = {session.session_id: session for session in sessions}
     # A rebuild may have removed a session in between.
     return [by_id[session_id] for session_id in session_ids if session_id in by_id]

@@ -9,9 +9,8 @@ from typing import NamedTuple
 from psycopg import sql
 
 from billing.reports.cursors import Page, StartPosition, page_of
-from billing.reports.rollup_query import RollupReader, read_rollups
+from billing.reports.rollup_reader import RollupReader
 from billing.rollups.definitions import SESSION_TOTALS, Rollup
-from organizations.models import Organization
 
 # A key with an archived row began at the earlier of its two rows. Keys with unfolded events are handled separately,
 # because those may start earlier.
@@ -47,10 +46,10 @@ _AFTER = (
 
 
 def list_newest(
-    organization: Organization, rollup: Rollup, *, limit: int, after: StartPosition | None
-) -> tuple[Page[StartPosition, StartPosition], RollupReader]:
-    """Return the positions of a page of a rollup with a single dimension, latest start first; ties are ordered by key.
-    Also return the reader for the costs of the page."""
+    reader: RollupReader, rollup: Rollup, *, limit: int, after: StartPosition | None
+) -> Page[StartPosition, StartPosition]:
+    """Return the positions of a page of a rollup with a single dimension, latest start first; ties are ordered by
+    key."""
     key, table = sql.Identifier(rollup.dimensions[0].column), sql.Identifier(rollup.table)
     ranges = (_ALL,) if after is None else _AFTER
 
@@ -69,9 +68,9 @@ def list_newest(
             ),
         )
 
-    [(keys, starts)], reader = read_rollups(organization, compose)
+    [(keys, starts)] = reader.read(compose)
     positions = [StartPosition(*row) for row in zip(starts or [], keys or [], strict=True)]
-    return page_of(positions, limit, lambda position: position), reader
+    return page_of(positions, limit, lambda position: position)
 
 
 class SessionRow(NamedTuple):
@@ -118,7 +117,9 @@ ORDER BY started_at, session_id LIMIT %(max_members)s
 
 def list_members(reader: RollupReader, execution_ids: Sequence[str], *, limit: int | None = None) -> list[SessionRow]:
     """Return the sessions of the executions, oldest first."""
-    reader.parameters.update(executions=list(execution_ids), max_members=limit)
-    tail = reader.unfolded(SESSION_TOTALS)
-    statement = _MEMBERS.format(tail=tail, totals=SESSION_COLUMNS, columns=_COLUMNS)
-    return [SessionRow(*row) for row in reader.fetch(statement)]
+
+    def compose(reader: RollupReader) -> sql.Composable:
+        reader.parameters.update(executions=list(execution_ids), max_members=limit)
+        return _MEMBERS.format(tail=reader.unfolded(SESSION_TOTALS), totals=SESSION_COLUMNS, columns=_COLUMNS)
+
+    return [SessionRow(*row) for row in reader.read(compose)]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from psycopg import sql
 
 from billing.models import DroppedMonth
-from billing.reports.rollup_query import RollupReader
+from billing.reports.rollup_reader import RollupReader
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model
 from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_MODELS, SESSION_TOTALS
 from organizations.models import Organization
@@ -79,11 +79,13 @@ _NONE = sql.SQL("SELECT session_id FROM billing_session WHERE false")
 
 
 def get_session_summary(*, organization: Organization) -> SessionSummary:
-    reader = RollupReader.open(organization)
-    [(sessions, executions)] = reader.fetch(
-        _COUNTS.format(sessions=reader.unfolded(SESSION_TOTALS), executions=reader.unfolded(EXECUTION_TOTALS))
+    reader = RollupReader(organization)
+    [(sessions, executions)] = reader.read(
+        lambda reader: _COUNTS.format(
+            sessions=reader.unfolded(SESSION_TOTALS), executions=reader.unfolded(EXECUTION_TOTALS)
+        )
     )
-    by_model = reader.fetch(_MODELS.format(table=reader.table(SESSION_MODELS), sums=SUMS))
+    by_model = reader.read(lambda reader: _MODELS.format(table=reader.table(SESSION_MODELS), sums=SUMS))
     rows = [CostRow(*row) for row in by_model]
     models = sorted(cost_by_model(rows).items(), key=lambda item: (-item[1], item[0]))
     return SessionSummary(
@@ -98,11 +100,14 @@ def get_session_summary(*, organization: Organization) -> SessionSummary:
 def _top_sessions(organization: Organization, reader: RollupReader) -> list[TopSession]:
     """Return the most expensive sessions, read from an index as long as no events were dropped."""
     has_dropped = DroppedMonth.objects.of(organization).exists()
-    reader.parameters["top"] = _TOP_COUNT
-    statement = _TOP.format(
-        tail=reader.unfolded(SESSION_TOTALS),
-        in_two_rows=_IN_TWO_ROWS if has_dropped else _NONE,
-        cost=_COST,
-        tokens=_TOKENS,
-    )
-    return [TopSession(*row) for row in reader.fetch(statement)]
+
+    def compose(reader: RollupReader) -> sql.Composable:
+        reader.parameters["top"] = _TOP_COUNT
+        return _TOP.format(
+            tail=reader.unfolded(SESSION_TOTALS),
+            in_two_rows=_IN_TWO_ROWS if has_dropped else _NONE,
+            cost=_COST,
+            tokens=_TOKENS,
+        )
+
+    return [TopSession(*row) for row in reader.read(compose)]

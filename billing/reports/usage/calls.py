@@ -16,7 +16,7 @@ from psycopg import sql
 from billing.reports.cursors import Page, Position, page_of
 from billing.reports.event_days import Reading, read_event_days
 from billing.reports.event_query import EventQuery, Sort
-from billing.reports.rollup_query import RollupReader, read_rollups
+from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.sql import Condition, Parameters, bind, equal_to
 from billing.reports.usage.figures import UsageFilter
 from billing.reports.usage.totals import totals
@@ -46,6 +46,8 @@ class CallFilter:
     session_id: str = ""
     user: str = ""
     tag: str = ""
+    has_all_kinds: bool = False
+    """Also tool calls, compute charges and session summaries."""
 
     @property
     def is_unfiltered(self) -> bool:
@@ -55,7 +57,7 @@ class CallFilter:
     def condition(self, parameters: Parameters) -> sql.Composable:
         """Build the condition over columns of the ledger, without the window."""
         columns = {"run_id": self.run_id, "session_id": self.session_id, "user_ref": self.user}
-        columns |= {"endpoint": self.endpoint, "kind": EventKind.MODEL_CALL.value}
+        columns |= {"endpoint": self.endpoint, "kind": "" if self.has_all_kinds else EventKind.MODEL_CALL.value}
         conditions = [self.usage.condition(parameters), _named(columns)(parameters)]
         if self.tag:
             conditions.append(sql.SQL("tags @> ARRAY[{}]::varchar[]").format(bind(parameters, self.tag)))
@@ -87,6 +89,7 @@ class Call(NamedTuple):
     run_id: str
     credential_name: str
     known_cost_usd: Decimal
+    kind: str
 
     @property
     def total_tokens(self) -> int:
@@ -132,7 +135,7 @@ def _reading(
     """Return the newest days of the window that together have enough matching calls, as far as a rollup knows."""
     if window.start is None or window.end is None or window.start >= window.end:
         return Reading([])
-    if filters.is_unfiltered:
+    if filters.is_unfiltered or filters.has_all_kinds:  # rollups only know days with model calls
         return Reading([window])
     if filters.session_id and not filters.run_id:
         return Reading(_window_of_session(organization, filters.session_id, Span(window.start, window.end)))
@@ -144,7 +147,7 @@ def _reading(
 
 
 _SESSION_TIMES = sql.SQL(
-    "SELECT min(first_at), max(last_at) FROM {table}"
+    "SELECT min(first_at), max(last_at) FROM {table} AS session"
     " WHERE organization_id = %(organization)s AND NOT archived AND {condition}"
 )
 
@@ -156,7 +159,7 @@ def _window_of_session(organization: Organization, session_id: str, window: Span
         condition = _named({"session_id": session_id})(reader.parameters)
         return _SESSION_TIMES.format(table=reader.table(SESSION_TOTALS), condition=condition)
 
-    [(first_at, last_at)], _ = read_rollups(organization, compose)
+    [(first_at, last_at)] = read_rollups(organization, compose)
     if first_at is None:
         return []
     part = Window(max(window.start, first_at), min(window.end, last_at + MICROSECOND))

@@ -1,12 +1,11 @@
 """A usage query: filters, a time span in the time zone of the organization, clipped to the history of its plan, and the
 division into periods.
 
-Dates are whole days, including the last one; times are exact, with an inclusive end. History that the plan does not
-show is cut off; the ledger still has it.
+Windows are half-open. History that the plan does not show is cut off; the ledger still has it.
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -14,7 +13,7 @@ from billing.pricing.price_book import identify_model
 from billing.reports.usage.figures import UsageFilter
 from billing.types import Status
 from costtrack.calendar import Calendar, Preset, Span, Unit
-from costtrack.clock import MICROSECOND, iso
+from costtrack.clock import iso
 from costtrack.errors import ForbiddenError, InvalidError
 from organizations.models import Organization
 from organizations.selectors import cheapest_plan_with_history
@@ -89,25 +88,16 @@ def build_query(
     )
 
 
-def window_of(
-    calendar: Calendar, *, name: str, start: date | datetime | None, end: date | datetime | None, now: datetime
-) -> Span:
+def window_of(calendar: Calendar, *, name: str, start: datetime | None, end: datetime | None, now: datetime) -> Span:
     """Return the span of a named range (`Preset` or `RANGES`; empty means the default) or, with a start, from there
-    until the end or the end of today. Raises InvalidError if it ends before it begins."""
+    until the end or the end of today. Raises InvalidError if it is empty."""
     if start is None:
         return calendar.preset(Preset(RANGES.get(name, name or DEFAULT_RANGE)), now)
-    first = start if isinstance(start, datetime) else calendar.start_of(start)
-    last = _end(calendar, end) if end is not None else max(calendar.preset(Preset.TODAY, now).end, first)
-    if last <= first:
+    last = end if end is not None else calendar.preset(Preset.TODAY, now).end
+    if last <= start:
         param = "end_date" if end is not None else "start_date"
-        raise InvalidError(f"{param}: the range ends before it begins.", param=param)
-    return Span(first.astimezone(UTC), last)
-
-
-def _end(calendar: Calendar, end: date | datetime) -> datetime:
-    if isinstance(end, datetime):
-        return end + MICROSECOND
-    return calendar.start_of(end + timedelta(days=1))
+        raise InvalidError(f"{param}: the range must end after it begins.", param=param)
+    return Span(start, last)
 
 
 _MAX_DAYS = 36_525  # longer ago there is nothing

@@ -13,7 +13,9 @@ from itertools import pairwise
 
 from psycopg import sql
 
-from billing.reports.rollup_query import COST_COLUMNS, RollupQuery, RollupReader, read_rollups
+from billing.ingest.validate import FUTURE_TOLERANCE
+from billing.reports.rollup_query import COST_COLUMNS, RollupQuery
+from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.usage.figures import ZERO_FIGURES, Figures, GroupBy, Spend, Summary, UsageFilter
 from billing.reports.usage.query import UsageQuery
 from billing.rollups.definitions import ORGANIZATION_HOURS, USAGE_DAYS, USAGE_HOURS
@@ -93,10 +95,12 @@ def _spend(organization: Organization, figures: Sequence[Figures], now: datetime
 
 
 def spend_windows(organization: Organization, now: datetime) -> tuple[Span, Span, Span]:
-    """Return today, the last seven days, and the month until now."""
+    """Return today, the last seven days, and the month until now. Like the windows of limits, they include events that
+    are dated ahead of now."""
     calendar = organization.calendar
-    today, month = calendar.preset(Preset.TODAY, now), calendar.period(Unit.MONTH, now)
-    return today, Span(now - _WEEK + MICROSECOND, now + MICROSECOND), Span(month.start, today.end)
+    today, month = calendar.preset(Preset.TODAY, now), calendar.preset(Preset.MONTH, now)
+    end = max(today.end, now + FUTURE_TOLERANCE + MICROSECOND)
+    return Span(today.start, end), Span(now - _WEEK + MICROSECOND, end), Span(month.start, end)
 
 
 def _covered_windows(windows: Sequence[Span], boundaries: Sequence[datetime]) -> Iterator[Window]:
@@ -141,9 +145,8 @@ def _sums_between(
     def compose(reader: RollupReader) -> sql.Composable:
         return _SUMS.format(boundaries=reader.bind(list(boundaries)), key=key, rows=query.rows(reader, columns))
 
-    rows, _ = read_rollups(organization, compose)
     by_period: dict[int, FiguresByKey] = {}
-    for period, key_value, *sums in rows:
+    for period, key_value, *sums in read_rollups(organization, compose):
         by_period.setdefault(period, {})[key_value] = Figures(*sums)
     return by_period
 
@@ -170,7 +173,12 @@ class Headline:
 def headline(query: UsageQuery) -> Headline:
     today, week, month = spend_windows(query.organization, query.now)
     windows = [query.window, today, week, month]
-    earlier = [query.before, query.window_before(today), _week_before(query, week), query.window_before(month)]
+    earlier = [
+        query.before,
+        query.window_before(query.calendar.preset(Preset.TODAY, query.now)),
+        _week_before(query, week),
+        query.window_before(query.calendar.preset(Preset.MONTH, query.now)),
+    ]
     known = [window for window in earlier if window is not None]
     figures_by_window = totals(organization=query.organization, filters=query.filters, windows=[*windows, *known])
     before = iter(figures_by_window[len(windows) :])

@@ -75,15 +75,15 @@ def test_every_attempt_of_one_request_is_stored(api: APIClient) -> None:
 
 
 def test_bad_records_do_not_fail_the_request_and_are_quarantined(api: APIClient) -> None:
-    response = post(api, [payload(), payload(id="bad", response_cost=-1), "text", None])
+    response = post(api, [payload(), payload(id="bad", startTime="yesterday"), "text", None])
     assert counted(response) == (1, 0, 0, 2)
     errors = [(error["index"], error.get("id"), error.get("field")) for error in response.json()["errors"]]
-    assert errors == [(1, "bad", "cost_usd"), (2, None, None)]
+    assert errors == [(1, "bad", "startTime"), (2, None, None)]
     assert QuarantinedRecord.objects.count() == 2
 
 
 def test_a_batch_of_bad_records_alone_is_answered_alike(api: APIClient) -> None:
-    response = post(api, [payload(response_cost=-1)])
+    response = post(api, [payload(startTime="yesterday")])
     assert counted(response) == (0, 0, 0, 1)
     assert response.json()["batch_id"] is None
 

@@ -188,7 +188,7 @@ def test_viewers_see_threshold_events_and_owners_act(
 def test_what_belongs_to_another_limit_or_organization_is_not_found(
     api: APIClient, other_api: APIClient, limit: SpendLimit, organization: Organization
 ) -> None:
-    other_limit = make_limit(organization)
+    other_limit = make_limit(organization, window="lifetime")
     api.post(f"{PATH}/{limit.pk}/pause", {"reason": "Why."})
     override = LimitOverride.objects.get()
     for number in (override.pk + 1, 2**70):

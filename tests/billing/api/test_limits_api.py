@@ -96,7 +96,10 @@ def test_three_fields_are_enough_and_an_amount_may_be_a_number(api: APIClient) -
         ({"amount_usd": "NaN"}, {"amount_usd"}),
         ({"amount_usd": "much"}, {"amount_usd"}),
         ({"amount_usd": "1e30"}, {"amount_usd"}),
-        ({"amount_usd": "0.0000000000001"}, {"amount_usd"}),
+        ({"amount_usd": "0.0000000000000000000000001"}, {"amount_usd"}),
+        ({"amount_usd": "1_0"}, {"amount_usd"}),
+        ({"amount_usd": " 10"}, {"amount_usd"}),
+        ({"soft_amount_usd": "\uff11"}, {"soft_amount_usd"}),
         ({"amount_usd": "100.01"}, {"amount_usd"}),
         ({"action": "shout"}, {"action"}),
         ({"thresholds": "80"}, {"thresholds"}),
@@ -159,7 +162,9 @@ def ids(response: Any) -> list[int]:
 
 def test_limits_are_listed_in_pages_and_by_what_they_are_about(api: APIClient, organization: Organization) -> None:
     hour = timedelta(hours=1)
-    ended, coming = (make_limit(organization, scope="user", scope_value="ada") for _ in range(2))
+    ended, coming = (
+        make_limit(organization, scope="user", scope_value="ada", amount_usd=Decimal(usd)) for usd in (10, 20)
+    )
     SpendLimit.objects.filter(pk=ended.pk).update(ends_at=utc_now() - hour)
     SpendLimit.objects.filter(pk=coming.pk).update(starts_at=utc_now() + hour)
     of_tag = make_limit(organization, scope="tag", window="lifetime")
@@ -262,3 +267,31 @@ def test_another_organizations_limit_is_as_one_that_is_not_there(
             assert response.status_code == 404
             assert b"secret-tag" not in response.content
     assert api.get("/organizations/globex/limits").status_code == 404
+
+
+# --- The same limit twice ----------------------------------------------------------------------------------------
+
+
+def test_the_same_limit_is_refused_with_the_id_of_the_first(api: APIClient, key: Key) -> None:
+    first = api.post(PATH, BODY).json()
+    for body in (BODY, {**BODY, "thresholds": [50], "soft_amount_usd": "10", "fallback_price": "3"}):
+        response = api.post(PATH, body)
+        assert (response.status_code, response.json()["code"]) == (409, "limit_exists")
+        assert response.json()["limit"] == first["id"]
+    for changed in ({"amount_usd": "21"}, {"action": "notify"}, {"window": "calendar_day"}, {"scope_value": "bob"}):
+        assert api.post(PATH, {**BODY, **changed}).status_code == 201
+
+
+def test_a_limit_is_not_changed_into_another_one(api: APIClient, key: Key) -> None:
+    api.post(PATH, BODY)
+    second = api.post(PATH, {**BODY, "amount_usd": "30"}).json()["id"]
+
+    assert api.patch(f"{PATH}/{second}", {"amount_usd": BODY["amount_usd"]}).json()["code"] == "limit_exists"
+    assert api.patch(f"{PATH}/{second}", {"amount_usd": "30", "thresholds": [50]}).status_code == 200
+
+
+def test_a_removed_limit_can_be_set_again(api: APIClient, key: Key) -> None:
+    first = api.post(PATH, BODY).json()["id"]
+    api.delete(f"{PATH}/{first}")
+
+    assert api.post(PATH, BODY).status_code == 201

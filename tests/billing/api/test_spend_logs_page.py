@@ -54,16 +54,17 @@ def test_a_row_is_the_one_of_the_plain_route(api: APIClient, send: Send) -> None
     assert api.get(PAGED).json()["data"] == api.get("/spend/logs").json()
 
 
-def test_an_end_in_seconds_includes_that_second(api: APIClient, send: Send) -> None:
+def test_an_end_is_excluded_unless_it_is_the_last_second_of_a_day(api: APIClient, send: Send) -> None:
     send(
         {**call("02T00:00", "1", id="in"), "occurred_at": "2026-10-02T11:59:59.999999Z"},
         call("02T12:00", "1", id="after"),
+        {**call("02T00:00", "1", id="late"), "occurred_at": "2026-10-02T23:59:59.999999Z"},
     )
 
-    assert ids(api, window="start_date=2026-10-02 00:00:00&end_date=2026-10-02 11:59:59") == ["in"]
+    assert ids(api, window="start_date=2026-10-02 00:00:00&end_date=2026-10-02 12:00:00") == ["in"]
     assert ids(api, window="start_date=2026-10-02T00:00:00Z&end_date=2026-10-02T11:59:59Z") == []
-    assert ids(api, window="start_date=2026-10-02&end_date=2026-10-02") == ["after", "in"]
-    assert ids(api, window="start_date=2026-10-02 12:00:00&end_date=2026-10-02 12:00:00") == ["after"]
+    assert ids(api, window="start_date=2026-10-02&end_date=2026-10-02") == ["late", "after", "in"]
+    assert ids(api, window="start_date=2026-10-02 12:00:00&end_date=2026-10-02 23:59:59") == ["late", "after"]
 
 
 @pytest.mark.parametrize(

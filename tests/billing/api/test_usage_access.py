@@ -126,10 +126,11 @@ def test_an_estimate_must_fit(organization: Organization, api: APIClient, send: 
     take(organization, "1.5", now=NOW, ttl=timedelta(minutes=5))
     assert ask(api, "estimated_cost_usd=2.5") == YES
     answer = ask(api, "estimated_cost_usd=2.500000000000000000000001")
-    assert (answer["allowed"], answer["reason"]) == (False, "not_enough_left")
+    assert (answer["allowed"], answer["reason"]) == (False, "reserved_by_others")
     assert (answer["reserved_usd"], answer["remaining_usd"]) == ("1.5", "2.5")
-    assert (answer["resets_at"], answer["retry_after"]) == ("2026-11-02T12:05:00Z", 300)
+    assert (answer["resets_at"], answer["retry_after"]) == ("2026-11-02T12:05:00Z", 1)
     never = ask(api, "estimated_cost_usd=5")
+    assert never["reason"] == "not_enough_left"
     assert (never["resets_at"], never["retry_after"]) == (None, None)
     assert ask(api) == YES
 

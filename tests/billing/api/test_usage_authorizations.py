@@ -187,7 +187,7 @@ def test_a_limit_that_is_used_up_says_which_how_much_and_until_when(
     assert body.pop("error").startswith("The daily limit of user ada has $0.125 left, and the call may cost $0.25")
     assert body == {
         "code": "spend_limit_exceeded",
-        "reason": "not_enough_left",
+        "reason": "reserved_by_others",
         "limit": {
             "id": limit.pk,
             "scope": "user",
@@ -205,15 +205,51 @@ def test_a_limit_that_is_used_up_says_which_how_much_and_until_when(
         "window_end": "2026-11-03T00:00:00Z",
         "time_zone": "UTC",
         "resets_at": iso(in_ten_minutes),  # when the other one expires
-        "retry_after": 600,
+        "retry_after": 1,  # when it may well have ended
         "as_of": iso(NOW),
         "request_increase": "/organizations/acme/limit-requests",
     }
-    assert response["Retry-After"] == "600"
+    assert response["Retry-After"] == "1"
     assert response["X-RateLimit-Reset"] == str(int(in_ten_minutes.timestamp()))
-    assert response["x-should-retry"] == "false"
+    assert response["x-should-retry"] == "true"
     assert response["Cache-Control"] == "no-store"
     assert Authorization.objects.count() == 1, "who is refused holds nothing"
+
+
+def test_spent_and_reserved_money_have_different_reasons(
+    api: APIClient, organization: Organization, send: Send, at: At
+) -> None:
+    at(NOW)
+    set_limit(organization, "1", window=LimitWindow.ROLLING_7D)
+    send({"cost_usd": "0.8"})
+    take(organization, "0.15", now=NOW)
+
+    def refused(usd: str) -> tuple[str, str, bool]:
+        response = ask(api, estimated_cost_usd=usd)
+        body = response.json()
+        assert response["Retry-After"] == str(body["retry_after"])
+        return body["reason"], response["x-should-retry"], body["retry_after"] == 1
+
+    assert refused("0.2") == ("reserved_by_others", "true", True)
+    assert refused("0.21") == ("not_enough_left", "false", False)
+    send({"cost_usd": "0.2"})
+    assert refused("0.01") == ("limit_reached", "false", False)
+
+
+def test_a_limit_with_too_much_spent_comes_before_one_with_too_much_reserved(
+    api: APIClient, organization: Organization, send: Send, at: At
+) -> None:
+    at(NOW)
+    set_limit(organization, "1", LimitScope.USER, "ada", LimitWindow.CALENDAR_MONTH)
+    set_limit(organization, "2", window=LimitWindow.LIFETIME)
+    set_limit(organization, "1", LimitScope.RUN, "r", LimitWindow.ROLLING_7D)
+    send({"cost_usd": "1", "user_id": "brin", "run_id": "r"})
+    take(organization, "0.9", user_ref="ada", ttl=timedelta(days=9), now=NOW)
+
+    answer = ask(api, user_id="ada", run_id="r").json()
+
+    assert (answer["limit"]["scope"], answer["reason"]) == ("run", "limit_reached")
+    assert ask(api, user_id="ada").json()["reason"] == "reserved_by_others"
 
 
 def test_what_is_not_in_sight_has_no_reset(api: APIClient, organization: Organization, send: Send) -> None:

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from io import StringIO
 from typing import Any
 
@@ -57,11 +58,11 @@ def test_requests_are_a_file_in_plain_values(api: APIClient, send: Send) -> None
     header, unpriced, priced = text.splitlines()
     assert header == (
         "time,id,event_id,request_id,endpoint,capability,service,model,client_id,status,status_code,"
-        "prompt_tokens,completion_tokens,cached_tokens,total_tokens,cost_usd,voided"
+        "prompt_tokens,completion_tokens,cached_tokens,total_tokens,cost_usd,voided,kind"
     )
     assert priced.startswith("2026-11-02T11:00:00Z,")
-    assert priced.endswith(",1,,/v1/chat,,,gpt-4o,,success,200,5,0,0,5,0.2,false")
-    assert unpriced.endswith(",,,,,,unpriced,,success,,0,0,0,0,,false")
+    assert priced.endswith(",1,,/v1/chat,,,gpt-4o,,success,200,5,0,0,5,0.2,false,model_call")
+    assert unpriced.endswith(",,,,,,unpriced,,success,,0,0,0,0,,false,model_call")
 
 
 @pytest.mark.usefixtures("enterprise")
@@ -114,7 +115,7 @@ def test_no_cell_is_a_formula(api: APIClient, send: Send) -> None:
     send(call(1, model=formula, endpoint="+1", capability="@a", service="-1", request_id="\tx"))
     (row,) = rows(api)
     cells = [row[name] for name in ("model", "endpoint", "capability", "service", "request_id")]
-    assert cells == [f"'{formula}", "'+1", "'@a", "'-1", "'\tx"]
+    assert cells == [f"'{formula.lower()}", "'+1", "'@a", "'-1", "'\tx"]
 
 
 @pytest.mark.parametrize("accept", ["text/csv", "*/*", "application/json", "text/html,*/*;q=0.8"])
@@ -180,3 +181,27 @@ def test_who_may_export(
     foreign = Client()
     foreign.force_login(stranger)
     assert foreign.get(f"{PATH}?organization=acme").status_code == 404
+
+
+@pytest.mark.usefixtures("enterprise")
+def test_rows_add_up_to_the_summary_and_name_their_kind(api: APIClient, send: Send) -> None:
+    send(
+        call(1, cost_usd="11"),
+        {"kind": "tool_call", "tool": "search", "cost_usd": "0.5", "session_id": "s"},
+        {"kind": "compute", "compute_cost_usd": "0.25"},
+        {"kind": "session_summary", "session_id": "s", "turns": 1},
+    )
+    result = rows(api)
+    assert [row["kind"] for row in result] == ["session_summary", "compute", "tool_call", "model_call"]
+    with time_machine.travel(NOW, tick=False):
+        summary = api.get("/usage/summary").json()
+    assert sum(Decimal(row["cost_usd"] or 0) for row in result) == Decimal(summary["cost_usd"]) == Decimal("11.75")
+
+
+@pytest.mark.usefixtures("enterprise")
+def test_excel_reads_utf_8_if_the_file_begins_with_its_mark(api: APIClient, send: Send) -> None:
+    send(call(1, model="\u00fcber"))
+    for rows_ in ("requests", "days"):
+        marked = b"".join(api.get(f"{PATH}?bom=true&rows={rows_}").streaming_content)  # type: ignore[attr-defined]
+        plain = b"".join(api.get(f"{PATH}?rows={rows_}").streaming_content)  # type: ignore[attr-defined]
+        assert (marked[:3], marked[3:]) == (b"\xef\xbb\xbf", plain)

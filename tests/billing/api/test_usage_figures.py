@@ -85,7 +85,7 @@ ranges = st.one_of(
     st.lists(st.dates(date(2026, 9, 25), NOW.date()), min_size=2, max_size=2).map(
         lambda days: {"start_date": min(days).isoformat(), "end_date": max(days).isoformat()}
     ),
-    st.lists(moments, min_size=2, max_size=2).map(
+    st.lists(moments, min_size=2, max_size=2, unique=True).map(
         lambda times: {"start_date": min(times).isoformat(), "end_date": max(times).isoformat()}
     ),
 )

@@ -71,8 +71,6 @@ def test_nulls_in_the_queue_are_neither_events_nor_errors() -> None:
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"response_cost": -0.5}, "cost_usd"),
-        ({"response_cost": "NaN"}, "cost_usd"),
         ({"response_cost": 1e300}, "cost_usd"),
         ({"response_cost": {"usd": 1}}, "response_cost"),
         ({"startTime": 1e300}, "startTime"),

@@ -182,7 +182,7 @@ def test_a_manual_pause_of_all_values_is_reported_once(limit: SpendLimit, enforc
     given = {"reason": "Runaway.", "ends_at": None, "actor": SYSTEM, "now": NOW}
     override = pause_limit(organization=organization, limit=limit, value="", **given)  # type: ignore[arg-type]
     assert enforced() == [
-        "Acme Research: access is paused manually until someone changes it (limit of each session): Runaway."
+        "Acme Research: access is paused manually until it is resumed (limit of each session): Runaway."
     ]
     assert Notice.objects.latest("pk").data["spent_usd"] is None
     end_override(organization=organization, override=override, actor=SYSTEM, now=NOW)

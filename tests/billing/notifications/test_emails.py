@@ -118,11 +118,15 @@ def test_a_pause_that_does_not_end_by_itself_says_what_ends_it() -> None:
         assert "since the beginning" in part
 
 
-def test_a_pause_by_hand_says_so_and_why() -> None:
-    text, page = rendered(NoticeKind.PAUSED, spent_usd="12", reason="A leaked key.")
+@pytest.mark.parametrize("spent", ["12", "1000000", None])
+def test_a_pause_by_hand_says_so_and_why_and_what_ends_it(spent: str | None) -> None:
+    text, page = rendered(NoticeKind.PAUSED, spent_usd=spent, reason="A leaked key.", resets_at=None)
     for part in (text, page.text):
-        assert "is paused manually" in part
-        assert "A leaked key." in part
+        words = " ".join(part.split())
+        assert "is paused manually" in words
+        assert "A leaked key." in words
+        assert "An increase does not end the pause" in words
+        assert "has reached" not in words
 
 
 @pytest.mark.parametrize(

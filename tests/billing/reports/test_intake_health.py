@@ -62,7 +62,7 @@ def test_events_of_all_organizations_are_counted_by_when_they_came_in(
 
 
 def test_what_was_refused_is_reported(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = [json.dumps(item).encode() for item in (payload(id="good"), payload(id="bad", response_cost=-1))]
+    records = [json.dumps(item).encode() for item in (payload(id="good"), payload(id="bad", response_cost=1e13))]
     ingest_or_quarantine(organization=organization, credential=None, format="litellm", records=records, now=NOW)
     assert count_received(since=NOW).refused == 1
     assert checks_at(NOW, monkeypatch)["intake"].details["Rejected in the last day"] == "1"

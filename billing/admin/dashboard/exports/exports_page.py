@@ -100,7 +100,9 @@ class UsageDownload(_Download):
             raise InvalidError(_NOT_VALID)
         cleaned = form.cleaned_data
         query = self.usage_query(form.filters, period_of(form, self.organization.calendar, self.now).span)
-        return self.begun(csv_response(query, cleaned["rows"], endpoint=cleaned["endpoint"]), cleaned["download"])
+        return self.begun(
+            csv_response(query, cleaned["rows"], endpoint=cleaned["endpoint"], with_bom=True), cleaned["download"]
+        )
 
 
 class PricingDownload(_Download):

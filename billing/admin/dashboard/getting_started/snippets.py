@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from shlex import quote
 
+from django.templatetags.static import static
+
+from billing.admin.components.client_packages import LITELLM_PACKAGE
 from organizations.types import Scope
 
 CLIENT_ID, SECRET = "YOUR_CLIENT_ID", "YOUR_SECRET"
@@ -35,7 +38,7 @@ model_list:
       api_key: os.environ/OPENAI_API_KEY
 
 litellm_settings:
-  callbacks: costtrack_gateway.gateway
+  callbacks: costtrack_litellm.callback
   turn_off_message_logging: true # no logger gets prompts and completions
   num_retries: 1 # each attempt is a separate call in the ledger
 
@@ -46,13 +49,13 @@ _PROGRAM = """\
 import asyncio
 
 import litellm
-from costtrack_gateway import gateway
+from costtrack_litellm import callback
 
 
 async def main() -> None:
-    litellm.callbacks = [gateway]
+    litellm.callbacks = [callback]
     await litellm.acompletion("openai/gpt-4.1-mini", messages=[{"role": "user", "content": "Hello"}])
-    await gateway.aclose()  # before the program ends, to send the rest of the queue
+    await callback.aclose()  # before the program ends, to send the rest of the queue
 
 
 asyncio.run(main())
@@ -72,7 +75,7 @@ callback_settings:
     retry_delay: 1 # seconds, doubled each time (63 in total); without it all retries happen immediately
 """
 _INSTALL = """\
-pip install 'litellm[proxy]' httpx
+pip install 'litellm[proxy]' {package}
 export COSTTRACK_MODE={mode}
 """
 _START = """\
@@ -130,17 +133,17 @@ def integrations(*, server: str, has_api: bool) -> tuple[Integration, ...]:
     litellm = Integration(
         "litellm",
         "LiteLLM",
-        "A hook for LiteLLM's proxy or SDK that reports every call with its tokens and cost, and buffers reports "
-        "while this server is unreachable.",
+        "A callback for LiteLLM's proxy or SDK that reports every call with its tokens and cost. While this server is "
+        "unreachable, it stores the calls on disk and sends them later.",
         (Scope.USAGE_WRITE.value,),
         tuple(_litellm(server)),
     )
     gateway = Integration(
         "gateway",
         "Gateway with limits",
-        "The same hook, which also checks spend limits before each call, so that limits can stop calls.",
+        "The same callback, which also checks spend limits before each call, so that limits can stop calls.",
         (Scope.USAGE_WRITE.value, Scope.LIMITS_AUTHORIZE.value),
-        tuple(_hook("gateway", mode="authorize")),
+        tuple(_callback("gateway", server, mode="authorize")),
     )
     files = Integration(
         "cli",
@@ -159,20 +162,20 @@ def _curl(server: str) -> str:
 
 
 def _litellm(server: str) -> Iterator[Snippet]:
-    yield from _hook("litellm", mode="report")
+    yield from _callback("litellm", server, mode="report")
     yield Snippet("snippet-litellm-program", "Or use it in your program:", _PROGRAM, "Copy program")
     about = (
-        "LiteLLM's own generic API logger needs no file, but it loses calls: those that end while it is sending "
+        "LiteLLM's own generic API logger needs no package, but it loses calls: those that end while it is sending "
         "(2.5% to 12% under load in our tests), and about half of all calls during an outage."
     )
     address = f"{server}/integrations/litellm"
     yield Snippet("snippet-litellm-logger", about, _LOGGER.format(address=address), "Copy settings")
 
 
-def _hook(integration: str, *, mode: str) -> Iterator[Snippet]:
-    about = "Copy costtrack_gateway.py from examples/litellm_gateway of costtrack, then:"
-    yield Snippet(f"snippet-{integration}-install", about, _INSTALL.format(mode=mode), "Copy commands")
-    yield Snippet(f"snippet-{integration}-config", "Create config.yaml in the same directory:", _CONFIG, "Copy file")
+def _callback(integration: str, server: str, *, mode: str) -> Iterator[Snippet]:
+    install = _INSTALL.format(mode=mode, package=quote(f"{server}{static(LITELLM_PACKAGE)}"))
+    yield Snippet(f"snippet-{integration}-install", "Install it from this server:", install, "Copy commands")
+    yield Snippet(f"snippet-{integration}-config", "Create config.yaml in the current directory:", _CONFIG, "Copy file")
     yield Snippet(f"snippet-{integration}-start", "Start the proxy:", _START, "Copy commands")
 
 

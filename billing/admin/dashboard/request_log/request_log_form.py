@@ -34,7 +34,7 @@ class RequestLogForm(UsageForm):
     group_by = None  # type: ignore[assignment]
     range = forms.ChoiceField(choices=(*RANGES, (TIMES, "Exact times")), required=False, label="Period")
     start = TimeField(label="From time")
-    end = TimeField(label="To time")
+    end = TimeField(label="To time", is_end=True)
     run = text_filter("Run id", type="search", placeholder="All")
     session = text_filter("Session id", type="search", placeholder="All")
     user = text_filter("User", type="search", placeholder="All")

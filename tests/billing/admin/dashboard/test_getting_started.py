@@ -105,21 +105,20 @@ def test_the_hook_comes_before_litellms_own_logger_which_says_what_it_loses() ->
         assert "it loses calls" in litellm.snippets[-1].about
 
 
-def test_the_program_uses_the_hook_and_closes_it() -> None:
+def test_the_program_uses_the_callback_and_closes_it() -> None:
     tree = ast.parse(piece("snippet-litellm-program"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     awaited = {ast.unparse(node.value) for node in ast.walk(tree) if isinstance(node, ast.Await)}
-    assert imported == {"costtrack_gateway"}
-    assert "gateway.aclose()" in awaited
+    assert imported == {"costtrack_litellm"}
+    assert "callback.aclose()" in awaited
 
 
 @pytest.mark.parametrize(("way", "mode"), [("litellm", "report"), ("gateway", "authorize")])
-def test_the_hooks_settings_are_those_of_the_example(way: str, mode: str) -> None:
+def test_the_callbacks_settings_are_those_of_the_example(way: str, mode: str) -> None:
     own, example = (yaml.safe_load(text) for text in (piece(f"snippet-{way}-config"), EXAMPLE.read_text()))
     for name in ("litellm_settings", "general_settings"):
         assert own[name] == example[name]
     assert variables(piece(f"snippet-{way}-install").splitlines()[-1]) == {"COSTTRACK_MODE": mode}
-    assert (EXAMPLE.parent / "costtrack_gateway.py").is_file()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,4 +1,4 @@
-"""examples/litellm_gateway with LiteLLM's SDK: what becomes of each kind of call, against a running server."""
+"""costtrack-litellm with LiteLLM's SDK: what becomes of each kind of call, against a running server."""
 
 from decimal import Decimal
 
@@ -63,9 +63,9 @@ def test_litellms_own_logger_beside_the_hook_sends_what_is_known_already(
             headers={"Authorization": "Bearer " + os.environ["COSTTRACK_TOKEN"]},
             flush_interval=3600,
         )
-        litellm.callbacks = [own, gateway]
+        litellm.callbacks = [own, callback]
         await call()
-        await gateway.aclose()
+        await callback.aclose()
         await own.async_send_batch()
         """
     )
@@ -125,7 +125,7 @@ def test_an_abandoned_stream_is_settled_by_what_had_come(run: Programs, organiza
             results.append(chunk.choices[0].delta.content)
             if len(results) == 3:
                 break
-        await gateway.leave(stream)
+        await callback.leave(stream)
         """
     )
     assert results == ["These ", "are ", "some "]

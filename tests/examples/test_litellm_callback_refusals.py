@@ -1,6 +1,5 @@
-"""examples/litellm_gateway: calls that are refused reach no provider, and what happens while costtrack is away."""
+"""costtrack-litellm: calls that are refused reach no provider, and what happens while costtrack is away."""
 
-import os
 import subprocess
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from billing.models import Authorization, UsageEvent
 from billing.types import LimitScope, LimitWindow
 from organizations.models import Organization, Plan
-from tests.examples.conftest import GATEWAY, Programs, Setting
+from tests.examples.conftest import LITELLM_ENVIRONMENT, Programs, Setting
 from tests.examples.programs import PRELUDE
 from tests.limits import set_limit
 from tests.usage import total_cost
@@ -31,7 +30,7 @@ def test_a_refused_call_says_until_when_and_is_not_made(
     results = run(
         """
         await call()
-        await gateway.aclose()
+        await callback.aclose()
         try:
             await call()
         except litellm.BudgetExceededError as error:
@@ -183,7 +182,7 @@ def test_a_call_cancelled_during_authorization_reserves_nothing(
         pending_call.cancel()
         await asyncio.gather(pending_call, return_exceptions=True)
         httpx.put(relay + "/open")
-        while not gateway.outbox.sent:
+        while not callback.reporter.sent:
             await asyncio.sleep(0.01)
         """
     )
@@ -192,11 +191,10 @@ def test_a_call_cancelled_during_authorization_reserves_nothing(
 
 
 def test_a_program_that_just_ends_loses_no_usage(
-    gateway_python: Path, setting: Setting, organization: Organization
+    gateway_python: Path, setting: Setting, organization: Organization, tmp_path: Path
 ) -> None:
-    program = f"{PRELUDE}\ngateway = Gateway()\nlitellm.callbacks = [gateway]\nasyncio.run(call())\n"
-    environment = {**setting.environment, "PATH": os.environ["PATH"], "PYTHONPATH": str(GATEWAY)}
-    environment["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    program = f"{PRELUDE}\ncallback = CosttrackCallback()\nlitellm.callbacks = [callback]\nasyncio.run(call())\n"
+    environment = {**setting.environment, "HOME": str(tmp_path), **LITELLM_ENVIRONMENT}
     subprocess.run([gateway_python, "-c", program], env=environment, check=True, timeout=120)
     assert UsageEvent.objects.get().cost_usd == Decimal("0.002")
     assert Authorization.objects.get().status == "settled"

@@ -1,4 +1,4 @@
-"""examples/litellm_gateway: an authorization and its event belong to the same user, wherever that user is named."""
+"""costtrack-litellm: an authorization and its event belong to the same user, wherever that user is named."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ def test_what_is_not_authorized_is_reported_with_its_user(run: Programs) -> None
         """
         options = {"messages": MESSAGES, "metadata": {"user_id": "ada"}, **where()}
         await asyncio.to_thread(litellm.completion, "openai/fine", **options)
-        while not gateway.outbox.sent:
+        while not callback.reporter.sent:
             await asyncio.sleep(0.01)
         """
     )

@@ -1,4 +1,4 @@
-"""examples/litellm_gateway when it only reports, and its settings: with LiteLLM's SDK, against a running server."""
+"""costtrack-litellm when it only reports, and its settings: with LiteLLM's SDK, against a running server."""
 
 from decimal import Decimal
 
@@ -34,13 +34,13 @@ def test_calls_of_every_kind_are_reported_and_none_is_authorized(
             words += 1
             if words == 3:
                 break
-        await gateway.leave(stream)
+        await callback.leave(stream)
         try:
             await call("stuck", timeout=1)
         except litellm.Timeout:
             pass
         await asyncio.to_thread(litellm.completion, "openai/fine", messages=MESSAGES, **where())
-        while len(gateway.outbox._pending) + len(gateway.outbox._sending) + gateway.outbox.sent < 6:
+        while callback.reporter.sent < 6:
             await asyncio.sleep(0.01)
         """,
         **reporting,
@@ -107,7 +107,7 @@ def test_an_invalid_setting_is_named_at_the_start(run: Programs, name: str, valu
         f"""
         os.environ["{name}"] = "{value}"
         try:
-            Gateway()
+            CosttrackCallback()
         except ValueError as error:
             results.append(str(error))
         """
@@ -120,7 +120,7 @@ def test_an_empty_setting_is_an_unset_one(run: Programs) -> None:
         """
         for name in [name for name in os.environ if name.startswith("COSTTRACK_")]:
             os.environ[name] = ""
-        settings = Gateway().settings
+        settings = CosttrackCallback().settings
         results.extend([settings.authorizes, settings.refuses_in_outage, settings.end_user_as_user, settings.timeout])
         results.extend([settings.max_tokens, settings.other_usd, settings.ttl_seconds, settings.url])
         """

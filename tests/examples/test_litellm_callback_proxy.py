@@ -1,11 +1,11 @@
-"""examples/litellm_gateway in a real LiteLLM proxy: the hook file beside its configuration, and clients over HTTP."""
+"""costtrack-litellm in a real LiteLLM proxy: the hook file beside its configuration, and clients over HTTP."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import yaml
 from billing.models import Authorization, UsageEvent
 from billing.types import LimitScope, LimitWindow
 from organizations.models import Organization
-from tests.examples.conftest import GATEWAY, Setting
+from tests.examples.conftest import GATEWAY, LITELLM_ENVIRONMENT, Setting
 from tests.examples.provider import MODELS
 from tests.limits import set_limit
 from tests.stack.running import free_port
@@ -33,7 +33,6 @@ class Proxy:
     def __init__(self, python: Path, folder: Path, setting: Setting, port: int, **environment: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self._log = folder / "log"
-        shutil.copy(GATEWAY / "costtrack_gateway.py", folder)
         where = {"api_base": setting.provider.url, "api_key": "none"}
         models = [{"model_name": name, "litellm_params": {"model": f"openai/{name}", **where}} for name in MODELS]
         instead = {"model": "openai/fine", "mock_response": "These are some neutral words."}  # in any API's form
@@ -42,15 +41,20 @@ class Proxy:
         configuration = {**configuration, "model_list": models, "general_settings": {"master_key": "sk-test"}}
         (folder / "config.yaml").write_text(yaml.safe_dump(configuration))
         command = [str(python.with_name("litellm")), "--config", str(folder / "config.yaml"), "--host", "127.0.0.1"]
-        common = {"PATH": os.environ["PATH"], "HOME": str(folder), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-        with self._log.open("w") as log:
+        common = {"HOME": str(folder), **LITELLM_ENVIRONMENT}
+        self._command = [*command, "--port", str(port)]
+        self._environment = {**common, **setting.environment, **environment}
+        self.begin()
+
+    def begin(self) -> None:
+        with self._log.open("a") as log:
             self._process = subprocess.Popen(
-                [*command, "--port", str(port)],
-                env={**common, **setting.environment, **environment},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+                self._command, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
+
+    def restart(self) -> None:
+        self.end()
+        self.begin()
 
     def client(self, **headers: str) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"Authorization": "Bearer sk-test", **headers}, timeout=60)
@@ -238,3 +242,53 @@ def test_the_users_header_is_read_in_each_api_of_the_proxy(
 def test_a_proxy_with_an_unknown_mode_does_not_start(start: Callable[..., Proxy]) -> None:
     log = start(COSTTRACK_MODE="reporting").wait_until_it_fails()
     assert "COSTTRACK_MODE is 'reporting', but must be one of: authorize, report." in log
+
+
+# --- Nothing is lost -----------------------------------------------------------------------------------------------
+
+CALLS = int(os.environ.get("COSTTRACK_TEST_LITELLM_CALLS", "2000"))
+
+
+def send_calls(client: httpx.Client, count: int) -> list[str]:
+    """Return the ids of the calls that were answered; a proxy that is being restarted answers none."""
+    answered: list[str] = []
+    while len(answered) < count:
+        try:
+            answer = complete(client, "mock")
+        except httpx.TransportError:
+            time.sleep(0.2)
+            continue
+        if answer.is_success:
+            answered.append(answer.json()["id"])
+    return answered
+
+
+@pytest.mark.timeout(480 + CALLS // 20)
+def test_no_call_is_lost_through_restarts_of_costtrack_and_of_the_proxy(
+    start: Callable[..., Proxy], setting: Setting, reporting: dict[str, str], organization: Organization
+) -> None:
+    """`COSTTRACK_TEST_LITELLM_CALLS` is the number of calls; each quarter of them is another situation."""
+    proxy = start(**reporting)
+    proxy.wait_until_ready()
+    ids: list[str] = []
+    with proxy.client() as client, ThreadPoolExecutor(4) as threads:
+
+        def send() -> None:
+            for answered in threads.map(lambda _: send_calls(client, CALLS // 16), range(4)):
+                ids.extend(answered)
+
+        send()
+        setting.relay.is_open.clear()  # costtrack is away
+        send()
+        proxy.end()
+        proxy.begin()  # and the proxy is restarted meanwhile
+        send()
+        setting.relay.is_open.set()
+        restarted = threads.submit(proxy.restart)
+        send()
+        restarted.result()
+    proxy.end()
+    proxy.begin()  # sends what was left
+    wait_for_events(organization, len(ids))
+    assert len(set(ids)) == len(ids) == CALLS // 16 * 16
+    assert set(ids) <= set(UsageEvent.objects.of(organization).values_list("event_id", flat=True))

@@ -1,0 +1,195 @@
+"""Read the tables of rollups together with the events that are not folded yet.
+
+    reader = RollupReader(organization)
+    rows = reader.read(lambda reader: sql.SQL("SELECT ... FROM {} AS cost").format(reader.table(MODEL_DAYS)))
+
+Without unfolded batches a statement reads only the tables. With them, it also reads the sums of the unfolded events.
+Adding up ten thousand events takes longer than most reports, and a batch never changes. So the process caches the sums
+by the state of the unfolded batches (`billing_unfolded_state`), and sends them along with the statement as arrays. The
+statement compares the state itself, in its own snapshot, and reads nothing if it has changed; then it is composed
+again (docs/decisions/024-unfolded-sums.md).
+
+Rollups that are read by key (`Rollup.is_read_by_key`) do not use sums. The ledger has indexes of these keys, so their
+few unfolded events are read as rows.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+
+from billing.reports.sql import Parameters, bind
+from billing.rollups.definitions import Rollup
+from billing.rollups.sql import (
+    OF_UNFOLDED,
+    aggregate_query,
+    column_list,
+    column_types,
+    event_rows,
+    key_columns,
+    measure_columns,
+)
+from costtrack.database.queries import fetch_rows
+from costtrack.revision_cache import RevisionCache
+from organizations.models import Organization
+
+MAX_BYTES = 16 * 1024 * 1024
+MAX_SUMS_BYTES = 512 * 1024
+"""Larger sums are not cached; the events are added up for each report."""
+_ENTRY_BYTES = 1024
+_MAX_ATTEMPTS = 4
+
+Sums = tuple[str, ...]
+"""The sums of all unfolded events: an array for each column of the rollup, as text. Empty if they are too large."""
+_TOO_LARGE: Sums = ()
+
+unfolded_sums: RevisionCache[tuple[int, str], str, Sums] = RevisionCache(
+    MAX_BYTES, size_of=lambda sums: sum(map(len, sums)) + _ENTRY_BYTES
+)
+"""The cache of this process, by organization and rollup."""
+
+Compose = Callable[["RollupReader"], sql.Composable]
+
+_STATE = sql.SQL("(SELECT billing_unfolded_state(%(organization)s))")
+# At least one row, which has the state. The condition is evaluated once, before the report.
+_WITH_STATE = sql.SQL("""
+SELECT {state}, result.* FROM (VALUES (1)) AS once
+LEFT JOIN (SELECT true AS is_row, report.* FROM ({statement}) AS report WHERE {is_current}) AS result ON true
+""")
+_IS_UNFOLDED = sql.SQL("""batch.organization_id = %(organization)s AND batch.folded_at IS NULL
+    AND event.organization_id = %(organization)s AND event.id > {first}""")
+# Reads each batch by the primary key.
+_ALL_UNFOLDED = sql.SQL("""billing_ingestbatch AS batch CROSS JOIN LATERAL (
+    SELECT * FROM billing_usageevent
+    WHERE organization_id = %(organization)s AND id > {first} AND id > batch.id AND id <= batch.last_event_id
+    OFFSET 0
+) AS event""")
+_FIRST_ID = UUID(int=0)
+
+
+class RollupReader:
+    """Composes and runs the statements of one report over rollups. Each includes every event that was acknowledged
+    before the report began."""
+
+    def __init__(self, organization: Organization) -> None:
+        self._organization_id = organization.pk
+        # The state of the unfolded batches that the statement is composed for; None: nothing is unfolded.
+        self._state: str | None = None
+        self._newer_state: str | None = None
+        self._depends_on_state = True
+        self._uses_sums = True
+        self.parameters: Parameters = {}
+
+    def read(self, compose: Compose) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement. `compose` is called again if the unfolded batches have changed."""
+        for attempt in range(_MAX_ATTEMPTS):
+            self._uses_sums = attempt < _MAX_ATTEMPTS - 1
+            is_read, rows = self._try(compose)
+            if is_read:
+                return rows
+        raise AssertionError("The last attempt does not depend on the state.")
+
+    def bind(self, value: object) -> sql.Placeholder:
+        return bind(self.parameters, value)
+
+    def table(self, rollup: Rollup) -> sql.Composable:
+        """Return what to select from: the rollup with the unfolded events, in several rows for one key. It needs an
+        alias."""
+        if self._has_no_unfolded:
+            return sql.Identifier(rollup.table)
+        columns = _columns(rollup)
+        sums = _TOO_LARGE if rollup.is_read_by_key else self._sums(rollup)
+        unfolded = self._select_sums(rollup, sums) if sums else self._select_events(rollup)
+        return sql.SQL("(SELECT {} FROM {} UNION ALL {})").format(
+            column_list(columns), sql.Identifier(rollup.table), unfolded
+        )
+
+    def unfolded(self, rollup: Rollup) -> sql.Composed:
+        """Build a SELECT of the rollup's columns with the sums of unfolded events, one row per key. Without unfolded
+        batches it selects nothing at no cost."""
+        if self._has_no_unfolded:
+            return sql.SQL("SELECT {} FROM {} WHERE false").format(
+                column_list(_columns(rollup)), sql.Identifier(rollup.table)
+            )
+        sums = self._sums(rollup)
+        return self._select_sums(rollup, sums) if sums else self._aggregate(rollup)
+
+    @property
+    def _has_no_unfolded(self) -> bool:
+        return self._state is None and self._uses_sums
+
+    def _try(self, compose: Compose) -> tuple[bool, list[tuple[Any, ...]]]:
+        self.parameters = {"organization": self._organization_id}
+        self._newer_state = self._state
+        self._depends_on_state = self._has_no_unfolded
+        statement = compose(self)
+        if self._newer_state != self._state:
+            self._state = self._newer_state
+            return False, []
+        is_current: sql.Composable = sql.SQL("true")
+        if self._depends_on_state:
+            is_current = sql.SQL("{} IS NOT DISTINCT FROM {}").format(_STATE, self.bind(self._state))
+        rows = fetch_rows(_WITH_STATE.format(state=_STATE, statement=statement, is_current=is_current), self.parameters)
+        state, self._state = self._state, rows[0][0]
+        is_read = not self._depends_on_state or state == self._state
+        return is_read, [row[2:] for row in rows if row[1]]
+
+    def _sums(self, rollup: Rollup) -> Sums:
+        if not self._uses_sums or self._state is None or self._newer_state != self._state:
+            return _TOO_LARGE
+        self._depends_on_state = True
+        key = (self._organization_id, rollup.name)
+        sums = unfolded_sums.get(key, self._state)
+        if sums is None:
+            self._newer_state, sums = self._load_sums(rollup)
+            # Sums of another state may lack a batch, because they begin with the first batch of this state.
+            if self._newer_state == self._state:
+                unfolded_sums.put(key, self._state, sums)
+        return sums
+
+    def _load_sums(self, rollup: Rollup) -> tuple[str | None, Sums]:
+        """Return the sums, and the state of the same snapshot."""
+        arrays = (
+            sql.SQL("coalesce(array_agg({})::text, '{{}}')").format(sql.Identifier(column))
+            for column in _columns(rollup)
+        )
+        parameters: Parameters = {"organization": self._organization_id, "first": self._first_id}
+        statement = sql.SQL("SELECT {}, {} FROM ({}) AS sums").format(
+            _STATE, sql.SQL(", ").join(arrays), self._aggregate(rollup, sql.SQL("%(first)s"))
+        )
+        [(state, *sums)] = fetch_rows(statement, parameters)
+        return state, tuple(sums) if sum(map(len, sums)) <= MAX_SUMS_BYTES else _TOO_LARGE
+
+    def _select_sums(self, rollup: Rollup, sums: Sums) -> sql.Composed:
+        columns, types = _columns(rollup), column_types(rollup)
+        arrays = (
+            sql.SQL("{}::{}[]").format(self.bind(array), sql.SQL(types[column]))
+            for column, array in zip(columns, sums, strict=True)
+        )
+        return sql.SQL("SELECT {0} FROM unnest({1}) AS unfolded ({0})").format(
+            column_list(columns), sql.SQL(", ").join(arrays)
+        )
+
+    def _aggregate(self, rollup: Rollup, first: sql.Composable | None = None) -> sql.Composed:
+        first = first or self.bind(self._first_id)
+        is_unfolded = sql.SQL("batch.organization_id = %(organization)s AND batch.folded_at IS NULL")
+        return aggregate_query(rollup, _ALL_UNFOLDED.format(first=first), is_unfolded)
+
+    def _select_events(self, rollup: Rollup) -> sql.Composed:
+        """Build a SELECT of the rollup's columns with a row for each unfolded event."""
+        return event_rows(rollup, OF_UNFOLDED, _IS_UNFOLDED.format(first=self.bind(self._first_id)))
+
+    @property
+    def _first_id(self) -> UUID:
+        """A lower bound of the ids, so that the partitions of earlier months are not planned."""
+        return UUID(self._state.partition("/")[0]) if self._state is not None else _FIRST_ID
+
+
+def read_rollups(organization: Organization, compose: Compose) -> list[tuple[Any, ...]]:
+    """Return the rows of a report of one statement."""
+    return RollupReader(organization).read(compose)
+
+
+def _columns(rollup: Rollup) -> Sequence[str]:
+    return [*key_columns(rollup), *measure_columns(rollup)]
