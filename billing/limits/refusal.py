@@ -14,7 +14,7 @@ from billing.limits.reserve import requested
 from billing.limits.status import status_and_fit
 from billing.limits.types import LimitStatus, Rule
 from billing.models import Authorization
-from billing.types import LimitWindow, amount_text
+from billing.types import LimitUnit, LimitWindow, amount_text
 from costtrack.clock import iso
 from costtrack.errors import DomainError
 from costtrack.money import plain
@@ -81,9 +81,9 @@ class Refusal:
             text = f"{subject} is paused manually" + (f": {reason}." if reason else ".")
         elif self.reason is Reason.RESERVED_BY_OTHERS:
             text = (
-                f"{subject} has {usd(evaluation.remaining_usd)} left, and the call may cost {usd(self.requested_usd)}: "
-                f"{usd(evaluation.spent_usd)} of {usd(rule.amount_usd)} are spent, and "
-                f"{usd(evaluation.reserved_usd)} are reserved by calls in progress."
+                f"{subject} has {text_of(evaluation.remaining_usd)} left, and the call may cost "
+                f"{text_of(self.requested_usd)}: {text_of(evaluation.spent_usd)} of {text_of(rule.amount_usd)} are "
+                f"spent, and {text_of(evaluation.reserved_usd)} are reserved by calls in progress."
             )
         elif self.reason is Reason.LIMIT_REACHED:
             text = f"{subject} is reached: {text_of(evaluation.spent_usd)} of {text_of(rule.amount_usd)} are spent."
@@ -170,14 +170,16 @@ def refusal(
 
 
 def limit_details(rule: Rule) -> dict[str, Any]:
-    """Return a limit as responses, notices and webhooks show it."""
+    """Return a limit as responses, notices and webhooks show it. Conditions and unit are left out if it has none, and
+    counts US dollars."""
+    conditions = [{"scope": scope.value, "scope_value": value} for scope, value in rule.further]
     return {
         "id": rule.limit_id,
         "scope": rule.scope.value,
         "scope_value": rule.display_value,
-        "conditions": [{"scope": scope.value, "scope_value": value} for scope, value in rule.further],
+        **({"conditions": conditions} if conditions else {}),
         "window": rule.window.value,
-        "unit": rule.unit.value,
+        **({"unit": rule.unit.value} if rule.unit is not LimitUnit.USD else {}),
         "amount_usd": plain(rule.amount_usd),
         "action": rule.action.value,
     }

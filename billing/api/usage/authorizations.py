@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -70,14 +70,14 @@ EXAMPLES = [
 ]
 
 
-class Left(ResponseBody):
+class Left(ResponseBody, kw_only=True):
     """A limit that applies to the call, and what remains of it after this authorization."""
 
     id: int
     scope: LimitScope
     scope_value: Annotated[str, about("The value that the limit applies to; empty for the organization.")]
     window: LimitWindow
-    unit: Annotated[LimitUnit, about("Of both amounts.")]
+    unit: Annotated[LimitUnit | UnsetType, about("Of both amounts; absent: US dollars.")] = UNSET
     amount_usd: Amount
     remaining_usd: Amount
 
@@ -129,13 +129,15 @@ class LimitConditionBody(ResponseBody):
     scope_value: Annotated[str, about("Empty: every value of the scope counts separately.")]
 
 
-class RefusedLimit(ResponseBody):
+class RefusedLimit(ResponseBody, kw_only=True):
     id: int
     scope: LimitScope
     scope_value: Annotated[str, Meta(examples=["ada"])]
-    conditions: Annotated[list[LimitConditionBody], about("Further conditions of the limit.")]
+    conditions: Annotated[
+        list[LimitConditionBody] | UnsetType, about("Further conditions of the limit; absent if there are none.")
+    ] = UNSET
     window: LimitWindow
-    unit: Annotated[LimitUnit, about("Of all amounts of the response.")]
+    unit: Annotated[LimitUnit | UnsetType, about("Of all amounts of the response; absent: US dollars.")] = UNSET
     amount_usd: Annotated[Amount, Meta(examples=["50"])]
     action: LimitAction
 
@@ -341,7 +343,7 @@ def _granted(grant: Grant) -> Granted:
                 scope=left.rule.scope,
                 scope_value=left.rule.display_value,
                 window=left.rule.window,
-                unit=left.rule.unit,
+                unit=left.rule.unit if left.rule.unit is not LimitUnit.USD else UNSET,
                 amount_usd=Amount.of(left.rule.amount_usd),
                 remaining_usd=Amount.of(left.remaining_usd),
             )

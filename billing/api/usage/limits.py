@@ -8,7 +8,7 @@ from decimal import ROUND_DOWN, Decimal
 from typing import Annotated, Any, Literal
 
 from drf_spectacular.utils import extend_schema
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -40,16 +40,21 @@ class ManualOverrideBody(ResponseBody):
     until: Annotated[datetime | None, about("Null: until it is ended.")]
 
 
-class _Settings(ResponseBody):
+class _Settings(ResponseBody, kw_only=True):
     """The settings of a limit."""
 
     id: int
     scope: LimitScope
     scope_value: Annotated[str, about("The value that the limit applies to (a credential by its Client ID).", "ada")]
-    conditions: Annotated[list[LimitConditionBody], about("Further conditions that a call must meet.")]
+    conditions: Annotated[
+        list[LimitConditionBody] | UnsetType,
+        about("Further conditions that a call must meet; absent if there are none."),
+    ] = UNSET
     of_each: Annotated[bool, about("True for a per-value limit.")]
     window: LimitWindow
-    unit: Annotated[LimitUnit, about("Of all amounts, also those whose names end in `_usd`.")]
+    unit: Annotated[
+        LimitUnit | UnsetType, about("Of all amounts, also those whose names end in `_usd`; absent: US dollars.")
+    ] = UNSET
     action: LimitAction
     amount_usd: Annotated[Amount, about("The current amount.", "50")]
     base_amount_usd: Annotated[Amount, about("The amount without a temporary raise.", "50")]
@@ -235,8 +240,8 @@ def _settings(rule: Rule) -> dict[str, Any]:
         "amount_usd": rule.amount_usd,
         "base_amount_usd": rule.base_amount_usd,
         "raised_until": rule.raised_until,
-        "conditions": [LimitConditionBody(scope=scope, scope_value=value) for scope, value in rule.further],
-        "unit": rule.unit,
+        "conditions": [LimitConditionBody(scope=scope, scope_value=value) for scope, value in rule.further] or UNSET,
+        "unit": rule.unit if rule.unit is not LimitUnit.USD else UNSET,
         "soft_amount_usd": rule.soft_amount_usd,
         "thresholds": rule.thresholds,
         "paused_by_hand": _override(rule.manual_override, OverrideKind.PAUSE),
