@@ -1,4 +1,7 @@
-"""The Redis cache backend, which keeps counting sign-in attempts while Redis is unavailable.
+"""The Redis cache backend, which stores data only, and keeps counting sign-in attempts while Redis is unavailable.
+
+Django stores pickles, so whoever can write to Redis could run code in the web processes. Here values are MessagePack:
+numbers, texts, bytes, lists, dicts and dataclasses, which are read as dicts.
 
 Other users of the cache handle its errors themselves. django-allauth does not: it counts sign-in attempts there, and an
 outage must neither lock users out nor allow unlimited guesses. During an outage its keys are stored in this process, so
@@ -8,6 +11,7 @@ the limits then apply per process.
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache
 from redis.exceptions import RedisError
@@ -21,8 +25,21 @@ breaker = Breaker("sign-in limits")
 """One per process."""
 
 
+class Serializer:
+    def dumps(self, value: object) -> bytes:
+        return msgspec.msgpack.encode(value)
+
+    def loads(self, stored: bytes) -> Any:
+        """Return the value, or None if it is not MessagePack, for example a pickle of an earlier release."""
+        try:
+            return msgspec.msgpack.decode(stored)
+        except msgspec.DecodeError:
+            return None
+
+
 class Cache(RedisCache):
     def __init__(self, server: str, params: dict[str, Any]) -> None:
+        params = {**params, "OPTIONS": {**params.get("OPTIONS", {}), "serializer": Serializer}}
         super().__init__(server, params)
         self._local = LocMemCache("sign-in", {})
 

@@ -73,7 +73,7 @@ _ERRORS: dict[int, tuple[str, str, Failure]] = {
         ),
         (
             "TooManyRequests",
-            "The credential has exceeded the rate limit of its plan.",
+            "The rate limit of the plan is exceeded, or too many wrong credentials were sent (`too_many_attempts`).",
             Failure(429, "too_many_requests", "Rate limit exceeded"),
         ),
         (
@@ -105,15 +105,13 @@ class DialectSchema(AutoSchema):
         """Return the statuses that any caller can get, depending on the parameters and the body of the operation."""
         statuses = {400, 406, 503}
         if self.view.get_authenticators():
-            statuses |= {401, 403}
+            statuses |= {401, 403, 429}
         if self._has_body():
             statuses |= {413, 415, 422}
         if uritemplate.variables(self.path) or self._is_paginated():
             statuses.add(404)
         if any(parameter["in"] == "query" for parameter in self._get_parameters()):
             statuses.add(422)
-        if self._is_rate_limited():
-            statuses.add(429)
         return statuses
 
     def get_description(self) -> str:  # type: ignore[override] # as drf-spectacular does

@@ -9,6 +9,7 @@ from rest_framework import serializers
 from costtrack.calendar import Calendar
 from costtrack.dates import UTC_CALENDAR
 from costtrack.money import is_amount, plain
+from costtrack.name_fields import NameField
 from costtrack.responses import DECIMAL_STRING
 
 
@@ -52,8 +53,8 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 def optional_text(help_text: str | None = None, *, max_length: int = 255) -> serializers.CharField:
-    """Return a query parameter; an empty one counts as missing."""
-    return serializers.CharField(required=False, allow_blank=True, max_length=max_length, help_text=help_text)
+    """Return a name as a query parameter; an empty one counts as missing."""
+    return NameField(required=False, allow_blank=True, max_length=max_length, help_text=help_text)
 
 
 def page_size(**options: Any) -> serializers.IntegerField:

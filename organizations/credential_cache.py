@@ -5,13 +5,17 @@ next request: by a query before (`get_credential`), or together with the stateme
 (`get_unchecked_credential`, `organizations.credential_check`).
 """
 
-from copy import copy
+from typing import TypeVar
+
+from django.db.models import Model
+from django.db.models.base import ModelState
 
 from costtrack.revision_cache import RevisionCache
 from organizations.credential_check import CredentialCheck, read_version
 from organizations.models import APICredential
 
 _MAX_CACHED = 1024
+_Row = TypeVar("_Row", bound=Model)
 
 _cache: RevisionCache[str, str, APICredential] = RevisionCache(_MAX_CACHED)
 
@@ -44,7 +48,17 @@ def get_unchecked_credential(client_id: str) -> APICredential | None:
 
 def _copy(credential: APICredential) -> APICredential:
     """Copy the objects, so that changes by a caller do not affect the next request."""
-    copied = copy(credential)
+    copied = _copy_row(credential)
     if copied.organization is not None:
-        copied.organization = copy(copied.organization)
+        copied.organization = _copy_row(copied.organization)
+    return copied
+
+
+def _copy_row(row: _Row) -> _Row:
+    """Like `copy.copy`, which takes several times longer, for a row that was read from the database."""
+    copied = object.__new__(type(row))
+    copied.__dict__.update(row.__dict__)
+    copied._state = ModelState()
+    copied._state.adding, copied._state.db = False, row._state.db  # noqa: SLF001
+    copied._state.fields_cache = dict(row._state.fields_cache)  # noqa: SLF001
     return copied

@@ -16,6 +16,7 @@ from django.utils.functional import cached_property
 
 from costtrack.calendar import Calendar
 from costtrack.errors import NotFoundError
+from costtrack.names import clean_user
 from organizations.credential_check import CredentialCheck
 from organizations.types import AccountEmailKind, Environment, OrganizationName, Role, Scope, WeekDay
 
@@ -158,6 +159,12 @@ class Organization(models.Model):
         help_text="Members sign in with a password and an authenticator app or passkey. Members without one "
         "must set it up first.",
     )
+    ignores_user_case = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Users are compared without regard to case: Ada@Acme.example is ada@acme.example. Applies to usage "
+        "that is recorded from then on.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = OrganizationQuerySet.as_manager()
@@ -174,6 +181,10 @@ class Organization(models.Model):
     def calendar(self) -> Calendar:
         """Its hours, days, weeks and months."""
         return Calendar(ZoneInfo(self.time_zone), self.week_start)
+
+    def user_name(self, text: str) -> str:
+        """Return the name of a user of its usage as it is stored."""
+        return clean_user(text, ignores_case=self.ignores_user_case)
 
 
 class Membership(models.Model):

@@ -65,4 +65,4 @@ def verify_secret(secret: str, expected_hash: str, pepper: int | None) -> bool:
 
 
 def _digest(secret: str, pepper: bytes) -> str:
-    return hmac.new(pepper, secret.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(pepper, secret.encode(), "sha256").hex()

@@ -106,8 +106,8 @@ def _add_limit(organization: Organization) -> None:
     IncreaseRequest.objects.create(**shared, reason=MARK, requested_by=MARK, requested_at=NOW)
 
 
-def candidates(name: str, other: Organization) -> list[str]:
-    """What to put into a parameter of a route: the other organization's identifiers, and the shared ones."""
+def candidates(other: Organization) -> dict[str, list[str]]:
+    """What to put into the parameters of routes, by name: the other organization's identifiers, and the shared ones."""
     event = UsageEvent.objects.of(other).get(event_id="same")
     credential = other.credentials.get(name=MARK)
     member = other.memberships.first()
@@ -127,11 +127,12 @@ def candidates(name: str, other: Organization) -> list[str]:
             Delivery.objects.of(other).get(channel=Channel.WEBHOOK).pk,
         ],
     }
-    return [str(value) for value in by_name.get(name, ["same"])]
+    return {name: [str(value) for value in values] for name, values in by_name.items()}
 
 
 def urls(other: Organization) -> Iterator[str]:
     """Every route outside the admin, with the other organization's identifiers in it."""
+    values = candidates(other)
     for route, pattern in routes(get_resolver().url_patterns):
         if route.startswith(("admin/", "schema", "healthz", "readyz")) or "static" in route:
             continue
@@ -141,7 +142,7 @@ def urls(other: Organization) -> Iterator[str]:
                 path.replace(f"<{converter}:{name}>", value).replace(f"<{name}>", value)
                 for path in paths
                 for converter in ("str", "slug", "path", "uuid", "int", "")
-                for value in candidates(name, other)
+                for value in values.get(name, ["same"])
                 if f"<{converter}:{name}>" in path or (not converter and f"<{name}>" in path)
             ]
         yield from (f"/{path}" for path in paths)

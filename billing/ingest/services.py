@@ -139,6 +139,10 @@ def _price_and_append(
     The prices are those that this process has read last. Whether they are current is known from the statement that
     writes, so that it takes no query; if they are not, nothing is written, and the events are priced again.
     """
+    if organization.ignores_user_case:
+        for parsed_event in parsed.events:
+            event = parsed_event.event
+            event.user_id = organization.user_name(event.user_id or "") or None
     append_priced = partial(_append_with_retries, organization, credential, format, now)
     authorized = authorized_calls(organization, (parsed_event.event for parsed_event in parsed.events))
     price = partial(_price, parsed, credential, authorized, now=now)

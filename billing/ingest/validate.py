@@ -13,6 +13,7 @@ from billing.ingest.usage.reader import read_usage
 from billing.ingest.usage.types import UnreadableReason, UsageReading
 from billing.pricing.kinds import TOKEN_COUNTS, quantities_as_json, to_columns
 from costtrack.money import MAX_AMOUNT_USD, to_storable
+from costtrack.names import clean_name
 
 MAX_METADATA_BYTES = 4096
 MAX_TAGS = 50
@@ -29,6 +30,12 @@ _TOTAL_OF_PART = {
     "audio_output_tokens": "output_tokens",
 }
 _counts_of_parts = attrgetter(*_TOTAL_OF_PART)
+_NAMES = (
+    *("endpoint", "capability", "service", "cost_group", "service_tier", "region", "tool"),
+    *("run_id", "parent_run_id", "workflow_id", "execution_id", "phase_id", "workspace_id", "session_id"),
+    *("group_id", "group_name", "agent_id", "agent_name", "user_id", "end_user"),
+)
+_names_of = attrgetter(*_NAMES)
 
 
 class InvalidEventError(Exception):
@@ -54,13 +61,14 @@ def normalize(event: UsageEventInput, now: datetime, *, reading: UsageReading | 
     """
     if event.occurred_at is not None:
         event.occurred_at = _time(event.occurred_at, now)
+    _clean_names(event)
     _normalize_amounts(event)
     if reading is None and (event.usage is not None or event.quantities is not None):
         reading = _read(event)
     if reading is None and any(_counts_of_parts(event)):
         reading = _contradiction(event)
     if event.tags:
-        event.tags = list(dict.fromkeys(event.tags))[:MAX_TAGS]
+        event.tags = list(dict.fromkeys(filter(None, map(clean_name, event.tags))))[:MAX_TAGS] or None
     if event.metadata is not None:
         _check_metadata(event.metadata)
     if event.parent_run_id and not event.run_id:
@@ -135,6 +143,14 @@ def _contradiction(event: UsageEventInput) -> UsageReading | None:
         take_reading(event, reading)
         return reading
     return None
+
+
+def _clean_names(event: UsageEventInput) -> None:
+    """Bring names into the form in which they are compared. A blank name is no name. (The model is also stored as sent,
+    so it is identified later.)"""
+    for field, text in zip(_NAMES, _names_of(event), strict=True):
+        if text and (name := clean_name(text)) != text:
+            setattr(event, field, name or None)
 
 
 def _time(occurred_at: datetime, now: datetime) -> datetime:

@@ -23,7 +23,7 @@ from costtrack.database.queries import fetch_rows
 from costtrack.ids import event_ids, last_event_id, new_batch_id
 from organizations.credential_check import CredentialCheck
 
-# billing/migrations/sql/0011_append_batches.sql, 0011_write_events.sql and 0011_complete_batches.sql.
+# billing/migrations/sql/0011_append_batches.sql, 0011_write_events.sql and 0013_complete_batches.sql.
 _APPEND = "SELECT * FROM billing_append_batches(%s, %s::bigint[], %s, %s, %s, %s, %s, %s, %s)"
 _APPEND_SOON = f"SET LOCAL lock_timeout = '100ms'; {_APPEND}"
 _REVISIONS = "SELECT billing_price_revisions(%s)"
@@ -102,7 +102,7 @@ def append_batches(
     entries = [entry for batch in batches for entry in batch.entries]
     parameters = [
         organization_id,
-        None if price_revisions is None else list(price_revisions),
+        None if price_revisions is None else _array(price_revisions),
         _json([batch.columns for batch in batches]),
         _parents(entries),
         *_events(organization_id, entries),

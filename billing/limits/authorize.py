@@ -112,7 +112,7 @@ def authorize(
             remember(authorization)
             return Grant(authorization, limits)
         if result.revision != all_limits.revision:
-            all_limits = limit_set_of_revision(organization.pk, result.revision)
+            all_limits = limit_set_of_revision(organization, result.revision)
             _check_required(organization, all_limits, request.dimensions, now)
             continue
         with tenant_reads(organization.pk):

@@ -26,6 +26,7 @@ from billing.pricing.canonical import service_name
 from billing.pricing.price_book import identify_model
 from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, MissingValue, OverrideKind
 from costtrack.database.queries import fetch_rows
+from costtrack.names import clean_name, clean_user
 from costtrack.revision_cache import RevisionCache
 from organizations.models import APICredential, Organization
 
@@ -44,6 +45,7 @@ class LimitSet:
     overrides: dict[int, tuple[LimitOverride, ...]]
     conditions: dict[int, tuple[Condition, ...]]
     """The conditions of each limit, with values as rollups store them."""
+    ignores_user_case: bool = False
 
     def rules_for(self, call: Dimensions, *, now: datetime) -> list[Rule]:
         """Return the rules of all limits in force that cover the call."""
@@ -95,10 +97,14 @@ class LimitSet:
     def _conditions(self, limit: SpendLimit, now: datetime) -> Sequence[Condition]:
         conditions = self.conditions[limit.pk]
         first = conditions[0]
-        if first.scope is not LimitScope.MODEL or not first.value or limit.compiled_conditions:
+        if not first.value or limit.compiled_conditions:
+            return conditions
+        if first.scope is LimitScope.USER:
+            return (first._replace(value=clean_user(first.value, ignores_case=self.ignores_user_case)),)
+        if first.scope is LimitScope.CREDENTIAL:
             return conditions
         # Looked up at each call, because a price that is set later may give the model another name.
-        return (first._replace(value=known_value(self.organization_id, first.scope, first.value, now=now)),)
+        return (first._replace(value=_known_name(self.organization_id, first.scope, first.value, now=now)),)
 
     def _rule_for(self, limit: SpendLimit, value: str, now: datetime) -> Rule | None:
         conditions = self._conditions(limit, now)
@@ -172,25 +178,40 @@ _limit_sets: RevisionCache[int, int, LimitSet] = RevisionCache(_MAX_ORGANIZATION
 def limit_set(organization: Organization) -> LimitSet:
     """Return the organization's current limits. Use them for one request only."""
     rows = fetch_rows(_REVISION, [organization.pk])
-    return limit_set_of_revision(organization.pk, rows[0][0] if rows else 0)
+    return limit_set_of_revision(organization, rows[0][0] if rows else 0)
 
 
-def limit_set_of_revision(organization_id: int, revision: int) -> LimitSet:
+def limit_set_of_revision(organization: Organization, revision: int) -> LimitSet:
     """Return the limits of a revision that was just read, from the cache or the database."""
-    return _limit_sets.get_or_load(organization_id, revision, lambda: _read(organization_id, revision))
+    limits = _limit_sets.get_or_load(organization.pk, revision, lambda: _read(organization.pk, revision))
+    return _with_settings(limits, organization)
+
+
+def _with_settings(limits: LimitSet, organization: Organization) -> LimitSet:
+    """Return the limits with the organization's settings, which have no revision."""
+    ignores_case = organization.ignores_user_case
+    return limits if limits.ignores_user_case == ignores_case else replace(limits, ignores_user_case=ignores_case)
 
 
 def cached_limit_set(organization: Organization) -> LimitSet:
     """Return the limits that this process has cached, without a check. The caller must compare the revision later."""
-    return _limit_sets.peek(organization.pk) or limit_set(organization)
+    cached = _limit_sets.peek(organization.pk)
+    return limit_set(organization) if cached is None else _with_settings(cached, organization)
 
 
-def known_value(organization_id: int, scope: LimitScope, value: str, *, now: datetime) -> str:
+def known_value(organization: Organization, scope: LimitScope, value: str, *, now: datetime) -> str:
     """Return the value of a scope in the spelling that events have: a model in any spelling by its identity."""
+    if scope is LimitScope.USER:
+        return organization.user_name(value)
+    return _known_name(organization.pk, scope, value, now=now)
+
+
+def _known_name(organization_id: int, scope: LimitScope, value: str, *, now: datetime) -> str:
+    value = clean_name(value)
     if scope is LimitScope.PROVIDER:
         return service_name(value)
     if scope is LimitScope.MODEL and "*" in value:
-        return value.strip().lower()
+        return value.lower()
     return identify_model(organization_id, value, now=now) if scope is LimitScope.MODEL else value
 
 

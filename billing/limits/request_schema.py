@@ -13,6 +13,7 @@ from billing.ingest.types import Count, Malformed, Text
 from billing.limits.types import Dimensions
 from costtrack.errors import InvalidError, field_error
 from costtrack.money import DECIMALS, MAX_AMOUNT_USD, is_storable, to_storable
+from costtrack.names import clean_name
 
 DEFAULT_TTL_SECONDS = 600
 MAX_TTL_SECONDS = 86_400
@@ -55,17 +56,17 @@ class AuthorizationInput(Struct, kw_only=True, omit_defaults=True, forbid_unknow
         return Dimensions(
             credential_id=credential_id,
             environment=environment,
-            service=self.service or "",
-            model=self.model or "",
-            capability=self.capability or "",
-            agent_id=self.agent_id or "",
-            user_ref=self.user_id or "",
-            end_user=self.end_user or "",
-            team=self.team or "",
-            workflow_id=self.workflow_id or "",
-            run_id=self.run_id or "",
-            session_id=self.session_id or "",
-            tags=tuple(dict.fromkeys(filter(None, self.tags))) if self.tags else (),
+            service=clean_name(self.service or ""),
+            model=clean_name(self.model or ""),
+            capability=clean_name(self.capability or ""),
+            agent_id=clean_name(self.agent_id or ""),
+            user_ref=clean_name(self.user_id or ""),
+            end_user=clean_name(self.end_user or ""),
+            team=clean_name(self.team or ""),
+            workflow_id=clean_name(self.workflow_id or ""),
+            run_id=clean_name(self.run_id or ""),
+            session_id=clean_name(self.session_id or ""),
+            tags=tuple(dict.fromkeys(filter(None, map(clean_name, self.tags or ())))),
         )
 
 

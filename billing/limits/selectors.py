@@ -72,9 +72,9 @@ def stored_value(limit: SpendLimit, displayed: str, *, now: datetime) -> str:
     scope = LimitScope(limit.scope)
     if limit.further_scopes and displayed:
         return _joined(limit, displayed.split(DISPLAYED_SEPARATOR), now)
-    value = known_value(limit.organization_id, scope, displayed, now=now)
+    value = known_value(limit.organization, scope, displayed, now=now)
     if not limit.is_per_value:
-        if value and value != known_value(limit.organization_id, scope, limit.scope_value, now=now):
+        if value and value != known_value(limit.organization, scope, limit.scope_value, now=now):
             raise field_error("value", "The limit does not apply to this value. Leave it empty.")
         return ""
     if value and scope is LimitScope.CREDENTIAL:
@@ -90,7 +90,7 @@ def _joined(limit: SpendLimit, displayed: Sequence[str], now: datetime) -> str:
     return joined_value(
         str(credential_pk(limit.organization, value, param="value"))
         if scope is LimitScope.CREDENTIAL
-        else known_value(limit.organization_id, scope, value, now=now)
+        else known_value(limit.organization, scope, value, now=now)
         for scope, value in zip(scopes, displayed, strict=True)
     )
 

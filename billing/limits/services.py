@@ -136,7 +136,7 @@ def _with_known_values(organization: Organization, limit_input: LimitInput, now:
     """Return the input with values in the spelling that events have."""
 
     def known(scope: LimitScope, value: str) -> str:
-        return known_value(organization.pk, scope, value, now=now)
+        return known_value(organization, scope, value, now=now)
 
     further = zip(limit_input.further_scopes, limit_input.further_values, strict=True)
     return replace(

@@ -7,7 +7,7 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0012_reads")]
+    dependencies = [("billing", "0013_known_runs")]
 
     operations = (
         migrations.AddField("usageevent", "sent_model", costtrack.fields.dimension_field()),

@@ -40,6 +40,7 @@ from billing.pricing.quote import (
 )
 from billing.types import PriceSource, UnpricedReason
 from costtrack.calendar import utc_midnight
+from costtrack.names import clean_name
 from costtrack.revision_cache import RevisionCache
 
 _MAX_COMPILED = 64
@@ -254,6 +255,7 @@ class PriceBook:
 
     def identify(self, service: str, model: str, occurred_at: datetime) -> ModelIdentity:
         """Return how limits, filters and reports know a model and who bills it, from the names as sent."""
+        model = clean_name(model)
         if not model:
             return ModelIdentity("", service_name(service))
         price = self.find(service, model, occurred_at)

@@ -1,9 +1,8 @@
 """A Redis cache of rendered responses, separate for each organization.
 
 A response is stored with the ledger state that it was computed from, and served only while the ledger is in that state,
-so the cache never hides acknowledged
-usage. The key does not contain the state: a new response replaces the old one, so a busy
-ledger does not fill Redis with stale responses.
+so the cache never hides acknowledged usage. The key does not contain the state: a new response replaces the old one, so
+a busy ledger does not fill Redis with stale responses.
 
 If Redis is down, nothing is cached, and Redis is not contacted for a few seconds.
 """
@@ -12,6 +11,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 from django.core.cache import cache
 from redis.exceptions import RedisError
 
@@ -46,8 +46,12 @@ def ledger_state(*, organization: Organization) -> str:
 
 def get_cached_response(*, organization: Organization, query: str, state: str) -> CachedResponse | None:
     """Return the cached response of a query (its path and parameters) if the ledger is still in this state."""
-    response = _try(lambda: cache.get(_cache_key(organization, query)))
-    return response if isinstance(response, CachedResponse) and response.state == state else None
+    stored = _try(lambda: cache.get(_cache_key(organization, query)))
+    try:
+        response = msgspec.convert(stored, CachedResponse)
+    except msgspec.ValidationError:  # nothing, or of another release
+        return None
+    return response if response.state == state else None
 
 
 def cache_response(*, organization: Organization, query: str, response: CachedResponse) -> None:

@@ -10,6 +10,9 @@ from costtrack import embedded
 from costtrack.supervisor.environment import command_environment, is_set
 from costtrack.supervisor.folder import DataFolder
 
+END_OF_OUTPUT = "\x04"
+"""The line that `run_commands` writes to stdout after the output of each command."""
+
 
 def manage(data_dir: Path, arguments: Sequence[str]) -> int:
     """Run one management command in this process."""

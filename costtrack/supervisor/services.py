@@ -26,7 +26,8 @@ _OTHER_QUEUES = tuple(queue for queue in Queue if queue not in (*_ROLLUP_QUEUES,
 _OTHER_PROCESSES = 2
 
 _MEGABYTE = 1024 * 1024
-_CELERY = ("celery", "--app", "costtrack.celery", "--quiet")
+# `migrate` runs Django's system checks at the start, which take half a second in each process.
+_CELERY = ("celery", "--app", "costtrack.celery", "--skip-checks", "--quiet")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """`costtrack up`: the sequence from an empty folder to a running installation, and what it prints."""
 
+import json
 import signal
 import subprocess
 import time
@@ -13,6 +14,7 @@ from costtrack.supervisor.environment import child_environment, command_environm
 from costtrack.supervisor.folder import DataFolder, StackError
 from costtrack.supervisor.interruption import Interruption
 from costtrack.supervisor.leftovers import end_leftovers
+from costtrack.supervisor.manage import END_OF_OUTPUT
 from costtrack.supervisor.services import programs, run_module, servers
 from costtrack.supervisor.supervise import Supervisor, stop_process
 from costtrack.supervisor.terminal import Terminal
@@ -69,10 +71,8 @@ class _Stack:
         had_database = self._folder.database.exists()
         try:
             self._start_servers()
-            if had_database and not is_set("DATABASE_URL"):
-                # `costtrack manage` needs a running server, so an operator could not repair it with that.
-                self._manage("Roles and policies", "repair_roles")
-            demo = self._prepare_database()
+            # `costtrack manage` needs a running server, so an operator could not repair the roles with that.
+            demo = self._prepare_database(repair=had_database and not is_set("DATABASE_URL"))
             self._start_programs()
             for line in welcome(self._options.data_dir, self._folder, self._address, demo):
                 self._terminal.say(line)
@@ -97,32 +97,45 @@ class _Stack:
             except EmbeddedServerError as error:
                 raise self._explained(str(error), service.name, since) from error
 
-    def _prepare_database(self) -> list[str]:
+    def _prepare_database(self, *, repair: bool) -> list[str]:
         """Prepare tables, prices, the operator, and the demo if requested. Returns the output of the demo."""
-        self._manage("Database tables", "migrate", "--no-input")
-        self._manage("Price catalogue", "import_prices")
         key, password = self._folder.operator_key, self._folder.operator_password
         files = ("--key-file", str(key), "--password-file", str(password))
-        self._manage("Operator", "bootstrap", "--email", OPERATOR_EMAIL, *files)
-        return self._manage("Demo data", "load_demo") if self._options.demo else []
+        commands = {
+            "Database tables": ["migrate", "--no-input"],
+            "Price catalogue": ["import_prices"],
+            "Operator": ["bootstrap", "--email", OPERATOR_EMAIL, *files],
+        }
+        if repair:
+            commands = {"Roles and policies": ["repair_roles"], **commands}
+        if self._options.demo:
+            commands["Demo data"] = ["load_demo"]
+        outputs = self._manage(commands)
+        return outputs["Demo data"] if self._options.demo else []
 
-    def _manage(self, title: str, *arguments: str) -> list[str]:
-        """Run a management command, and return its lines on stdout."""
+    def _manage(self, commands: dict[str, list[str]]) -> dict[str, list[str]]:
+        """Run management commands in one process, as steps with titles. Return their lines on stdout by title."""
         log = self._folder.log("setup")
         logfiles.cap(log)
         since = logfiles.size(log)
-        with self._terminal.step(title):
-            with self._interruption.shield():
-                process = run_module(["django", *arguments], command_environment(self._folder), log, subprocess.PIPE)
+        arguments = ["django", "run_commands", *map(json.dumps, commands.values())]
+        outputs = {}
+        with self._interruption.shield():
+            process = run_module(arguments, command_environment(self._folder), log, subprocess.PIPE)
+        with process:
             try:
-                output, _ = process.communicate()
+                for title, (name, *_) in commands.items():
+                    with self._terminal.step(title):
+                        output = _read_output(process)
+                    if output is None:
+                        process.wait()
+                        raise self._explained(f"{name} failed", "setup", since)
+                    outputs[title] = output
+                    with log.open("a", encoding="utf-8") as file:
+                        file.writelines(f"{line}\n" for line in output)
             finally:
                 stop_process(process, signal.SIGTERM, patience=5)
-        if process.returncode != 0:
-            raise self._explained(f"{arguments[0]} failed", "setup", since)
-        with log.open("ab") as file:
-            file.write(output)
-        return output.decode(errors="replace").splitlines()
+        return outputs
 
     def _start_programs(self) -> None:
         environment = child_environment(self._folder, self._address.allowed_hosts, self._address.url)
@@ -144,3 +157,14 @@ class _Stack:
         if logfiles.size(log) <= since:
             return StackError(message)
         return StackError(f"{message}: {logfiles.problem(log, since)} (see {log})")
+
+
+def _read_output(process: "subprocess.Popen[bytes]") -> list[str] | None:
+    """Return the lines on stdout of the next command of `run_commands`; None if it failed."""
+    lines: list[str] = []
+    for raw in process.stdout or ():
+        line = raw.decode(errors="replace").rstrip("\n")
+        if line == END_OF_OUTPUT:
+            return lines
+        lines.append(line)
+    return None

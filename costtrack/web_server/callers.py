@@ -36,3 +36,8 @@ class Caller:
         if self._key and not self.is_known:
             with self._lock:
                 self._known[self._key] = tenant
+
+    def forget(self) -> None:
+        """Forget the tenant of these headers, which have just been refused."""
+        with self._lock:
+            self._known.pop(self._key, None)

@@ -78,12 +78,16 @@ class AccountAdapter(DefaultAccountAdapter):
             queue_security_notice(user, template_prefix, network_address=self.get_client_ip(self.request))
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """Return the client address from the trusted proxies (`COSTTRACK_TRUSTED_PROXIES`), otherwise the address of
-        the connection. A Unix socket has none."""
-        count = app_settings.TRUSTED_PROXY_COUNT
-        hops = request.headers.get("x-forwarded-for", "").split(",")
-        forwarded = hops[-count] if 0 < count <= len(hops) else ""
-        return clean_client_ip(forwarded) or clean_client_ip(request.META.get("REMOTE_ADDR", "")) or "unknown"
+        return client_address(request)
+
+
+def client_address(request: HttpRequest) -> str:
+    """Return the client address from the trusted proxies (`COSTTRACK_TRUSTED_PROXIES`), otherwise the address of the
+    connection. A Unix socket has none."""
+    count = app_settings.TRUSTED_PROXY_COUNT
+    hops = request.headers.get("x-forwarded-for", "").split(",")
+    forwarded = hops[-count] if 0 < count <= len(hops) else ""
+    return clean_client_ip(forwarded) or clean_client_ip(request.META.get("REMOTE_ADDR", "")) or "unknown"
 
 
 class MFAAdapter(DefaultMFAAdapter):

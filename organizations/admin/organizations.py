@@ -60,7 +60,16 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's t
 
     class Meta:
         model = Organization
-        fields = ("name", "slug", "plan", "time_zone", "week_start", "retention_months", "requires_second_factor")
+        fields = (
+            "name",
+            "slug",
+            "plan",
+            "time_zone",
+            "week_start",
+            "ignores_user_case",
+            "retention_months",
+            "requires_second_factor",
+        )
 
 
 @admin.register(Organization)
@@ -79,7 +88,7 @@ class OrganizationAdmin(OrganizationScopedAdmin):
         fields = ("name", "slug", "plan" if is_operator else "show_plan", "time_zone", "week_start")
         if obj is None:
             return fields
-        changed = (*fields, "requires_second_factor")
+        changed = (*fields, "ignores_user_case", "requires_second_factor")
         return (*changed, "retention_months") if is_operator else changed
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
@@ -103,6 +112,8 @@ class OrganizationAdmin(OrganizationScopedAdmin):
         actor = request_user(request).email
         if change:
             services.update_organization(organization=obj, actor=actor, now=utc_now(), **values)
+            if "ignores_user_case" in data:
+                services.compare_users(organization=obj, ignores_case=data["ignores_user_case"], actor=actor)
             if "requires_second_factor" in data:
                 services.require_second_factor(
                     organization=obj,

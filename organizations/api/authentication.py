@@ -7,7 +7,8 @@ the same response. Credentials are never read from the query string, which ends 
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -21,9 +22,11 @@ from rest_framework.request import Request
 from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
 from costtrack.web_server.callers import CALLER, Caller
+from organizations.accounts.adapter import client_address
 from organizations.credential_cache import get_credential, get_unchecked_credential
 from organizations.models import APICredential, User
 from organizations.principals import Principal
+from organizations.refused_attempts import Attempt, TooManyAttemptsError
 from organizations.second_factor import lacks_second_factor
 from organizations.secrets import verify_secret
 from organizations.tokens import Claims, read_token
@@ -140,10 +143,16 @@ def _authenticate(request: Request) -> tuple[Principal, Principal] | None:
         raise AuthenticationFailed("The request contains several different credentials.")
     (credential,) = presented
     now = utc_now()
+    caller: Caller | None = request.META.get(CALLER)
     principal = _unchecked_principal(credential, now=now) if request.META.get(MAY_CHECK_LATE) else None
     if principal is None:
-        principal = _principal(credential, now=now)
-    caller: Caller | None = request.META.get(CALLER)
+        try:
+            with throttled_attempt(request, credential, is_known=caller is not None and caller.is_known):
+                principal = _principal(credential, now=now)
+        except AuthenticationFailed:
+            if caller is not None:
+                caller.forget()
+            raise
     if caller is not None and principal.credential is not None:
         caller.identify(principal.credential.organization_id or "operator")
     return principal, principal
@@ -153,8 +162,30 @@ def has_usable_credential(request: HttpRequest) -> bool:
     """Whether a request has a credential that is right at this moment."""
     try:
         return _authenticate(Request(request)) is not None
-    except AuthenticationFailed:
+    except (AuthenticationFailed, TooManyAttemptsError):
         return False
+
+
+@contextmanager
+def throttled_attempt(
+    request: Request,
+    presented: PresentedCredential,
+    *,
+    is_known: bool = False,
+    refusal: type[Exception] = AuthenticationFailed,
+) -> Iterator[None]:
+    """Count refusals that are raised inside. After too many raise TooManyAttemptsError instead of running it. Tokens
+    are not counted: they are signed, so a wrong one is refused without a lookup."""
+    if is_known or not presented.client_id:
+        yield
+        return
+    attempt = Attempt(client_address(request._request), presented.client_id)  # noqa: SLF001 - not DRF's
+    attempt.check()
+    try:
+        yield
+    except refusal:
+        attempt.count_refusal()
+        raise
 
 
 def _principal(presented: PresentedCredential, *, now: datetime) -> Principal:

@@ -29,6 +29,7 @@ from rest_framework.viewsets import GenericViewSet, ViewSetMixin
 from costtrack.clock import utc_now
 from costtrack.error_formats import NATIVE, Dialect
 from costtrack.errors import ForbiddenError
+from costtrack.name_fields import NAME_CONVERTER
 from costtrack.parsers import MAX_BYTES
 from costtrack.renderers import JSONRenderer
 from costtrack.tenancy import tenant_reads, tenant_scope
@@ -256,8 +257,8 @@ class OrganizationScopedReportViewSet(ViewSetMixin, _OrganizationScope):
     """The base class of resources that a report reads, such as sessions: aggregates of the ledger without a queryset.
     Each action passes `self.organization` to the report."""
 
-    # Ids of these resources come from callers and may contain slashes.
-    lookup_value_converter = "path"
+    # Ids of these resources come from callers and may contain any characters.
+    lookup_value_converter = NAME_CONVERTER
 
 
 _SEALED = (

@@ -20,7 +20,13 @@ from costtrack.error_schemas import ErrorSchema
 from costtrack.errors import DomainError
 from costtrack.openapi import DialectSchema
 from costtrack.parsers import read_limited
-from organizations.api.authentication import Authenticated, authenticate_credential, basic_credentials
+from organizations.api.authentication import (
+    Authenticated,
+    PresentedCredential,
+    authenticate_credential,
+    basic_credentials,
+    throttled_attempt,
+)
 from organizations.models import APICredential
 from organizations.tokens import issue_token
 
@@ -98,7 +104,8 @@ class TokenSerializer(serializers.Serializer[None]):
 class TokenSchema(DialectSchema):
     def error_statuses(self) -> set[int]:
         """Errors in the form are a 400."""
-        return super().error_statuses() - {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
+        absent = {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
+        return super().error_statuses() - absent | {HTTPStatus.TOO_MANY_REQUESTS}
 
 
 class TokenView(APIView):
@@ -174,10 +181,11 @@ def _authenticate_client(request: Request, form: Mapping[str, str], now: datetim
         client_id, secret = in_header.client_id, in_header.secret
     else:
         client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
-    authenticated = authenticate_credential(client_id, secret, now=now)
-    if authenticated is None or form.get("client_id", client_id) != client_id:
-        headers = {"WWW-Authenticate": 'Basic realm="costtrack"'}
-        raise InvalidClientError("Invalid client id or secret.", headers=headers)
+    with throttled_attempt(request, PresentedCredential(client_id, secret), refusal=InvalidClientError):
+        authenticated = authenticate_credential(client_id, secret, now=now)
+        if authenticated is None or form.get("client_id", client_id) != client_id:
+            headers = {"WWW-Authenticate": 'Basic realm="costtrack"'}
+            raise InvalidClientError("Invalid client id or secret.", headers=headers)
     return authenticated
 
 

@@ -25,6 +25,7 @@ class OrganizationSerializer(serializers.ModelSerializer[Organization]):
             "week_start",
             "retention_months",
             "requires_second_factor",
+            "ignores_user_case",
             "created_at",
         )
 
@@ -45,6 +46,11 @@ class OrganizationChangeSerializer(StrictSerializer):
     requires_second_factor = serializers.BooleanField(
         required=False,
         help_text="Members need an authenticator app or a passkey to sign in. Only owners may change it.",
+    )
+    ignores_user_case = serializers.BooleanField(
+        required=False,
+        help_text="Compare users of events, limits and filters without regard to case. Applies to usage that is "
+        "recorded from then on.",
     )
 
 

@@ -107,6 +107,9 @@ class OrganizationView(OrganizationScopedAPIView):
             raise ForbiddenError("Only operators may change the plan.", code="operators_only", param="plan")
         changes, actor = body, self.principal.label
         required = changes.pop("requires_second_factor", None)
+        ignores_case = changes.pop("ignores_user_case", None)
+        if ignores_case is not None:
+            services.compare_users(organization=self.organization, ignores_case=ignores_case, actor=actor)
         if required is not None:
             services.require_second_factor(
                 organization=self.organization, required=required, acting_as=self.access.role, actor=actor

@@ -13,6 +13,7 @@ from organizations.services.credentials import (
 )
 from organizations.services.members import add_member, change_role, invite_again, remove_member
 from organizations.services.organizations import (
+    compare_users,
     create_organization,
     follow_changed_plan,
     require_second_factor,
@@ -24,6 +25,7 @@ __all__ = [
     "IssuedCredential",
     "add_member",
     "change_role",
+    "compare_users",
     "create_organization",
     "follow_changed_plan",
     "invite_again",

@@ -114,6 +114,23 @@ def require_second_factor(*, organization: Organization, required: bool, acting_
 
 
 @transaction.atomic
+def compare_users(*, organization: Organization, ignores_case: bool, actor: str) -> None:
+    """Set whether users of the usage that is recorded from now on are compared without regard to case."""
+    organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    if organization.ignores_user_case == ignores_case:
+        return
+    organization.ignores_user_case = ignores_case
+    organization.save(update_fields=["ignores_user_case"])
+    audit.record(
+        organization=organization,
+        actor=actor,
+        action="organization.changed",
+        subject=organization.slug,
+        ignores_user_case=ignores_case,
+    )
+
+
+@transaction.atomic
 def follow_changed_plan(*, before: Plan, now: datetime, actor: str) -> None:
     """Apply a changed plan to all its organizations. `before` is the plan before the change."""
     organizations = Organization.objects.filter(plan=before).order_by("pk")

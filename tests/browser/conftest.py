@@ -43,6 +43,11 @@ _ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # One process draws all pages, because each new one compiles the same scripts again.
+    "--process-per-site",
+    "--renderer-process-limit=1",
+    "--in-process-gpu",
+    "--disable-software-rasterizer",
 )
 _FINDER = Path(__file__).resolve().parents[2] / ".ci" / "browser"
 _PATIENCE_MS = 45_000  # a page takes a second; on a busy machine many more

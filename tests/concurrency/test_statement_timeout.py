@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def server(start_server: StartServer) -> Server:
-    return start_server(workers=1, COSTTRACK_STATEMENT_TIMEOUT="1", COSTTRACK_EXPORT_STATEMENT_TIMEOUT="1")
+    return start_server(workers=1, COSTTRACK_STATEMENT_TIMEOUT="4", COSTTRACK_EXPORT_STATEMENT_TIMEOUT="4")
 
 
 @pytest.fixture

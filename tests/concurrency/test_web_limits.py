@@ -34,7 +34,7 @@ def client(server: Server, key: Key) -> Iterator[httpx.Client]:
 
 
 def client_of(server: Server, key: Key) -> httpx.Client:
-    return httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=30)
+    return httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=60)
 
 
 def blocked_queries(count: int) -> bool:
@@ -79,8 +79,11 @@ def test_a_body_is_as_large_as_its_endpoint_allows_and_the_refusal_names_the_lim
 def test_without_a_credential_no_more_than_usual_is_read(server: Server) -> None:
     content = b" " * (MEGABYTE + 1)
     for headers in ({}, {"Authorization": "Bearer acme.wrong"}):
-        assert httpx.post(f"{server.url}/integrations/litellm", content=content, headers=headers).status_code == 401
-    page = httpx.post(f"{server.url}/account/login", content=content)
+        assert (
+            httpx.post(f"{server.url}/integrations/litellm", content=content, headers=headers, timeout=60).status_code
+            == 401
+        )
+    page = httpx.post(f"{server.url}/account/login", content=content, timeout=60)
     assert page.status_code in (400, 403, 413)
 
 
@@ -120,7 +123,7 @@ def test_a_chunked_body_whose_connection_breaks_is_not_taken_for_a_whole_one(ser
             *("Content-Type: application/x-ndjson", "Transfer-Encoding: chunked", ""),
             body=b'10\r\n{"id": "first"}\n\r\n',
         )
-    assert httpx.get(f"{server.url}/healthz").status_code == 200
+    assert httpx.get(f"{server.url}/healthz", timeout=60).status_code == 200
     assert not UsageEvent.objects.exists()
 
 
@@ -146,14 +149,16 @@ def test_bodies_that_arrive_at_once_have_a_limited_memory(server: Server, client
 
 
 def test_a_full_queue_refuses_at_once_and_says_when_to_try_again(start_server: StartServer, key: Key) -> None:
-    server = start_server(workers=1, COSTTRACK_WEB_THREADS="1", COSTTRACK_WEB_QUEUE_SIZE="2")
+    server = start_server(
+        workers=1, COSTTRACK_WEB_THREADS="1", COSTTRACK_WEB_QUEUE_SIZE="2", COSTTRACK_STATEMENT_TIMEOUT="0"
+    )
     with client_of(server, key) as client, ThreadPoolExecutor(3) as others:
         assert client.post("/usage/events", json={"id": "first"}).status_code == 200
         with locked_ledger():
             sent = [others.submit(client.post, "/usage/events", json={"id": "running"})]
             wait_until(lambda: blocked_queries(1))  # it has left the queue, of which an organization may fill one half
             sent += [others.submit(client.post, "/usage/events", json={"id": f"{number}"}) for number in range(2)]
-            assert next(as_completed(sent, timeout=30)).result().status_code == 503
+            assert next(as_completed(sent, timeout=60)).result().status_code == 503
             refused = [client.post(path, json={"id": "x"}) for path in ("/usage/events", "/spend/calculate")]
             assert [answer.status_code for answer in refused] == [503, 503]
             assert {answer.headers["retry-after"] for answer in refused} == {"1"}
@@ -166,7 +171,9 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_try_again(start_server: S
 def test_one_organizations_flood_leaves_threads_to_others(
     start_server: StartServer, key: Key, other_key: Key, other_organization: Organization
 ) -> None:
-    server = start_server(workers=1, COSTTRACK_WEB_THREADS="4", COSTTRACK_WEB_TENANT_SHARE="50")
+    server = start_server(
+        workers=1, COSTTRACK_WEB_THREADS="4", COSTTRACK_WEB_TENANT_SHARE="50", COSTTRACK_STATEMENT_TIMEOUT="0"
+    )
     with client_of(server, key) as client, client_of(server, other_key) as other, ThreadPoolExecutor(20) as flood:
         assert client.post("/usage/events", json={"id": "first"}).status_code == 200
         with locked_ledger():
@@ -184,7 +191,7 @@ def test_a_url_that_is_too_long_is_refused(client: httpx.Client) -> None:
 
 
 def test_a_form_takes_no_files(server: Server) -> None:
-    with httpx.Client(base_url=server.url) as browser:
+    with httpx.Client(base_url=server.url, timeout=60) as browser:
         browser.get("/account/login")
         form = {"csrfmiddlewaretoken": browser.cookies["csrftoken"], "login": "a@b.example", "password": "x"}
         answer = browser.post(

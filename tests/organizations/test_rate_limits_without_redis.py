@@ -73,7 +73,7 @@ def test_a_redis_that_says_nothing_costs_one_request_a_short_wait(
         silent.settimeout(0)
         started = time.monotonic()
         assert [api.get(PATH).status_code for _ in range(10)] == [200] * 10
-        assert time.monotonic() - started < TIMEOUT_SECONDS * 10
+        assert TIMEOUT_SECONDS <= time.monotonic() - started < 60
         assert _connections(silent) == 1
         clock.seconds += 5
         assert [api.get(PATH).status_code for _ in range(3)] == [200] * 3

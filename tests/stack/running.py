@@ -35,7 +35,7 @@ def free_port() -> int:
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """A command that ends by itself."""
     return subprocess.run(
-        [COSTTRACK, *arguments], env=environment(), capture_output=True, text=True, check=False, timeout=60
+        [COSTTRACK, *arguments], env=environment(), capture_output=True, text=True, check=False, timeout=120
     )
 
 
@@ -68,7 +68,7 @@ class Running:
         return (self.data / "operator.key").read_text().strip()
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.operator_key}"}, timeout=10)
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.operator_key}"}, timeout=60)
 
     def up(self) -> None:
         """Start, and wait until all of the welcome has been said."""
@@ -82,9 +82,9 @@ class Running:
         )
         self.lines, self._unread = [], queue.Queue()
         threading.Thread(target=_read, args=(self._process, self._unread), daemon=True).start()
-        self.wait_for("Ctrl-C stops everything.", 90)
+        self.wait_for("Ctrl-C stops everything.")
 
-    def wait_for(self, beginning: str, seconds: float = 30) -> str:
+    def wait_for(self, beginning: str, seconds: float = 120) -> str:
         """The next line that begins so. Fails when the output ends, or after some seconds without a line."""
         while True:
             line = self._unread.get(timeout=seconds)
@@ -102,10 +102,10 @@ class Running:
 
     def wait_until_replaced(self, service: str, pid: int) -> None:
         """Until the part has a new process, and everything is ready again."""
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             with suppress(httpx.TransportError):
-                ready = httpx.get(f"{self.url}/readyz", timeout=10).status_code == HTTPStatus.OK
+                ready = httpx.get(f"{self.url}/readyz", timeout=30).status_code == HTTPStatus.OK
                 if ready and self.pid_of(service) != pid:
                     return
             time.sleep(0.1)
@@ -118,7 +118,7 @@ class Running:
     def stop(self, with_signal: signal.Signals) -> int:
         assert self._process is not None
         self._process.send_signal(with_signal)
-        return self._process.wait(40)
+        return self._process.wait(120)
 
     def end(self) -> None:
         """Leave nothing behind, whatever the tests have done: a start ends what an earlier one has left."""

@@ -15,6 +15,8 @@ from costtrack.supervisor.folder import DataFolder
 from tests.costtrack.database.test_first_schema import FIXTURE
 from tests.stack.running import free_port, run
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture
 def old_folder() -> Iterator[DataFolder]:

@@ -11,6 +11,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from costtrack.calendar import Calendar
 from costtrack.dates import NonexistentTimeError, parse_end, parse_start
 from costtrack.money import DECIMALS, DIGITS, is_amount, plain
+from costtrack.name_fields import NameFormField
 
 _EARLIEST, _LATEST = 2000, 2199  # years
 _MAX_LENGTH = 255
@@ -29,7 +30,7 @@ class MoneyField(forms.DecimalField):
     def prepare_value(self, value: Any) -> Any:
         return plain(value) if isinstance(value, Decimal) else value
 
-    def to_python(self, value: Any) -> Decimal | None:
+    def to_python(self, value: Any) -> Any:
         if isinstance(value, str) and value.strip() and not is_amount(value.strip()):
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
         return super().to_python(value)
@@ -43,12 +44,12 @@ def reason_field(*, label: str = "Reason", max_length: int, is_first: bool = Fal
 def text_filter(label: str, **attributes: str) -> forms.CharField:
     """Return a filter by any text. Unknown values are valid and match nothing."""
     widget = forms.TextInput(attrs={"autocomplete": "off", **attributes})
-    return forms.CharField(required=False, max_length=_MAX_LENGTH, label=label, widget=widget)
+    return NameFormField(required=False, max_length=_MAX_LENGTH, label=label, widget=widget)
 
 
 def select_filter(label: str) -> forms.CharField:
     """Return a filter by any text that is chosen from a list, whose options the form sets."""
-    return forms.CharField(required=False, max_length=_MAX_LENGTH, label=label, widget=forms.Select)
+    return NameFormField(required=False, max_length=_MAX_LENGTH, label=label, widget=forms.Select)
 
 
 class TimeInput(forms.TextInput):

@@ -13,6 +13,7 @@ from unfold.contrib.filters.forms import RangeDateForm
 
 from costtrack.dates import UTC_CALENDAR, end_of, parse_day, parse_start
 from costtrack.ids import ids_at
+from costtrack.names import clean_name
 from organizations.admin_request import chosen_organization
 
 _DIGITS_OF_BIGINT = 19
@@ -64,7 +65,7 @@ class ExactTextFilter(_DeclaredFilter, TextFilter):
     lookup: ClassVar[str] = "exact"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        text = (self.value() or "").strip()
+        text = clean_name(self.value() or "")
         if not text:
             return queryset
         if "\0" in text:  # PostgreSQL rejects NUL in texts

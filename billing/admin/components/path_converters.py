@@ -13,6 +13,7 @@ from billing.admin.components.cards import EmptyState
 from billing.admin.components.organization_page import EMPTY_PAGE, OrganizationPage
 from billing.admin.components.urls import admin_url
 from costtrack.errors import NotFoundError
+from costtrack.names import clean_name
 
 _ESCAPED = re.compile("(?:~[0-9A-F]{2})+")
 _SAFE = ":@=+,"
@@ -23,11 +24,11 @@ class OpaqueIdConverter:
     tilde: `a/b` is `a~2Fb`."""
 
     # Slashes too, for URLs that were typed manually.
-    regex = ".+"
+    regex = r"[\s\S]+"
 
     def to_python(self, value: str) -> str:
         """Raises ValueError, which Django turns into a 404."""
-        return _ESCAPED.sub(lambda match: bytes.fromhex(match[0].replace("~", "")).decode(), value)
+        return clean_name(_ESCAPED.sub(lambda match: bytes.fromhex(match[0].replace("~", "")).decode(), value))
 
     def to_url(self, value: str) -> str:
         escaped = quote(value, safe=_SAFE).replace("~", "%7E").replace("%", "~")

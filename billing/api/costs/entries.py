@@ -20,6 +20,7 @@ from billing.reports.cursors import cursor_of, position_of
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.money import DECIMALS, MAX_AMOUNT_USD, is_storable, number
+from costtrack.name_fields import NameField
 from costtrack.parsers import JSONParser
 from costtrack.responses import NextCursor, OneOf, ResponseBody, about
 from costtrack.serializers import StrictSerializer, page_size
@@ -63,9 +64,9 @@ class NewServiceCost(StrictSerializer):
     """A cost to record, as the ServiceCost object of the document."""
 
     id = _text(required=False, allow_null=True, help_text="Unique in the organization; generated if omitted.")
-    run_id = _text(required=False, allow_null=True, help_text="If given, must equal the run in the path.")
-    service = _text(help_text="For example openai.")
-    group = _text(required=False, allow_null=True, help_text="For example the model.")
+    run_id = NameField(required=False, allow_null=True, help_text="If given, must equal the run in the path.")
+    service = NameField(help_text="For example openai.")
+    group = NameField(required=False, allow_null=True, help_text="For example the model.")
     amount = AmountField(min_value=0, help_text="In USD.")
     created_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Default: now.")
 

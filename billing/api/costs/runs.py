@@ -19,6 +19,7 @@ from costtrack.calendar import Window
 from costtrack.clock import iso, utc_now
 from costtrack.filters import ParameterFilter, ParameterOption
 from costtrack.money import number
+from costtrack.name_fields import NameField
 from costtrack.responses import ResponseBody, about
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedReportViewSet
@@ -51,9 +52,7 @@ def _include_children() -> serializers.BooleanField:
 
 class RunFilterSet(WindowFilterSet):
     include_children = ParameterFilter(_include_children())
-    workflow_id = ParameterFilter(
-        serializers.CharField(required=False, max_length=255, help_text="Only runs of this workflow.")
-    )
+    workflow_id = ParameterFilter(NameField(required=False, help_text="Only runs of this workflow."))
     start_date = ParameterOption(WindowStartField(required=False, help_text="Only costs from this date or time on."))
     end_date = ParameterOption(
         WindowEndField(required=False, help_text="Only costs until this date (inclusive) or before this time.")

@@ -21,6 +21,7 @@ from billing.reports.sessions.executions import ExecutionCosts, get_execution_co
 from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, list_sessions
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterFilter, ParameterOption, ReportFilterSet
+from costtrack.name_fields import NameField
 from costtrack.responses import Amount, ResponseBody, about
 from costtrack.serializers import StrictSerializer, page_size
 from organizations.api.base import OrganizationScopedReportViewSet
@@ -115,10 +116,8 @@ class _SessionQuery:
 
 class SessionFilterSet(ReportFilterSet):
     execution_id = ParameterFilter(
-        serializers.CharField(
+        NameField(
             required=False,
-            max_length=255,
-            trim_whitespace=False,
             help_text="Only sessions of this execution, oldest first. By default: all, newest first.",
         )
     )

@@ -15,7 +15,7 @@ router.register("executions", ExecutionViewSet, basename="costs-execution")
 
 urlpatterns = [
     # Before the runs, whose ids may contain slashes: a path that ends in /entries always lists entries.
-    path("runs/<path:run_id>/entries", CostEntriesView.as_view(), name="costs-run-entries"),
+    path("runs/<name:run_id>/entries", CostEntriesView.as_view(), name="costs-run-entries"),
     *router.urls,
     path("summary", CostSummaryView.as_view(), name="costs-summary"),
 ]

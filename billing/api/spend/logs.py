@@ -23,6 +23,7 @@ from billing.api.spend.params import (
     RequiredWindowFilterSet,
     SpendEndpoint,
     WindowFilterSet,
+    exact_text,
     key_hashes,
     response_headers,
     text,
@@ -136,13 +137,16 @@ class SpendLogsPage(ResponseBody):
 
 
 class SpendLogFilterSet(WindowFilterSet):
-    request_id = ParameterFilter(text("Only this request, by its own id or the ledger id of its event."))
+    request_id = ParameterFilter(exact_text("Only this request, by its own id or the ledger id of its event."))
     api_key = ParameterFilter(text(API_KEY), method="filter_api_key")
-    user_id = ParameterFilter(text("Only this user."), "user")
+    user_id = ParameterFilter(text("Only this user."), method="filter_user")
 
     def narrow(self, query: LogFilter) -> LogFilter:
         narrowed: LogFilter = super().narrow(query)
         return replace(narrowed, window=self.window)
+
+    def filter_user(self, query: LogFilter, name: str, value: str) -> LogFilter:
+        return replace(query, user=self.organization.user_name(value))
 
     def filter_api_key(self, query: LogFilter, name: str, value: str) -> LogFilter:
         return replace(query, credentials=resolve_credentials(organization=self.organization, text=value))

@@ -21,6 +21,7 @@ from costtrack.clock import iso
 from costtrack.error_formats import LITELLM, Dialect
 from costtrack.errors import DomainError
 from costtrack.filters import ParameterOption, ReportFilterSet
+from costtrack.name_fields import NameField
 from organizations.api.base import OrganizationScopedAPIView, OrganizationScopedReportViewSet
 from organizations.models import Organization
 
@@ -56,8 +57,15 @@ class SpendEndField(_BadRequest, WindowEndField):
 
 
 def text(help_text: str) -> serializers.CharField:
-    """Build an optional text. A value without matches returns nothing."""
-    return serializers.CharField(required=False, max_length=_MAX_TEXT_LENGTH, help_text=help_text)
+    """Build an optional name. A value without matches returns nothing."""
+    return NameField(required=False, max_length=_MAX_TEXT_LENGTH, help_text=help_text)
+
+
+def exact_text(help_text: str) -> serializers.CharField:
+    """Build an optional id, which is compared as it is."""
+    return serializers.CharField(
+        required=False, max_length=_MAX_TEXT_LENGTH, trim_whitespace=False, help_text=help_text
+    )
 
 
 API_KEY = "Only this key: its Client ID, its hash, or the key itself (not recommended in a URL)."
@@ -115,7 +123,9 @@ class SpendEndpoint(ReportEndpoint):
 
 
 class SpendView(SpendEndpoint, OrganizationScopedAPIView):
-    pass
+    def user_in(self, name: str | None) -> str | None:
+        """Return the user that a parameter names, as the ledger stores it."""
+        return None if name is None else self.organization.user_name(name)
 
 
 def key_hashes(organization: Organization, ids: Iterable[int]) -> dict[int, str]:

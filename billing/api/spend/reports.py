@@ -203,7 +203,7 @@ class SpendReportView(SpendView):
             organization=self.organization,
             window=filterset.window,
             credentials=filterset.credentials,
-            user=filterset.options["internal_user_id"],
+            user=self.user_in(filterset.options["internal_user_id"]),
         )
         hashes = key_hashes(self.organization, (key.credential for key in keys))
         return [

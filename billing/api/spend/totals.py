@@ -100,7 +100,7 @@ class SpendUsersView(SpendView):
     def get(self, request: Request) -> Response:
         """List users with their spend over all time, the most expensive first, up to 10,000."""
         now, options = utc_now(), SpendUsersFilterSet(self).options
-        users = spend_by_user(organization=self.organization, user=options["user_id"])
+        users = spend_by_user(organization=self.organization, user=self.user_in(options["user_id"]))
         body = [SpendUser(user_id=user.name, spend=number(user.spend)) for user in users[:_MAX_ROWS]]
         return Response(body, headers=response_headers(now))
 

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from billing.api.windows import WindowEndField, WindowStartField, window_of
 from billing.reports.pricing.groups import ORDERS
 from costtrack.calendar import Window
+from costtrack.name_fields import NameField
 from costtrack.serializers import StrictSerializer
 
 _MAX_IDS = 1_000
@@ -41,6 +42,10 @@ def _text(text: str) -> serializers.CharField:
         trim_whitespace=False,
         help_text=text,
     )
+
+
+def _name(text: str) -> NameField:
+    return NameField(required=False, allow_null=True, allow_blank=True, help_text=text)
 
 
 _NO_EFFECT = "Accepted for compatibility with Glow clients; has no effect."
@@ -107,8 +112,8 @@ class GroupsBody(RunsBody):
 
 class ExportBody(RunsBody):
     profile_ids = _uuids("Only runs of these users. Null or empty: all.")
-    group_id = _text("Only runs of this group.")
-    session_id = _text("Only runs of this session.")
+    group_id = _name("Only runs of this group.")
+    session_id = _name("Only runs of this session.")
     view = _choice(["pricing"], "The only supported view.")
     mode = _text(_NO_EFFECT)
     idempotency_key = _text(_NO_EFFECT)

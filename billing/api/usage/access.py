@@ -19,6 +19,7 @@ from billing.limits.types import Dimensions
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.money import DECIMALS, DIGITS
+from costtrack.name_fields import NameField
 from costtrack.responses import OneOf, ResponseBody, about
 from costtrack.serializers import AmountInputField, StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
@@ -47,7 +48,7 @@ class AccessQuery(StrictSerializer):
     session_id = optional_text()
     tags = serializers.ListField(
         required=False,
-        child=serializers.CharField(allow_blank=True, max_length=255),
+        child=NameField(allow_blank=True),
         max_length=MAX_TAGS,
         help_text="Repeat for several tags: `tags=a&tags=b`.",
     )
@@ -123,7 +124,7 @@ class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
         return Dimensions(
             credential_id=credential.pk if credential is not None else None,
             environment=credential.environment if credential is not None else "",
-            user_ref=params.get("user_id", ""),
+            user_ref=self.organization.user_name(params.get("user_id", "")),
             **{name: params.get(name, "") for name in _NAMES},
             tags=tuple(dict.fromkeys(filter(None, params.get("tags", ())))),
         )

@@ -3,6 +3,7 @@
 This is the most frequent request besides intake, so it parses its body itself and responds without serializers.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, ClassVar
 from uuid import UUID
@@ -256,7 +257,9 @@ class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
         credential_id = credential.pk if credential is not None else None
         now = utc_now()
         environment = credential.environment if credential is not None else ""
-        call = identify_call(self.organization.pk, params.dimensions(credential_id, environment), now=now)
+        dimensions = params.dimensions(credential_id, environment)
+        dimensions = replace(dimensions, user_ref=self.organization.user_name(dimensions.user_ref))
+        call = identify_call(self.organization.pk, dimensions, now=now)
         estimate = Estimate(params.estimated_cost_usd, params.messages, params.input_tokens, params.max_tokens)
         amount_usd = reserved_amount(organization=self.organization, call=call, estimate=estimate, now=now)
         return AuthorizationRequest(

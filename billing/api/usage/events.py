@@ -43,17 +43,26 @@ def _text(help_text: str | None = None, max_length: int = 255) -> ParameterFilte
     return ParameterFilter(optional_text(help_text, max_length=max_length))
 
 
+def _exact(help_text: str) -> ParameterFilter:
+    """Return a filter by a text as it was sent."""
+    return ParameterFilter(
+        serializers.CharField(
+            required=False, allow_blank=True, max_length=255, trim_whitespace=False, help_text=help_text
+        )
+    )
+
+
 class EventFilterSet(WindowFilterSet):
     """Filters; an empty value is ignored."""
 
     run_id = _text()
     session_id = _text()
     model = _text("The model in any spelling.")
-    sent_model = _text("The model exactly as sent.")
+    sent_model = _exact("The model exactly as sent.")
     service = _text()
     status = ParameterFilter(serializers.ChoiceField(required=False, allow_blank=True, choices=Status.choices))
     source = _text(max_length=64)
-    event_id = _text(f"The id from the sender. Without `source`, the sources {' and '.join(SOURCES)} are searched.")
+    event_id = _exact(f"The id from the sender. Without `source`, the sources {' and '.join(SOURCES)} are searched.")
     start_date = ParameterOption(
         WindowStartField(required=False, help_text="Events that occurred from this date or time on.")
     )

@@ -265,7 +265,7 @@ def _list_limits(
         if value is None:
             return []
     elif value is not None and scope is not None:
-        value = known_value(organization.pk, scope, value, now=now)
+        value = known_value(organization, scope, value, now=now)
     filters = LimitFilter(
         scope=scope,
         value=value,

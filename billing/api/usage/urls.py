@@ -20,6 +20,9 @@ router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("events", EventViewSet, basename="usage-event")
 
 urlpatterns = [
+    # The most frequent ones first.
+    *router.urls,
+    path("authorizations", AuthorizationsView.as_view(), name="usage-authorizations"),
     path("summary", UsageSummaryView.as_view(), name="usage-summary"),
     path("timeseries", UsageTimeseriesView.as_view(), name="usage-timeseries"),
     path("capabilities", UsageCapabilitiesView.as_view(), name="usage-capabilities"),
@@ -27,7 +30,6 @@ urlpatterns = [
     path("requests", UsageRequestsView.as_view(), name="usage-requests"),
     path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
     path("export", UsageExportView.as_view(), name="usage-export"),
-    *router.urls,
     path("events/<uuid:event_id>/void", EventCorrectionViewSet.as_view({"post": "void"}), name="usage-event-void"),
     path(
         "events/<uuid:event_id>/adjust", EventCorrectionViewSet.as_view({"post": "adjust"}), name="usage-event-adjust"
@@ -35,6 +37,5 @@ urlpatterns = [
     path("limits", UsageLimitsView.as_view(), name="usage-limits"),
     path("access", UsageAccessView.as_view(), name="usage-access"),
     path("own", UsageOwnView.as_view(), name="usage-own"),
-    path("authorizations", AuthorizationsView.as_view(), name="usage-authorizations"),
     path("authorizations/<uuid:authorization_id>", AuthorizationView.as_view(), name="usage-authorization"),
 ]

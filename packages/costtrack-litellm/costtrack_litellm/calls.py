@@ -84,7 +84,7 @@ def count_tokens(model: str, kwargs: Json) -> int:
     messages, text = kwargs.get("messages"), kwargs.get("input") or kwargs.get("prompt") or kwargs.get("contents")
     try:
         if messages:
-            return litellm.token_counter(model, messages=messages, tools=kwargs.get("tools"))
-        return litellm.token_counter(model, text=text if isinstance(text, str) else str(text or ""))
+            return int(litellm.token_counter(model, messages=messages, tools=kwargs.get("tools")))
+        return int(litellm.token_counter(model, text=text if isinstance(text, str) else str(text or "")))
     except Exception:  # noqa: BLE001 - content that LiteLLM cannot count; a token has about four characters
         return len(str(messages or text)) // 4

@@ -95,7 +95,8 @@ class CosttrackCallback(CustomLogger):
         """Return the id of an authorization, or None in an outage if calls are then allowed. Raises
         CallRefusedError."""
         if time.monotonic() < self._retry_at:
-            return self._in_outage("it did not respond a moment ago", in_router=in_router)
+            self._in_outage("it did not respond a moment ago", in_router=in_router)
+            return None
         response_future = asyncio.ensure_future(self._client().post("/usage/authorizations", json=request_body))
         try:
             answer = await asyncio.wait_for(asyncio.shield(response_future), self.settings.timeout)
@@ -104,7 +105,8 @@ class CosttrackCallback(CustomLogger):
             raise
         except (TimeoutError, httpx.HTTPError) as error:
             response_future.add_done_callback(self._release_late_grant)
-            return self._in_outage(type(error).__name__, in_router=in_router)
+            self._in_outage(type(error).__name__, in_router=in_router)
+            return None
         body = body_of(answer)
         if answer.is_success:
             return str(body["id"])
@@ -114,7 +116,8 @@ class CosttrackCallback(CustomLogger):
             if body.get("code") != _TOO_MANY:
                 headers.setdefault("x-should-retry", "false")
             raise CallRefusedError(message, status=answer.status_code, body=body, headers=headers, in_router=in_router)
-        return self._in_outage(f"HTTP {answer.status_code}: {body.get('error')}", in_router=in_router)
+        self._in_outage(f"HTTP {answer.status_code}: {body.get('error')}", in_router=in_router)
+        return None
 
     def _in_outage(self, reason: str, *, in_router: bool) -> None:
         """Allow or refuse the call without an authorization. No requests are sent for a moment, so that few calls wait

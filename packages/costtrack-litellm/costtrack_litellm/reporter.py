@@ -49,8 +49,14 @@ class Reporter:
         self.sent = 0
         """The number of items that costtrack has accepted from this process."""
         self._begin()
-        reporter = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: (this := reporter()) is not None and this._begin())  # noqa: SLF001
+        begin = weakref.WeakMethod(self._begin)
+
+        def begin_in_child() -> None:
+            method = begin()
+            if method is not None:
+                method()
+
+        os.register_at_fork(after_in_child=begin_in_child)
         if is_left_over:  # by a process that has ended
             self._start()
 

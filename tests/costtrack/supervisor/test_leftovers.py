@@ -51,7 +51,7 @@ def child_of(leader: "subprocess.Popen[bytes]") -> int:
     assert leader.stdout is not None
     child = int(leader.stdout.readline())
     # Just after a program was replaced by another, Linux shows no environment for a moment.
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while DATA_DIR not in psutil.Process(child).environ():
         assert time.monotonic() < deadline
     return child

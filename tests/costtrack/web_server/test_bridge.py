@@ -52,11 +52,13 @@ class Client:
             yield from asyncio.Event().wait().__await__()
 
 
-def exchange_with(client: Client, application: Callable[..., Iterable[bytes]], *, streams: int = 1) -> Exchange:
+def exchange_with(
+    client: Client, application: Callable[..., Iterable[bytes]], *, streams: int = 1, timeout: float = 60
+) -> Exchange:
     """Run the application in a thread, as the server does."""
 
     async def run() -> Exchange:
-        exchange = Exchange(build_environ(SCOPE), client.receive, client.send, timeout=0.2, closes_connection=False)
+        exchange = Exchange(build_environ(SCOPE), client.receive, client.send, timeout=timeout, closes_connection=False)
         semaphore = threading.Semaphore(streams)
         await asyncio.to_thread(exchange.run, application, semaphore, lambda: [{"type": "refused"}])
         assert semaphore.acquire(blocking=False) == bool(streams), "it is given back"
@@ -89,7 +91,7 @@ class Endless:
 
 def test_a_client_that_does_not_read_gives_the_thread_back_and_gets_no_end() -> None:
     client, download = Client(reads=5), Endless()
-    assert exchange_with(client, download).is_broken
+    assert exchange_with(client, download, timeout=1).is_broken
     assert download.is_closed
     assert all(message.get("more_body", True) for message in client.messages)
 

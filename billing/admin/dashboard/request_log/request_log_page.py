@@ -2,7 +2,7 @@
 also shows a cost breakdown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from typing import Any, ClassVar
 
@@ -81,9 +81,10 @@ class RequestLogPage(UsageQueryPage):
             number = count_calls(organization=self.organization, window=query.window)
             if number > MAX_SORTED:
                 is_by_cost, too_many = False, formatting.count(number)
+        filters = form.calls(query.filters, query.window)
         page = (most_expensive_calls if is_by_cost else list_calls)(
             organization=self.organization,
-            filters=form.calls(query.filters, query.window),
+            filters=replace(filters, user=self.organization.user_name(filters.user)),
             after=position_of(trail.cursor, param="after"),
             limit=_CALLS_SHOWN,
         )
