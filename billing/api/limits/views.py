@@ -82,7 +82,7 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
                 description=f"The same limit exists already, or the organization has {services.MAX_LIMITS} limits."
             ),
         },
-        examples=[examples.OF_EACH_RUN, examples.OF_A_USER],
+        examples=[examples.OF_EACH_RUN, examples.OF_A_USER, examples.OF_USER_AND_MODEL],
     )
     def create(self, request: Request, **_: str) -> Response:
         """Create a limit. It applies from the next call on and counts what is already spent."""

@@ -229,6 +229,11 @@ def _per_value_limit(each: PerValueStatus) -> PerValueLimit:
     return PerValueLimit.of(**_settings(each.rule), values=values, values_left_out=each.left_out, values_used=each.used)
 
 
+def _condition(condition: tuple[LimitScope, str]) -> LimitConditionBody:
+    scope, value = condition
+    return LimitConditionBody(scope=scope, scope_value=value)
+
+
 def _settings(rule: Rule) -> dict[str, Any]:
     return {
         "id": rule.limit_id,
@@ -240,8 +245,8 @@ def _settings(rule: Rule) -> dict[str, Any]:
         "amount_usd": rule.amount_usd,
         "base_amount_usd": rule.base_amount_usd,
         "raised_until": rule.raised_until,
-        "conditions": [LimitConditionBody(scope=scope, scope_value=value) for scope, value in rule.further] or UNSET,
-        "unit": rule.unit if rule.unit is not LimitUnit.USD else UNSET,
+        **({"conditions": [*map(_condition, rule.further)]} if rule.further else {}),
+        **({"unit": rule.unit} if rule.unit is not LimitUnit.USD else {}),
         "soft_amount_usd": rule.soft_amount_usd,
         "thresholds": rule.thresholds,
         "paused_by_hand": _override(rule.manual_override, OverrideKind.PAUSE),

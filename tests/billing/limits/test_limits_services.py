@@ -201,8 +201,9 @@ def test_pro_has_at_most_800_usd_a_month_and_no_maximum_by_week(organization: Or
 
 def test_enterprise_has_no_maximum(organization: Organization) -> None:
     organization = on_plan(organization, "enterprise")
+    dates = {"starts_at": NOW, "ends_at": NOW + HOUR}
     for window in LimitWindow:
-        assert make_limit(organization, window=window, amount_usd=Decimal(10) ** 9).pk
+        assert make_limit(organization, window=window, amount_usd=Decimal(10) ** 9, **dates).pk
 
 
 def test_a_plan_without_api_access_has_no_limits_to_set(organization: Organization, operator: User) -> None:
