@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from benchmarks.load import BATCH
 from benchmarks.report import Figure, say
 from benchmarks.site import Site
 from benchmarks.stack import PREPARED, Stack
 
 SMALL = 100_000
 _WARM_UP = 8_000
+_BATCHES_IN_A_YEAR = 2_500
 
 
 @dataclass
@@ -20,7 +22,7 @@ class Bench:
     events: int
     load: int
     rounds: int
-    _filled: dict[int, str] = field(default_factory=dict)
+    _filled: dict[tuple[int, int], str] = field(default_factory=dict)
 
     @property
     def small_events(self) -> int:
@@ -35,6 +37,12 @@ class Bench:
     def small(self) -> str:
         """Return a database with 100,000 events, to be cloned."""
         return self._filled_with(self.small_events)
+
+    @property
+    def small_year(self) -> str:
+        """Return a database with 100,000 events in small batches, so that it has usage on as many days as the large
+        one, and responses list as many."""
+        return self._filled_with(self.small_events, batch=max(self.small_events // _BATCHES_IN_A_YEAR, 1))
 
     def fresh(self, name: str) -> str:
         """Return a database with an empty ledger."""
@@ -62,20 +70,20 @@ class Bench:
         self.stack.use(PREPARED)
         return events
 
-    def _filled_with(self, events: int) -> str:
-        if events not in self._filled:
+    def _filled_with(self, events: int, batch: int = BATCH) -> str:
+        if (events, batch) not in self._filled:
             from benchmarks.data import fill, tidy
             from costtrack.clock import utc_now
 
             say(f"filling a ledger with {events:,} events")
-            name = self.fresh(f"filled_{events}")
+            name = self.fresh(f"filled_{events}_{batch}")
             self.stack.use(name)
-            fill(events=events, now=utc_now())
+            fill(events=events, now=utc_now(), batch=batch)
             say("VACUUM ANALYZE and a checkpoint")
             tidy()
             self.stack.use(PREPARED)
-            self._filled[events] = name
-        return self._filled[events]
+            self._filled[events, batch] = name
+        return self._filled[events, batch]
 
 
 Benchmark = Callable[[Bench], list[Figure]]

@@ -1,14 +1,15 @@
-"""Memory of the web server's processes with 2,000 connections that send nothing more, and how long others wait for an
-answer while another organization floods the server."""
+"""How clients that send half a request affect others: memory of the web server's processes with 2,000 of them, and
+response times with 500 of them and 20 bodies of 64 MB. And response times while another organization floods the server.
+"""
 
 import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count, cycle
-from statistics import quantiles
+from itertools import chain, count, cycle, islice, repeat
+from statistics import median, quantiles
 from urllib.parse import urlsplit
 
 from benchmarks.bench import Bench
@@ -19,6 +20,12 @@ from benchmarks.site import Site
 _CONNECTIONS = 2000
 _MEGABYTE = 1024 * 1024
 _MAX_MEMORY = 1.5
+_HALF_SENT_CONNECTIONS = 500
+_LARGE_BODIES = 20
+_LARGE_BODY = 64 * _MEGABYTE
+_MAX_HEALTH_MS = 1000
+_MAX_SLOWDOWN = 2.0
+_PROBES = 100
 _MAX_DELAY = 3.0
 _FLOOD_CONNECTIONS = 32
 _CALLS = 400
@@ -35,7 +42,7 @@ _HALF_SENT = (
 def run(bench: Bench) -> list[Figure]:
     database = bench.fresh("connections")
     with bench.site(database) as site:
-        return [*_memory(site), _flood(bench, site)]
+        return [*_memory(site), *_half_sent_requests(bench, site), _flood(bench, site)]
 
 
 def _memory(site: Site) -> list[Figure]:
@@ -51,12 +58,44 @@ def _resident(site: Site) -> list[float]:
     return [process.memory_info().rss / _MEGABYTE for process in site.web_processes()]
 
 
+def _half_sent_requests(bench: Bench, site: Site) -> list[Figure]:
+    """The slowest response of /healthz and the median of single events on new connections, while half-sent requests are
+    open. The server closes those after some seconds, so each round opens them again."""
+    health: list[float] = []
+    quiet: list[float] = []
+    busy: list[float] = []
+    for _ in range(bench.rounds):
+        quiet.append(_median(site.caller))
+        with _half_sent(site.caller.url, _HALF_SENT_CONNECTIONS, _LARGE_BODIES):
+            health.append(max(_times_on_new_connections(site.caller, [site.caller.get("/healthz")] * _PROBES)) * 1000)
+            busy.append(_median(site.caller))
+    during = f"{_HALF_SENT_CONNECTIONS} half-sent requests and {_LARGE_BODIES} bodies of 64 MB"
+    return [
+        Figure(f"/healthz: slowest with {during}", "ms", health, limit=_MAX_HEALTH_MS, lower_is_better=True),
+        Figure(f"single events: p50 with {during}", "ms", busy, "alone", quiet, _MAX_SLOWDOWN, lower_is_better=True),
+    ]
+
+
+def _median(caller: Caller) -> float:
+    return median(_times_on_new_connections(caller, [_event(caller) for _ in range(_PROBES)])) * 1000
+
+
+def _times_on_new_connections(caller: Caller, requests: Sequence[bytes]) -> list[float]:
+    """Return the seconds of each request, on connections that the kernel distributes over the processes."""
+    times = []
+    for request in requests:
+        with caller.connect() as connection:
+            times += connection.seconds_of_each([request])
+    return times
+
+
 @contextmanager
-def _half_sent(url: str, connections: int) -> Iterator[None]:
+def _half_sent(url: str, connections: int, large_bodies: int = 0) -> Iterator[None]:
     address = urlsplit(url)
+    large = f"{_HEAD}Content-Length: {_LARGE_BODY}\r\n\r\n".encode() + b" " * _MEGABYTE
     opened: list[socket.socket] = []
     try:
-        for _, sent in zip(range(connections), cycle(_HALF_SENT), strict=False):
+        for sent in chain(islice(cycle(_HALF_SENT), connections), repeat(large, large_bodies)):
             opened.append(socket.create_connection((str(address.hostname), address.port or 80)))
             opened[-1].sendall(sent)
         yield

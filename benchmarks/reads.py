@@ -1,7 +1,8 @@
 """Latency of every documented read: over one HTTP keep-alive connection, in a large and in a small ledger, compared
 with a bare Django REST framework view of the same server.
 
-The endpoints are listed in `benchmarks.read_endpoints`. An additional round reads while some events are unfolded.
+The endpoints are listed in `benchmarks.read_endpoints`. An additional round reads while some events are unfolded. Some
+responses are longer in a large ledger, because more users spend each day, so their sizes are compared as well.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from benchmarks.site import Site
 
 OF_BARE_VIEW = 3.0
 OF_SMALL_LEDGER = 1.5
+OF_FOLDED = 2.0
 TAIL = 10_000
 _MAX_REQUESTS, _MIN_REQUESTS = 200, 5
 _LEG_SECONDS = 2.0
@@ -28,14 +30,17 @@ _WITH_TAIL, _AGAIN, _BEFORE = " with the tail", ", asked again", "bare before "
 
 @dataclass
 class _Legs:
-    """Milliseconds of one endpoint's requests: the median and the 95th percentile of each round."""
+    """Milliseconds of one endpoint's requests: the median and the 95th percentile of each round. `sizes` are the bytes
+    of the longest response of each round."""
 
     medians: list[float] = field(default_factory=list)
     nearly_worst: list[float] = field(default_factory=list)
+    sizes: list[float] = field(default_factory=list)
 
-    def add(self, taken: Sequence[float]) -> None:
+    def add(self, taken: Sequence[float], size: int) -> None:
         self.medians.append(median(taken))
         self.nearly_worst.append(sorted(taken)[int(len(taken) * 0.95)])
+        self.sizes.append(size)
 
 
 class _Reader:
@@ -48,15 +53,16 @@ class _Reader:
 
     def read(self, connection: Connection, endpoint: Endpoint, label: str = "") -> None:
         requests = [endpoint.request(self.site.caller, sample) for sample in self._samples]
-        first = _seconds(connection, requests[0])
+        first, _ = _exchange(connection, requests[0])
         count = max(_MIN_REQUESTS, min(_MAX_REQUESTS, int(_LEG_SECONDS / first)))
-        taken = [_seconds(connection, request) * 1000 for request in islice(cycle(requests), count)]
-        self.legs.setdefault(endpoint.name + label, _Legs()).add(taken)
+        exchanged = [_exchange(connection, request) for request in islice(cycle(requests), count)]
+        taken = [seconds * 1000 for seconds, _ in exchanged]
+        self.legs.setdefault(endpoint.name + label, _Legs()).add(taken, max(size for _, size in exchanged))
 
 
 def run(bench: Bench) -> list[Figure]:
     large = bench.large
-    bench.stack.clone(bench.small, "reads_small")
+    bench.stack.clone(bench.small_year, "reads_small")
     with bench.site(large) as large_site, bench.site("reads_small") as small_site:
         bench.fold(large, "reads_small")
         at_large, at_small = _Reader(bench, large_site), _Reader(bench, small_site)
@@ -97,16 +103,19 @@ def _figures(bench: Bench, large: dict[str, _Legs], small: dict[str, _Legs]) -> 
                 small[name].medians,
                 OF_SMALL_LEDGER,
             ),
-            (f"{name}: with {TAIL:,} not folded", tail.medians, "without", legs.medians, None),
+            (f"{name}: with {TAIL:,} not folded", tail.medians, "without", legs.medians, OF_FOLDED),
         )
         figures += [
             Figure(row_name, "ms", measured, baseline_name, baseline, budget, lower_is_better=True)
             for row_name, measured, baseline_name, baseline, budget in rows
         ]
+        size = f"{name}: longest response"
+        figures.append(Figure(size, "bytes", legs.sizes, f"at {bench.small_events:,}", small[name].sizes))
     return figures
 
 
-def _seconds(connection: Connection, request: bytes) -> float:
+def _exchange(connection: Connection, request: bytes) -> tuple[float, int]:
+    """Return the seconds of a request, and the size of the response."""
     started = perf_counter()
-    connection.exchange(request)
-    return perf_counter() - started
+    body = connection.exchange(request)
+    return perf_counter() - started, len(body)

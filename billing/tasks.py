@@ -120,8 +120,13 @@ def verify_limits_task(organization_id: int | None = None) -> None:
 
 
 @app.task(name="billing.rebuild_rollups")
-def rebuild_rollups_task(organization_id: int, rollup: str | None = None) -> None:
-    """Rebuild one of an organization's rollups; without one, enqueue the task for each."""
+def rebuild_rollups_task(organization_id: int | None = None, rollup: str | None = None) -> None:
+    """Rebuild one of an organization's rollups; without one, enqueue the task for each; without an organization, for
+    all."""
+    if organization_id is None:
+        for pk in Organization.objects.order_by("pk").values_list("pk", flat=True):
+            enqueue_on_commit("billing.rebuild_rollups", organization_id=pk)
+        return
     if rollup is None:
         for name in BY_NAME:
             enqueue_on_commit("billing.rebuild_rollups", organization_id=organization_id, rollup=name)

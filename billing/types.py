@@ -9,13 +9,14 @@ from costtrack.money import usd
 
 
 class EventKind(models.TextChoices):
-    """The kind of a ledger row. Callers send the first four; only costtrack creates adjustments."""
+    """The kind of a ledger row. Callers send the first four; only costtrack creates adjustments and credits."""
 
     MODEL_CALL = "model_call", "Model call"
     TOOL_CALL = "tool_call", "Tool call"
     COMPUTE = "compute", "Compute"
     SESSION_SUMMARY = "session_summary", "Session summary"
     ADJUSTMENT = "adjustment", "Adjustment"
+    CREDIT = "credit", "Credit"
 
 
 class Status(models.TextChoices):
@@ -60,7 +61,10 @@ ESTIMATED_FLAG = "estimated"
 AUTHORIZATION_MISMATCH_FLAG = "authorization_mismatch"
 """The flag of an event with other dimensions than its authorization. It is the last one."""
 
-FLAGS_BESIDE_USAGE = (ESTIMATED_FLAG, AUTHORIZATION_MISMATCH_FLAG)
+POSSIBLE_DUPLICATE_FLAG = "possible_duplicate"
+"""The flag of an event that shares its response or request id with another one, but not its model or tokens."""
+
+FLAGS_BESIDE_USAGE = (ESTIMATED_FLAG, AUTHORIZATION_MISMATCH_FLAG, POSSIBLE_DUPLICATE_FLAG)
 """Flags of usage that was read with certainty. The others are `billing.ingest.usage.types.FlagCode`."""
 
 
@@ -105,6 +109,7 @@ class CorrectionKind(models.TextChoices):
     REPRICE = "reprice", "Repriced"
     PRICE = "price", "Priced"
     REREAD = "reread", "Usage read again"
+    MERGED = "merged", "Completed by another source"
     SUMMARY = "summary", "Included in session summary"
 
 

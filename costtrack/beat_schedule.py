@@ -27,6 +27,9 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "prepare-partitions": _send("billing.prepare_partitions", crontab(hour="0", minute="10"), expires=20 * _HOUR),
     "retain": _send("billing.retain", crontab(hour="1", minute="30"), expires=20 * _HOUR),
     "verify-rollups": _send("billing.verify_rollups", crontab(hour="3", minute="0"), expires=20 * _HOUR),
+    "rebuild-rollups": _send(
+        "billing.rebuild_rollups", crontab(day_of_month="2", hour="2", minute="0"), expires=20 * _HOUR
+    ),
     "verify-limits": _send("billing.verify_limits", crontab(hour="4", minute="0"), expires=20 * _HOUR),
     "reprice": _send("billing.reprice", crontab(), expires=60),
     "notify-usage-issues": _send("billing.notify_usage_issues", crontab(), expires=60),

@@ -16,6 +16,11 @@ def utc_now() -> datetime:
     return datetime.now(tz=UTC)
 
 
+def start_of_hour(instant: datetime) -> datetime:
+    """Return the start of the full hour that contains the instant."""
+    return instant.replace(minute=0, second=0, microsecond=0)
+
+
 @overload
 def iso(instant: datetime) -> str: ...
 

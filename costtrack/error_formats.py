@@ -17,7 +17,15 @@ from django.utils.log import log_response
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from costtrack.error_schemas import DETAIL_ERROR, DETAIL_INVALID, LITELLM_ERROR, NATIVE_ERROR, ErrorSchema
+from costtrack.error_schemas import (
+    DETAIL_ERROR,
+    DETAIL_INVALID,
+    GRPC_STATUS,
+    LITELLM_ERROR,
+    NATIVE_ERROR,
+    PROBLEM_DETAILS,
+    ErrorSchema,
+)
 from costtrack.errors import DomainError
 from costtrack.timeouts import is_query_timeout, log_query_timeout
 
@@ -137,9 +145,27 @@ def _litellm(failure: Failure) -> dict[str, Any]:
     return {"error": {"message": failure.message, "type": kind, "param": param, "code": str(failure.status)}}
 
 
+# The codes of gRPC, which OTLP's errors have.
+_GRPC_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 413: 8, 415: 3, 422: 3, 429: 8, 503: 14}
+_GRPC_INTERNAL = 13
+
+
+def _grpc(failure: Failure) -> dict[str, Any]:
+    """google.rpc.Status: `{"code": number, "message": message}`."""
+    return {"code": _GRPC_CODES.get(failure.status, _GRPC_INTERNAL), "message": failure.message}
+
+
+def _problem(failure: Failure) -> dict[str, Any]:
+    """RFC 9457: `{"type", "title", "status", "detail"}`."""
+    title = HTTPStatus(failure.status).phrase
+    return {"type": "about:blank", "title": title, "status": failure.status, "detail": failure.message}
+
+
 NATIVE = Dialect("", _native, NATIVE_ERROR)
 DETAIL = Dialect("Detail", _fastapi, DETAIL_ERROR, DETAIL_INVALID)
 LITELLM = Dialect("Spend", _litellm, LITELLM_ERROR)
+OTLP = Dialect("Otlp", _grpc, GRPC_STATUS)
+PROBLEM = Dialect("Problem", _problem, PROBLEM_DETAILS)
 
 
 # --- From exceptions to failures -------------------------------------------------------------------------------

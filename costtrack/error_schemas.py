@@ -86,3 +86,31 @@ LITELLM_ERROR = ErrorSchema(
         "required": ["error"],
     },
 )
+
+GRPC_STATUS = ErrorSchema(
+    "Status",
+    {
+        "type": "object",
+        "description": "google.rpc.Status, in the encoding of the request.",
+        "properties": {
+            "code": {"type": "integer", "description": "The code of gRPC."},
+            "message": {"type": "string", "description": "Human-readable message."},
+        },
+        "required": ["code", "message"],
+    },
+)
+
+PROBLEM_DETAILS = ErrorSchema(
+    "Problem",
+    {
+        "type": "object",
+        "description": "RFC 9457.",
+        "properties": {
+            "type": {"type": "string"},
+            "title": {"type": "string", "description": "The status."},
+            "status": {"type": "integer"},
+            "detail": {"type": "string", "description": "Human-readable message."},
+        },
+        "required": ["type", "title", "status", "detail"],
+    },
+)

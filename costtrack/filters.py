@@ -3,7 +3,7 @@
 import copy
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
 import django_filters
 from django import forms
@@ -16,6 +16,7 @@ from rest_framework.fields import empty
 from costtrack.calendar import Calendar
 from costtrack.date_fields import StartField
 from costtrack.dates import UTC_CALENDAR, parse_start
+from costtrack.ignored_parameters import ignore
 
 SerializerField = serializers.Field[Any, Any, Any, Any]
 
@@ -103,8 +104,8 @@ class ParameterOption(ParameterFilter):
 
 
 class ReportFilterSet(django_filters.FilterSet):
-    """Filters the query of a report (a frozen dataclass) instead of a queryset, by `ParameterFilter`s. Rejects unknown
-    parameters; every endpoint accepts `organization`."""
+    """Filters the query of a report (a frozen dataclass) instead of a queryset, by `ParameterFilter`s. Ignores unknown
+    parameters (`costtrack.ignored_parameters`); every endpoint accepts `organization`."""
 
     def __init__(self, data: QueryDict, query: Any = None, calendar: Calendar = UTC_CALENDAR) -> None:
         """Validate the parameters, with dates as days of the calendar. Raises ValidationError."""
@@ -119,7 +120,7 @@ class ReportFilterSet(django_filters.FilterSet):
                 parameter.calendar = calendar
         unknown = [name for name in data if name not in self.filters and name != "organization"]
         if unknown:
-            self.refuse_unknown(unknown)
+            ignore(data, unknown)
         if not self.is_valid():
             invalid: Any = self.errors
             fields = invalid.as_data().items()
@@ -141,9 +142,6 @@ class ReportFilterSet(django_filters.FilterSet):
         for name, value in self.form.cleaned_data.items():
             query = self.filters[name].filter(query, value)
         return query
-
-    def refuse_unknown(self, unknown: list[str]) -> NoReturn:
-        raise serializers.ValidationError({name: ["Unknown field."] for name in unknown}, code="unknown_field")
 
     @classmethod
     def parameters(cls) -> type[serializers.Serializer[Any]]:

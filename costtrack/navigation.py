@@ -66,6 +66,7 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
             _link("Members", "group", "organizations_membership_changelist"),
             _link("Prices", "payments", "billing_priceversion_changelist"),
             _link("Agreements", "handshake", "billing_agreement_changelist"),
+            _link("Credits", "redeem", "billing_credit_changelist"),
             _link("Webhooks", "webhook", "billing_webhookendpoint_changelist"),
             _link("Deliveries", "outgoing_mail", "billing_delivery_changelist"),
             _link("E-mails you get", "mail", "notification_preferences"),

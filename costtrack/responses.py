@@ -56,7 +56,8 @@ class ResponseBody(msgspec.Struct):
             for name in cls.__struct_fields__:
                 if name not in values and (value := getattr(source, name, msgspec.UNSET)) is not msgspec.UNSET:
                     values[name] = value
-        return msgspec.convert(values, cls, from_attributes=True, dec_hook=_to_custom)
+        given = {name: value for name, value in values.items() if value is not msgspec.UNSET}
+        return msgspec.convert(given, cls, from_attributes=True, dec_hook=_to_custom)
 
 
 def _to_custom(custom: type, value: Any) -> Any:

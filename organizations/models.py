@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -129,6 +130,13 @@ class Plan(models.Model):
     max_weekly_limit_usd = models.DecimalField(max_digits=14, decimal_places=2, null=True, blank=True)
     max_monthly_limit_usd = models.DecimalField(max_digits=14, decimal_places=2, null=True, blank=True)
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: no rate limit.")
+    concurrency_percent = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=(MinValueValidator(1), MaxValueValidator(100)),
+        help_text="Maximum percentage of the web server's threads for one organization while others are active. "
+        "Empty: the installation's setting.",
+    )
 
     def __str__(self) -> str:
         return self.name
@@ -224,6 +232,8 @@ class APICredential(models.Model):
     previous_hash = models.CharField(max_length=64, blank=True, editable=False)
     previous_pepper = models.PositiveSmallIntegerField(null=True, editable=False)
     previous_valid_until = models.DateTimeField(null=True, editable=False)
+    api_key_hashes = ArrayField(models.CharField(max_length=64), default=list, editable=False)
+    """SHA-256 of each API key that it has had, by which LiteLLM's clients name a key. (A key has 256 random bits.)"""
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)

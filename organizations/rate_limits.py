@@ -42,7 +42,7 @@ local taken, oldest = 0, now
 local counts = redis.call('HGETALL', KEYS[1])
 for i = 1, #counts, 2 do
     local second = tonumber(counts[i])
-    if second < now - window then
+    if second <= now - window then
         redis.call('HDEL', KEYS[1], counts[i])
     else
         taken = taken + tonumber(counts[i + 1])
@@ -53,9 +53,9 @@ local granted = taken < limit and 1 or 0
 if granted == 1 then
     taken = taken + 1
     redis.call('HINCRBY', KEYS[1], now, 1)
-    redis.call('EXPIRE', KEYS[1], window + 1)
+    redis.call('EXPIRE', KEYS[1], window)
 end
-return {granted, taken, oldest + window + 1, now}
+return {granted, taken, oldest + window, now}
 """
 _SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 

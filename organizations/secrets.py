@@ -66,3 +66,8 @@ def verify_secret(secret: str, expected_hash: str, pepper: int | None) -> bool:
 
 def _digest(secret: str, pepper: bytes) -> str:
     return hmac.digest(pepper, secret.encode(), "sha256").hex()
+
+
+def hash_api_key(client_id: str, secret: str) -> str:
+    """Return the SHA-256 of an API key, without a key: who sends it can compute it too."""
+    return hashlib.sha256(f"{client_id}.{secret}".encode()).hexdigest()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,11 +13,13 @@ from django.db.models import Model, QuerySet
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
+from billing.ledger.credits import NewCredit, create_credit
 from billing.limits.increases import request_increase
 from billing.limits.services import create_limit, raise_limit
 from billing.limits.validation import LimitInput
 from billing.models import (
     Agreement,
+    Credit,
     Delivery,
     IncreaseRequest,
     LimitOverride,
@@ -33,6 +36,7 @@ from costtrack.clock import utc_now
 from organizations.models import APICredential, Membership, Organization, User
 from organizations.principals import Principal
 from organizations.types import Role
+from tests import otlp
 from tests.billing.ingest.litellm_payloads import payload
 from tests.conftest import Key, make_key
 from tests.limits import take
@@ -82,6 +86,8 @@ class Examples:
             )
             set_price(f"model-{number}", provider="openai", input="1", output="2", organization=self.organization)
             Agreement.objects.create(organization=self.organization, provider=f"seller-{number}", discount_percent=10)
+            refund = NewCredit(Decimal("0.01"), "Refund")
+            create_credit(organization=self.organization, credit=refund, actor="tests", now=utc_now())
             make_key(self.organization, name=f"credential-{number}")
             user = User.objects.create(email=f"person-{number}@acme.example")
             Membership.objects.create(organization=self.organization, user=user, role=Role.VIEWER)
@@ -186,6 +192,7 @@ class Examples:
             "members": self.organization.memberships.filter(user__email__startswith="person-"),
             "prices": self.organization.prices.filter(model__startswith="model-"),
             "agreements": Agreement.objects.of(self.organization),
+            "credits": Credit.objects.of(self.organization).filter(voided_at=None),
             "reprice": Repricing.objects.of(self.organization),
             "webhooks": WebhookEndpoint.objects.of(self.organization),
             "deliveries": Delivery.objects.of(self.organization).filter(webhook__isnull=False),
@@ -216,6 +223,41 @@ def _client_id(number: int) -> str:
 
 def _in(hours: int) -> str:
     return (utc_now() + timedelta(hours=hours)).isoformat()
+
+
+def _export(prefix: str, signal: str, number: int) -> dict[str, Any]:
+    """An OTLP request in JSON with ten calls."""
+    now, name = utc_now(), f"{prefix}-{signal}-{number}"
+    calls = [
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": f"model-{index}",
+            "gen_ai.provider.name": "openai",
+            "gen_ai.response.id": f"resp-{name}-{index}-of-the-provider",
+            "gen_ai.usage.input_tokens": 100,
+        }
+        for index in range(10)
+    ]
+    if signal == "traces":
+        return otlp.as_json(otlp.traces([otlp.span(call, at=now, trace=hash(name) & 0xFFFFFFFF) for call in calls]))
+    if signal == "logs":
+        event_name = "gen_ai.client.inference.operation.details"
+        return otlp.as_json(otlp.logs([otlp.log(call, at=now, event_name=event_name) for call in calls]))
+    return {"resourceMetrics": []}
+
+
+def _cloud_events(name: str, number: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "specversion": "1.0",
+            "id": f"{name}-{number}-{index}",
+            "source": "app",
+            "type": "llm.usage",
+            "subject": "ada",
+            "data": {"model": f"model-{index}", "provider": "openai", "input_tokens": 100},
+        }
+        for index in range(10)
+    ]
 
 
 # What some endpoints cannot do without.
@@ -252,6 +294,8 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"POST {_OF}/prices": lambda number: {"model": f"new-{number}", "input_usd_per_million": "1"},
     f"POST {_OF}/prices/<int:pk>/end": lambda _: {"effective_to": _in(hours=1)},
     f"POST {_OF}/prices/reprice": lambda _: {"start": _in(hours=-1), "end": _in(hours=0)},
+    "POST /usage/credits": lambda _: {"amount_usd": "1", "reason": "Refund"},
+    "POST /usage/credits/<int:pk>/void": lambda _: {"reason": "Booked twice."},
     f"POST {_OF}/agreements": lambda number: {"provider": f"new-{number}", "discount_percent": "10"},
     f"POST {_OF}/agreements/<int:pk>/end": lambda _: {"ends": f"{utc_now():%Y-%m-%d}"},
     f"POST {_OF}/limits": lambda number: {"scope": "run", "window": "lifetime", "amount_usd": 1000 + number},
@@ -297,9 +341,39 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     "POST /system/groups": lambda number: {"page": 1, "page_size": 20 + number % 2, "sort_order": "desc"},
     "POST /system/export": lambda _: {},
     "POST /system/refresh": lambda number: {"idempotency_key": f"refresh-{number}"},
-    "POST /costs/runs/<path:run_id>/entries": lambda number: [
+    "POST /costs/runs/<name:run_id>/entries": lambda number: [
         {"id": f"cost-{number}-{index}", "service": "openai", "amount": 0.25} for index in range(10)
     ],
+    **{
+        f"POST {prefix}/{signal}": partial(_export, prefix, signal)
+        for prefix in ("/otlp/v1", "/v1", "/api/public/otel/v1")
+        for signal in ("traces", "logs", "metrics")
+    },
+    "POST /events": lambda number: _cloud_events("events", number),
+    "POST /api/v1/events": lambda number: _cloud_events("v1", number),
+    "POST /api/v3/openmeter/events": lambda number: _cloud_events("v3", number),
+    "POST /api/v1/events/batch": lambda number: {
+        "events": [
+            {
+                "transaction_id": f"lago-{number}-{index}",
+                "external_subscription_id": "acme",
+                "code": "tokens",
+                "properties": {"model": f"model-{index}", "provider": "openai", "prompt_tokens": "100"},
+            }
+            for index in range(10)
+        ]
+    },
+    "POST /api/public/ingestion": lambda number: {
+        "batch": [
+            {
+                "id": f"envelope-{number}-{index}",
+                "type": "generation-create",
+                "timestamp": utc_now().isoformat(),
+                "body": {"id": f"generation-{number}-{index}", "model": f"model-{index}", "usage": {"input": 100}},
+            }
+            for index in range(10)
+        ]
+    },
     "POST /integrations/litellm": lambda number: [payload(id=f"litellm-{number}-{index}") for index in range(10)],
 }
 

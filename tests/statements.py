@@ -26,6 +26,8 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import Field
 from pglast import enums
 
+from billing.ledger.partitions import LEDGER
+
 ast: Any = pglast.ast
 """The nodes, whose fields are typed as if each could be absent."""
 
@@ -253,10 +255,11 @@ class _Statement:
             return cte
         if item.relname == ORGANIZATIONS:
             return _Relation("id")
-        if item.relname not in tenant_tables():
+        table = LEDGER if item.relname.startswith(f"{LEDGER}_") else item.relname  # a partition
+        if table not in tenant_tables():
             return _Relation()
-        relation = _Relation(_KEY, frozenset({item.relname}), is_table=True)
-        self._tables.append((item.relname, relation))
+        relation = _Relation(_KEY, frozenset({table}), is_table=True)
+        self._tables.append((table, relation))
         return relation
 
     def _join(self, join: Any, scope: _Scope) -> list[_Relation]:

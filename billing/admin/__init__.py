@@ -4,13 +4,14 @@ from billing.admin import dashboard
 from billing.admin.events import batch_admin, event_admin, quarantine_admin
 from billing.admin.limits import authorization_admin, increase_request_admin, limit_admin, threshold_event_admin
 from billing.admin.notifications import delivery_admin, email_preview_page, notification_preferences_page, webhook_admin
-from billing.admin.prices import agreement_admin, price_admin, repricing_admin, unpriced_event_admin
+from billing.admin.prices import agreement_admin, credit_admin, price_admin, repricing_admin, unpriced_event_admin
 from billing.admin.runs import generation_group_admin, run_admin, session_admin
 
 __all__ = [
     "agreement_admin",
     "authorization_admin",
     "batch_admin",
+    "credit_admin",
     "dashboard",
     "delivery_admin",
     "email_preview_page",

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypeVar
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
 from costtrack.filters import ReportFilterSet
+from costtrack.ignored_parameters import IGNORED
 from costtrack.serializers import StrictSerializer
 from organizations.types import Scope
 
@@ -32,5 +33,7 @@ class LimitEndpoint:
 def operation(operation_id: str, query: Query, responses: Any, *headers: OpenApiParameter) -> Callable[[V], V]:
     """Decorate the method of a view that answers a GET. For one with a response cache see
     `billing.api.response_cache.cached_operation`."""
-    parameters = [query.parameters() if issubclass(query, ReportFilterSet) else query] if query is not None else []
+    parameters: list[Any] = []
+    if query is not None:
+        parameters = [query.parameters(), IGNORED] if issubclass(query, ReportFilterSet) else [query]
     return extend_schema(operation_id=operation_id, parameters=[*parameters, *headers], responses=responses)

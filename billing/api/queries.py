@@ -7,14 +7,30 @@ from django.http import QueryDict
 
 from billing.api.windows import window_of
 from costtrack.filters import ReportFilterSet
+from costtrack.ignored_parameters import ignore
 from costtrack.serializers import StrictSerializer, validated
 
 
 def validated_query(serializer: type[StrictSerializer], params: QueryDict) -> dict[str, Any]:
     """Validate and return the parameters. Every endpoint also accepts `organization`. Raises ValidationError."""
-    params = params.copy()
-    params.pop("organization", None)
-    return validated(serializer, params)
+    given = params.copy()
+    given.pop("organization", None)
+    return validated(serializer, given)
+
+
+def lenient_query(serializer: type[StrictSerializer], params: QueryDict) -> dict[str, Any]:
+    """Validate and return the parameters of an endpoint that follows a published document: unknown ones are ignored
+    (`costtrack.ignored_parameters`). Raises ValidationError."""
+    return validated_query(serializer, without_unknown(serializer, params))
+
+
+def without_unknown(serializer: type[StrictSerializer], params: QueryDict) -> QueryDict:
+    """Return the known parameters, and note the others as ignored."""
+    known, unknown = params.copy(), [name for name in params if name not in (*serializer().fields, "organization")]
+    for name in unknown:
+        del known[name]
+    ignore(params, unknown)
+    return known
 
 
 class WindowFilterSet(ReportFilterSet):

@@ -21,6 +21,7 @@ from billing.api.headers import AS_OF, BYPASS, CACHE_HEADERS, CACHE_HIT
 from billing.api.operations import Query, operation
 from billing.reports.response_cache_redis import CachedResponse, ledger_state
 from costtrack.clock import iso, utc_now
+from costtrack.ignored_parameters import ignored_headers
 from costtrack.renderers import JSONRenderer
 from costtrack.revision_cache import RevisionCache
 from organizations.api.base import OrganizationScopedAPIView
@@ -65,7 +66,8 @@ def cache_until_ledger_changes(get: Callable[..., Response]) -> Callable[..., Ht
         is_hit = response is not None
         if response is None:
             rendered = get(view, request, **named)
-            response = CachedResponse(state, _render(rendered.data), dict(rendered.headers))
+            own_headers = {**rendered.headers, **ignored_headers(request.query_params)}
+            response = CachedResponse(state, _render(rendered.data), own_headers)
             response_cache.put(query, state, response)
         headers = {**response.headers, AS_OF.name: iso(now), CACHE_HIT.name: str(int(is_hit))}
         return HttpResponse(response.body, headers={**headers, "Content-Type": "application/json"})

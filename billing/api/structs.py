@@ -15,4 +15,6 @@ def struct_schemas(*structs: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
             for alternative in field.get("anyOf", [field]):
                 if alternative.get("format") == "decimal":
                     alternative["type"] = ["string", "number"]
+                if alternative.get("type") == "array":
+                    alternative.setdefault("items", {})  # generators of clients skip operations without it
     return components

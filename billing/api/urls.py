@@ -6,8 +6,10 @@ from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
 from billing.api.agreements import AgreementViewSet
+from billing.api.cloudevents import EventsView, LagoBatchView, OpenMeterOrLagoView, OpenMeterView
 from billing.api.deliveries import DeliveryViewSet
 from billing.api.intake import LiteLLMView
+from billing.api.langfuse import HealthView, IngestionView, ProjectsView
 from billing.api.preferences import NotificationPreferencesView
 from billing.api.prices import PriceViewSet
 from billing.api.repricings import RepricingViewSet
@@ -28,6 +30,16 @@ urlpatterns = [
     path("system/", include("billing.api.system.urls")),
     path("global/", include(spend.global_spend)),
     path("integrations/litellm", LiteLLMView.as_view(), name="integrations-litellm"),
+    path("events", EventsView.as_view(), name="events"),
+    path("api/v1/events", OpenMeterOrLagoView.as_view(), name="openmeter-events-v1"),
+    path("api/v1/events/batch", LagoBatchView.as_view(), name="lago-events-batch"),
+    path("api/v3/openmeter/events", OpenMeterView.as_view(), name="openmeter-events"),
+    path("otlp/v1/", include("billing.api.otlp_urls")),
+    path("v1/", include(("billing.api.otlp_urls", "otlp-at-root"))),
+    path("api/public/otel/v1/", include(("billing.api.otlp_urls", "otlp-of-langfuse"))),
+    path("api/public/ingestion", IngestionView.as_view(), name="langfuse-ingestion"),
+    path("api/public/projects", ProjectsView.as_view(), name="langfuse-projects"),
+    path("api/public/health", HealthView.as_view(), name="langfuse-health"),
     path("", include("billing.api.limits.urls")),
     *router.urls,
     path(

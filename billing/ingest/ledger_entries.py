@@ -6,11 +6,11 @@ from decimal import Decimal
 from operator import attrgetter
 from uuid import UUID
 
-import msgspec
-
 from billing.ingest.authorized import AuthorizedCall, fill, flag_mismatches
+from billing.ingest.call_identity import take_call_identity
 from billing.ingest.types import ParsedEvent, UsageEventInput
 from billing.ingest.usage.types import NO_COSTS, FlagCode, UsageReading
+from billing.ingest.validate import payload_hash
 from billing.ledger.calls import CONDITION_COLUMNS, conditions_of
 from billing.ledger.types import EVENT_FIELDS, SUMMARY_TOTALS, LedgerEntry
 from billing.models import UsageEvent
@@ -35,10 +35,6 @@ _REPORTED = CostSource.REPORTED.value
 _COMPUTED_BASIS = CostBasis.COMPUTED.value
 # The costs that are not computed from a price.
 _REPORTED_BASES = frozenset({CostBasis.PROVIDER, CostBasis.SENDER, CostBasis.GATEWAY})
-
-_encode = msgspec.json.Encoder().encode
-# Slower; only needed for objects, whose keys have no defined order.
-_encode_in_order = msgspec.json.Encoder(order="deterministic").encode
 
 # Summary totals whose field in the API has another name.
 _SUMMARY_FIELDS = {"token_cost_usd": "cost_usd"}
@@ -68,7 +64,7 @@ def to_entry(
     if event.id:
         entry.event_id = event.id
         entry.key = event_key(entry.source, event.id)
-        entry.payload_hash = payload_hash(event)
+        entry.payload_hash = payload_hash(event) if parsed.payload_hash is None else parsed.payload_hash
     if parsed.reading is not None:
         _take_reading(entry, event, parsed.reading)
     if authorized is not None:
@@ -79,6 +75,8 @@ def to_entry(
         _rename_model(entry, name)
     if authorized is not None:
         flag_mismatches(entry, authorized)
+    if event.request_id or event.id or parsed.call_ids:
+        take_call_identity(entry, parsed)
     return entry
 
 
@@ -86,14 +84,6 @@ def event_key(source: str, event_id: str) -> UUID:
     """Return the digest that identifies an event within its organization (docs/decisions/016-event-identity.md)."""
     digest = hashlib.blake2b(f"{source}\0{event_id}".encode(), digest_size=16).digest()
     return UUID(bytes=digest)
-
-
-def payload_hash(event: UsageEventInput) -> int:
-    """Return a signed 64-bit digest of all fields of the event."""
-    has_objects = event.metadata is not None or event.usage is not None or event.quantities is not None
-    encode = _encode_in_order if has_objects else _encode
-    digest = hashlib.blake2b(encode(event), digest_size=8).digest()
-    return int.from_bytes(digest, signed=True)
 
 
 def _take_reading(entry: LedgerEntry, event: UsageEventInput, reading: UsageReading) -> None:

@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 from uuid import UUID
 
-from billing.ingest.ledger_entries import event_key, payload_hash
+from billing.ingest.ledger_entries import event_key
 from billing.ingest.litellm import SOURCE, short_text
 from billing.ingest.types import ParsedEvent, UsageEventInput
+from billing.ingest.validate import payload_hash
 from billing.models import EventKey, UsageEvent
 from organizations.models import Organization
 

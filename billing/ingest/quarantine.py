@@ -1,14 +1,14 @@
 """Quarantine for unreadable records of senders that cannot handle errors: stored without prompts, for a retry."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 from django.db.models import QuerySet
 
-from billing.ingest import litellm
+from billing.ingest import cloudevents, langfuse, litellm, otlp
 from billing.ingest.litellm_id_collisions import disambiguate_ids
 from billing.ingest.services import IngestResult, ingest
 from billing.ingest.types import ParsedBatch, RecordError
@@ -31,7 +31,12 @@ class _WireFormat(Protocol):
     def without_prompts(self, record: bytes) -> bytes: ...
 
 
-_FORMATS: Mapping[str, _WireFormat] = {litellm.SOURCE: litellm}
+_FORMATS: Mapping[str, _WireFormat] = {
+    cloudevents.FORMAT: cloudevents,
+    langfuse.SOURCE: langfuse,
+    litellm.SOURCE: litellm,
+    otlp.SOURCE: otlp,
+}
 
 
 def ingest_or_quarantine(
@@ -47,7 +52,8 @@ def ingest_or_quarantine(
     of `ingest`."""
     parsed = _FORMATS[format].parse(records, now=now)
     with tenant_scope(organization.pk):
-        disambiguate_ids(organization, parsed.events)
+        if format == litellm.SOURCE:
+            disambiguate_ids(organization, parsed.events)
         result = ingest(
             organization=organization,
             credential=credential,
@@ -56,12 +62,38 @@ def ingest_or_quarantine(
             now=now,
             id_prefix=id_prefix,
         )
-        if result.errors:
-            bad = ((bytes(records[error.index]), error) for error in result.errors)
-            _store(
-                organization, [_quarantined(organization, credential, format, raw, error, now) for raw, error in bad]
-            )
+        _quarantine(organization, credential, format, result.errors, lambda index: bytes(records[index]), now)
     return result
+
+
+def ingest_parsed_or_quarantine(
+    *,
+    organization: Organization,
+    credential: APICredential | None,
+    format: str,  # noqa: A002 - named like the model field
+    parsed: ParsedBatch,
+    raw: Callable[[int], bytes],
+    now: datetime,
+) -> IngestResult:
+    """Store events, then quarantine the records of errors and conflicts. `raw` returns the record at an index."""
+    result = ingest(organization=organization, credential=credential, format=format, parsed=parsed, now=now)
+    if result.errors:
+        with tenant_scope(organization.pk):
+            _quarantine(organization, credential, format, result.errors, raw, now)
+    return result
+
+
+def _quarantine(
+    organization: Organization,
+    credential: APICredential | None,
+    format: str,  # noqa: A002
+    errors: Sequence[RecordError],
+    raw: Callable[[int], bytes],
+    now: datetime,
+) -> None:
+    if errors:
+        records = [_quarantined(organization, credential, format, raw(error.index), error, now) for error in errors]
+        _store(organization, records)
 
 
 def _store(organization: Organization, records: Sequence[QuarantinedRecord]) -> None:
@@ -141,7 +173,8 @@ def retry(*, record: QuarantinedRecord, now: datetime) -> IngestResult:
         if locked.is_truncated:
             raise ConflictError("The stored record is incomplete and cannot be retried.")
         parsed = _FORMATS[locked.format].parse([locked.raw.encode()], now=now)
-        disambiguate_ids(record.organization, parsed.events)
+        if locked.format == litellm.SOURCE:
+            disambiguate_ids(record.organization, parsed.events)
         # An operator's credential cannot be read inside the organization's tenant scope; only its id is needed.
         credential = APICredential(pk=locked.credential_id) if locked.credential_id is not None else None
         result = ingest(

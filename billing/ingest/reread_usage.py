@@ -122,7 +122,7 @@ def _adjustment(adjusted_event: AdjustedEvent, reading: UsageReading, prices: Pr
         "flags": flags_of(reading) or None,
     }
     metadata = note(CorrectionKind.REREAD, actor="", reason=REREAD)
-    return adjustment_of(event, reason=REREAD, metadata=metadata, **changes)
+    return adjustment_of(event, reason=REREAD, attributed=adjusted_event.attributed, metadata=metadata, **changes)
 
 
 def _has_flag(event: UsageEvent, code: FlagCode) -> bool:

@@ -15,12 +15,13 @@ from psycopg import errors as postgres
 
 from billing.ingest.authorized import AuthorizedCall, authorized_calls
 from billing.ingest.ledger_entries import to_entry
+from billing.ingest.same_calls import complete_events
 from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError, RecordWarning
 from billing.ledger.append import append
 from billing.ledger.types import Appended, LedgerEntry, Outcome
 from billing.ledger.write import PriceRevisions, PricesChangedError
 from billing.pricing.price_book import PriceBook, price_book, unconfirmed_price_book
-from billing.types import UnpricedReason
+from billing.types import POSSIBLE_DUPLICATE_FLAG, UnpricedReason
 from costtrack.money import MAX_AMOUNT_USD
 from organizations.models import APICredential, Organization
 
@@ -81,6 +82,15 @@ def ingest(
     if appended is None:
         return IngestResult(rejected=len(priced.errors), errors=priced.errors, id_prefix=id_prefix or UNSET)
     conflicts = list(_conflicts(appended, priced.parsed_events))
+    for position, event_id in appended.possible_duplicates.items():
+        entry = priced.entries[position]
+        entry.flags = [*(entry.flags or ()), {"code": POSSIBLE_DUPLICATE_FLAG, "detail": str(event_id)}]
+    if appended.same_calls:
+        reports = [
+            (event_id, priced.parsed_events[position], priced.entries[position])
+            for position, event_id in appended.same_calls.items()
+        ]
+        complete_events(organization, reports, now)
     uncertain = [
         (parsed, entry)
         for parsed, entry, outcome in zip(priced.parsed_events, priced.entries, appended.outcomes, strict=True)

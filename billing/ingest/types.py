@@ -108,13 +108,19 @@ class ParsedEvent(Struct, frozen=True, gc=False):
     """A readable record and its index in the request.
 
     `reading` is what its usage object or quantities say, None if it has counts or no usage. `is_gateway_cost`: its
-    `cost_usd` is the estimate of a gateway, not a cost that the sender states.
+    `cost_usd` is the estimate of a gateway, not a cost that the sender states. `call_ids` are the provider's ids of the
+    call besides `request_id`; `may_repeat_calls`: its source may report a call under several event ids.
+    `is_from_provider`: the provider itself reports it. `payload_hash` is that of what was sent, if the event has more.
     """
 
     index: int
     event: UsageEventInput
     reading: UsageReading | None = None
     is_gateway_cost: bool = False
+    call_ids: tuple[str, ...] = ()
+    may_repeat_calls: bool = False
+    is_from_provider: bool = False
+    payload_hash: int | None = None
 
 
 class ParsedBatch(Struct):

@@ -1,5 +1,6 @@
 """Validation and normalization of events beyond their types. Pure: no Django, no database."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
@@ -36,6 +37,11 @@ _NAMES = (
     *("group_id", "group_name", "agent_id", "agent_name", "user_id", "end_user", "team"),
 )
 _names_of = attrgetter(*_NAMES)
+
+
+_encode = msgspec.json.Encoder().encode
+# Slower; only needed for objects, whose keys have no defined order.
+_encode_in_order = msgspec.json.Encoder(order="deterministic").encode
 
 
 class InvalidEventError(Exception):
@@ -94,6 +100,14 @@ def take_reading(event: UsageEventInput, reading: UsageReading) -> None:
         for field, count in counts.items():
             setattr(event, field, count)
         event.quantities = quantities_as_json(others) or None
+
+
+def payload_hash(event: UsageEventInput) -> int:
+    """Return a signed 64-bit digest of all fields of the event."""
+    has_objects = event.metadata is not None or event.usage is not None or event.quantities is not None
+    encode = _encode_in_order if has_objects else _encode
+    digest = hashlib.blake2b(encode(event), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)
 
 
 def nests_deeper(value: Any, levels: int) -> bool:

@@ -54,17 +54,20 @@ _DIMENSIONS = (
 )
 
 
-def adjustment_of(event: UsageEvent, *, reason: str, **changes: Any) -> LedgerEntry:
+def adjustment_of(
+    event: UsageEvent, *, reason: str, attributed: UsageEvent | None = None, **changes: Any
+) -> LedgerEntry:
     """Return the entry that changes the counts and costs of an event by `changes` (columns of the ledger; amounts and
-    counts are differences). A cost that is not named does not change."""
-    changes.setdefault("token_cost_usd", ZERO)
+    counts are differences). A cost that is not named does not change. The dimensions are those of `attributed`
+    (`AdjustedEvent.attributed`), by default the event's own."""
+    row = attributed or event
+    changes = {"token_cost_usd": ZERO, **{name: getattr(row, name) for name in _DIMENSIONS}, **changes}
     return LedgerEntry(
         source=SOURCE,
         kind=EventKind.ADJUSTMENT.value,
         cost_source=CostSource.ADJUSTED.value,
         adjusts=event.pk,
         adjustment_reason=reason,
-        **{name: getattr(event, name) for name in _DIMENSIONS},
         **changes,
     )
 

@@ -11,7 +11,7 @@ from psycopg import errors as postgres
 from billing.ledger.group_commit import GroupCommit
 from billing.ledger.partitions import ensure_month
 from billing.ledger.session_summaries import lock_pending_summaries, lock_session, mark_priced_by_summary, to_difference
-from billing.ledger.types import Appended, LedgerEntry, Outcome
+from billing.ledger.types import Appended, LedgerEntry, Outcome, Refusal
 from billing.ledger.write import (
     NewBatch,
     PriceRevisions,
@@ -69,13 +69,27 @@ def append(
         refused = _store((organization_id, price_revisions), [batch])
     else:
         refused = _small_batches.submit((organization_id, price_revisions), batch)
-    return Appended(batch.id, [_outcome(entry, refused) for entry in entries])
+    refusals = [refused.get(entry.id) if entry.id is not None else None for entry in entries]
+    return Appended(
+        batch.id,
+        list(map(_outcome, refusals)),
+        {
+            position: refusal.same_call_id
+            for position, refusal in enumerate(refusals)
+            if refusal is not None and refusal.same_call_id is not None and refusal.is_same
+        },
+        {
+            position: refusal.same_call_id
+            for position, refusal in enumerate(refusals)
+            if refusal is not None and refusal.same_call_id is not None and refusal.is_same is None
+        },
+    )
 
 
-def _outcome(entry: LedgerEntry, refused: Refused) -> Outcome:
-    if entry.id not in refused:
+def _outcome(refusal: Refusal | None) -> Outcome:
+    if refusal is None or refusal.is_same is None:
         return Outcome.ACCEPTED
-    return Outcome.DUPLICATE if refused[entry.id] else Outcome.CONFLICT
+    return Outcome.DUPLICATE if refusal.is_same else Outcome.CONFLICT
 
 
 _Key = tuple[int, PriceRevisions]

@@ -11,6 +11,9 @@ from billing.types import FLAGS_BESIDE_USAGE, UnpricedReason
 
 # The reason of adjustments with the counts of usage that was read again.
 REREAD = "usage read again"
+# The reason of adjustments with what another source knows of the call.
+MERGED = "completed by another source"
+_WITH_USAGE = frozenset({REREAD, MERGED})
 # Attributes with a column of their own.
 CONDITION_COLUMNS = ("service_tier", "region")
 
@@ -48,11 +51,12 @@ def quantities_of(event: UsageEvent) -> Quantities:
 
 
 def call_of(event: UsageEvent, adjustments: Iterable[UsageEvent] = ()) -> Call:
-    """Return the call of an event, as the intake priced it, or as its usage was read again since."""
-    reread = next((row for row in reversed(list(adjustments)) if row.adjustment_reason == REREAD and row.calls), None)
-    if reread is not None:
-        reread_requests = tuple(map(quantities_from_json, reread.calls or ()))
-        return Call(event.service, event.model_as_sent, event.occurred_at, reread_requests, conditions_of(reread))
+    """Return the call of an event, as the intake priced it, or as its usage was read again or completed since."""
+    known = (row for row in reversed(list(adjustments)) if row.adjustment_reason in _WITH_USAGE and row.calls)
+    latest = next(known, None)
+    if latest is not None:
+        latest_requests = tuple(map(quantities_from_json, latest.calls or ()))
+        return Call(event.service, event.model_as_sent, event.occurred_at, latest_requests, conditions_of(latest))
     requests: tuple[Quantities, ...] = (quantities_of(event),)
     if event.calls:
         requests = tuple(map(quantities_from_json, event.calls))
@@ -60,6 +64,11 @@ def call_of(event: UsageEvent, adjustments: Iterable[UsageEvent] = ()) -> Call:
     return Call(event.service, event.model_as_sent, event.occurred_at, requests, conditions_of(event), has_usage)
 
 
-def is_flagged(event: UsageEvent) -> bool:
+class _Flagged(Protocol):
+    @property
+    def flags(self) -> list[dict[str, str]] | None: ...
+
+
+def is_flagged(event: _Flagged) -> bool:
     """Whether the usage was not read with certainty. An estimated unit price is another matter."""
     return any(flag["code"] not in FLAGS_BESIDE_USAGE for flag in event.flags or ())

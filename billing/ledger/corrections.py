@@ -87,6 +87,8 @@ def why_not_correctable(adjusted_event: AdjustedEvent) -> ConflictError | None:
     if event.kind == EventKind.ADJUSTMENT.value:
         message = "This row is an adjustment. Correct its event instead."
         return ConflictError(message, code="is_adjustment", extra={"adjusts": str(event.adjusts)})
+    if event.kind == EventKind.CREDIT.value:
+        return ConflictError("This row is part of a credit. Void the credit instead.", code="is_credit")
     if event.kind == EventKind.SESSION_SUMMARY.value:
         message = "A session summary cannot be corrected. Send another summary to replace it."
         return ConflictError(message, code="is_session_summary")
@@ -118,7 +120,7 @@ def _correct(
     now: datetime,
 ) -> Corrected:
     event, metadata = adjusted_event.event, note(kind, actor=actor, reason=reason)
-    entries = [adjustment_of(event, reason=reason, metadata=metadata, **changes)]
+    entries = [adjustment_of(event, reason=reason, attributed=adjusted_event.attributed, metadata=metadata, **changes)]
     appended = append_adjustments(organization, entries, now)
     # The cost is known now.
     UnpricedEvent.objects.of(organization).filter(event_id=event.pk).delete()

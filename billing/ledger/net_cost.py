@@ -82,6 +82,16 @@ class AdjustedEvent:
         return any(correction.kind in _MANUAL for correction in self.corrections)
 
     @property
+    def attributed(self) -> UsageEvent:
+        """The row whose dimensions count: the event, or the last adjustment that completed them."""
+        completing = (
+            adjustment
+            for adjustment, correction in zip(reversed(self.adjustments), reversed(self.corrections), strict=True)
+            if correction.kind is CorrectionKind.MERGED and adjustment.requests > 0
+        )
+        return next(completing, self.event)
+
+    @property
     def is_priced(self) -> bool:
         """Whether the cost is known."""
         return self.count("unpriced") <= 0

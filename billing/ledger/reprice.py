@@ -146,9 +146,10 @@ def reprice_step(
     repricer = _Repricer(price_book(organization.pk), _closed_sessions(organization, chunk))
     entries = []
     for event in chunk:
-        repriced = repricer.price(AdjustedEvent(event, adjustments.get(event.pk, ())))
+        adjusted_event = AdjustedEvent(event, adjustments.get(event.pk, ()))
+        repriced = repricer.price(adjusted_event)
         if note is not None and repriced is not None and repriced.difference_usd:
-            entries.append(_adjustment(event, repriced, note))
+            entries.append(_adjustment(adjusted_event, repriced, note))
     if entries:
         append_adjustments(organization, entries, now)
     last = Position(chunk[-1].occurred_at, chunk[-1].pk) if len(chunk) == limit else None
@@ -176,10 +177,11 @@ class _Repriced:
         return self.new_usd - self.old_usd
 
 
-def _adjustment(event: UsageEvent, repriced: _Repriced, note: dict[str, Any]) -> LedgerEntry:
+def _adjustment(adjusted_event: AdjustedEvent, repriced: _Repriced, note: dict[str, Any]) -> LedgerEntry:
     return adjustment_of(
-        event,
+        adjusted_event.event,
         reason=REPRICED,
+        attributed=adjusted_event.attributed,
         metadata=note,
         token_cost_usd=repriced.difference_usd,
         **computed_columns(repriced.quote),

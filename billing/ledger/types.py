@@ -3,7 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
@@ -97,6 +97,13 @@ class LedgerEntry(Struct, gc=False, omit_defaults=True):
     adjustment_reason: str = ""
     id: UUID | None = None
     received_at: datetime | None = None
+    call_keys: list[UUID] | None = None
+    """The keys of the call's response and request ids (`billing.models.CallKey`), with its provider and model as they
+    are compared. Not columns."""
+    call_provider: str = ""
+    call_model: str = ""
+    may_repeat_calls: bool = False
+    """Whether the source may report a call under several event ids. Not a column."""
     named_counts: frozenset[str] = frozenset()
     """The `SUMMARY_TOTALS` that a summary named. Not a column."""
 
@@ -123,11 +130,26 @@ class Outcome(Enum):
     CONFLICT = "conflict"
 
 
+class Refusal(NamedTuple):
+    """Why an event was not written: its key exists with the same or with other content, or the call of its ids is
+    `same_call_id`. `is_same` is None for an event that was written although its ids belong to `same_call_id`, whose
+    model or tokens differ."""
+
+    is_same: bool | None
+    same_call_id: UUID | None = None
+
+
 class Appended(Struct, frozen=True):
-    """A written batch, with the outcome of each entry in order."""
+    """A written batch, with the outcome of each entry in order.
+
+    `same_calls` are the events that other sources reported before, and `possible_duplicates` those that may be the same
+    calls as the written ones; both by the position of the entry.
+    """
 
     batch_id: UUID
     outcomes: list[Outcome]
+    same_calls: dict[int, UUID] = {}
+    possible_duplicates: dict[int, UUID] = {}
 
     def count(self, outcome: Outcome) -> int:
         return self.outcomes.count(outcome)

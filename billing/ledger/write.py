@@ -17,17 +17,17 @@ import msgspec
 from django.db import connection
 from django.db.models import NOT_PROVIDED
 
-from billing.ledger.types import LedgerEntry
+from billing.ledger.types import LedgerEntry, Refusal
 from billing.models import UsageEvent
 from costtrack.database.queries import fetch_rows
 from costtrack.ids import event_ids, last_event_id, new_batch_id
 from organizations.credential_check import CredentialCheck
 
-# billing/migrations/sql/0011_append_batches.sql, 0011_write_events.sql and 0013_complete_batches.sql.
-_APPEND = "SELECT * FROM billing_append_batches(%s, %s::bigint[], %s, %s, %s, %s, %s, %s, %s)"
+# billing/migrations/sql/0020_append_batches.sql, 0020_write_events.sql and 0013_complete_batches.sql.
+_APPEND = "SELECT * FROM billing_append_batches(%s, %s::bigint[], %s, %s, %s, %s, %s, %s, %s, %s)"
 _APPEND_SOON = f"SET LOCAL lock_timeout = '100ms'; {_APPEND}"
 _REVISIONS = "SELECT billing_price_revisions(%s)"
-_WRITE = "SELECT * FROM billing_write_events(%s, %s, %s, %s, %s, %s)"
+_WRITE = "SELECT * FROM billing_write_events(%s, %s, %s, %s, %s, %s, %s)"
 _COMPLETE = """
 SELECT billing_complete_batches(%s, %s, %s, %s::uuid[], %s::text[], %s::text[], %s::uuid[], %s::numeric[], %s::int[],
     %s::uuid[], %s::boolean[])
@@ -38,8 +38,8 @@ _encode = msgspec.json.Encoder().encode
 PriceRevisions = tuple[int, int] | None
 """The revisions of the organization's and of the shared prices. None: prices are not checked."""
 
-Refused = dict[UUID, bool]
-"""The events that were not written because their key exists, and whether it has the same content."""
+Refused = dict[UUID, Refusal]
+"""The events that were not written, and those that may be duplicates."""
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ def append_batches(
         else:
             cursor.execute(_APPEND_SOON, parameters)
             cursor.nextset()
-        refused = dict(cursor.fetchall())
+        refused = {event_id: Refusal(*refusal) for event_id, *refusal in cursor.fetchall()}
     if None in refused:
         raise PricesChangedError
     return refused
@@ -137,10 +137,15 @@ class Written:
     unpriced: list[int] = field(default_factory=list)
     refused_ids: list[UUID] = field(default_factory=list)
     refused_are_same: list[bool] = field(default_factory=list)
+    matched_ids: list[UUID] = field(default_factory=list)
+    matched_are_same: list[bool | None] = field(default_factory=list)
+    matched_event_ids: list[UUID] = field(default_factory=list)
 
     @property
     def refused(self) -> Refused:
-        return dict(zip(self.refused_ids, self.refused_are_same, strict=True))
+        refused = zip(self.refused_ids, map(Refusal, self.refused_are_same), strict=True)
+        matched = zip(self.matched_ids, map(Refusal, self.matched_are_same, self.matched_event_ids), strict=True)
+        return {**dict(refused), **dict(matched)}
 
 
 def write_events(written: Written, *, organization_id: int, entries: Sequence[LedgerEntry]) -> None:
@@ -154,12 +159,13 @@ def write_events(written: Written, *, organization_id: int, entries: Sequence[Le
 
 def complete_batch(written: Written, *, organization_id: int, batch: NewBatch) -> None:
     """Write the runs, authorizations and unpriced events of a batch, and its row."""
-    values = [getattr(written, column.name) for column in fields(written)]
+    values = [getattr(written, column.name) for column in fields(written) if not column.name.startswith("matched_")]
     fetch_rows(_COMPLETE, [organization_id, _json([batch.columns]), _parents(batch.entries), *values])
 
 
-def _events(organization_id: int, entries: Sequence[LedgerEntry]) -> list[str]:
-    """Return the parameters of both functions: defaults, events, and the ids, keys and hashes of events with a key."""
+def _events(organization_id: int, entries: Sequence[LedgerEntry]) -> list[str | bool]:
+    """Return the parameters of both functions: defaults, events, the ids, keys and hashes of events with a key, and
+    whether some name their call."""
     keyed = [entry for entry in entries if entry.key is not None]
     return [
         _json({**_DEFAULTS, "organization_id": organization_id}),
@@ -167,6 +173,7 @@ def _events(organization_id: int, entries: Sequence[LedgerEntry]) -> list[str]:
         _array(entry.id for entry in keyed),
         _array(entry.key for entry in keyed),
         _array(entry.payload_hash for entry in keyed),
+        any(entry.call_keys for entry in entries),
     ]
 
 

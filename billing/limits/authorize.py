@@ -5,7 +5,7 @@ the spend (docs/decisions/013-authorizations.md, docs/decisions/017-exact-limits
 of its call (`billing.ledger.settle_authorizations`), by `release`, or when it expires, and is deleted 30 days later.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,9 +17,18 @@ from django.db.models import F
 from billing.ingest.authorized import remember
 from billing.limits.balances import read_balances
 from billing.limits.cache import LimitSet, cached_limit_set, limit_set, limit_set_of_revision
+from billing.limits.caps import (
+    AcceptedCaps,
+    Cap,
+    CappedCall,
+    alternatives,
+    dimensions_with_model,
+    fit_call,
+    left_usd,
+)
 from billing.limits.estimate import Estimate, is_free, reserved_amount
 from billing.limits.evaluate import fits_at
-from billing.limits.refusal import Refusal, SpendLimitExceededError, refusal
+from billing.limits.refusal import Reason, Refusal, SpendLimitExceededError, refusal
 from billing.limits.reserve import lock_rules, requested, set_transaction_options, try_extend, try_reserve
 from billing.limits.types import Balance, Dimensions, Rule
 from billing.models import Authorization
@@ -48,6 +57,7 @@ class AuthorizationRequest:
     amount_usd: Decimal
     ttl: timedelta
     is_free: bool = False
+    accepted_caps: AcceptedCaps | None = None
     idempotency_key: str = ""
     payload_hash: int = 0
     tokens: int = 0
@@ -66,22 +76,21 @@ class GrantedLimit:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """An authorization and the remaining amounts of its limits. `limits` is empty if the authorization is not new."""
+    """An authorization and the remaining amounts of its limits. `limits` is empty if the authorization is not new.
+
+    The `caps` of the authorization say what the client must do differently.
+    """
 
     authorization: Authorization
     limits: tuple[GrantedLimit, ...] = ()
     is_new: bool = True
 
 
-def authorize(
-    *, organization: Organization, credential: APICredential | None, request: AuthorizationRequest, now: datetime
-) -> Grant:
-    """Reserve the amount. Raises SpendLimitExceededError, IdempotencyKeyReusedError, ConflictError.
-
-    The row is written with asynchronous commit, because it expires anyway. Do not call this inside a transaction: the
-    locks would be held, and the reservation would be invisible to others, until that transaction commits.
-    """
-    authorization = Authorization(
+def _new_authorization(
+    organization: Organization, credential: APICredential | None, request: AuthorizationRequest, now: datetime
+) -> Authorization:
+    """Return the row of a request, which is not stored yet."""
+    return Authorization(
         id=new_id(now),
         organization=organization,
         credential_id=credential.pk if credential is not None else None,
@@ -95,6 +104,17 @@ def authorize(
         **{name: getattr(request.dimensions, name) for name in _NAMES},
         tags=list(request.dimensions.tags),
     )
+
+
+def authorize(
+    *, organization: Organization, credential: APICredential | None, request: AuthorizationRequest, now: datetime
+) -> Grant:
+    """Reserve the amount. Raises SpendLimitExceededError, IdempotencyKeyReusedError, ConflictError.
+
+    The row is written with asynchronous commit, because it expires anyway. Do not call this inside a transaction: the
+    locks would be held, and the reservation would be invisible to others, until that transaction commits.
+    """
+    authorization = _new_authorization(organization, credential, request, now)
     all_limits = cached_limit_set(organization)
     _check_required(organization, all_limits, request.dimensions, now)
     for _ in range(_MAX_ATTEMPTS):
@@ -127,7 +147,13 @@ def authorize(
         with tenant_reads(organization.pk):
             reason = refusal(organization=organization, rules=rules, authorization=authorization, now=now)
         if reason is not None:
-            raise SpendLimitExceededError(reason)
+            try:
+                capped = _grant_with_caps(organization, authorization, request, reason)
+            except IntegrityError:
+                continue  # a concurrent request has used the idempotency key
+            if capped is None:
+                raise SpendLimitExceededError(reason)
+            return capped
     raise ConflictError("The limits are being changed. Try again.", code="limits_changing")
 
 
@@ -251,11 +277,102 @@ def _grant_by_exact_balances(
         if not _fit(organization, rules, balances, authorization, now):
             return None
         authorization.save(force_insert=True)
-    remaining = (
+    return Grant(authorization, _granted_limits(rules, balances, authorization))
+
+
+def _grant_with_caps(
+    organization: Organization, authorization: Authorization, request: AuthorizationRequest, refused: Refusal
+) -> Grant | None:
+    """Authorize another call than the requested one, if the client accepts it and it fits. Return None otherwise."""
+    now = authorization.created_at
+    for cap, call in _alternatives(organization, request, refused, now):
+        all_limits = limit_set(organization)
+        rules = all_limits.rules_for(call, now=now)
+        with tenant_scope(organization.pk):
+            set_transaction_options()
+            lock_rules(rules)
+            if limit_set(organization).revision != all_limits.revision:
+                continue
+            balances = read_balances(organization=organization, rules=rules, now=now)
+            capped = _fit_capped(organization, request, cap, call, rules, balances, now)
+            if capped is None:
+                continue
+            _apply(authorization, capped)
+            if not _fit(organization, rules, balances, authorization, now):
+                continue
+            authorization.save(force_insert=True)
+        remember(authorization)
+        return Grant(authorization, _granted_limits(rules, balances, authorization))
+    return None
+
+
+def dry_run(
+    *, organization: Organization, credential: APICredential | None, request: AuthorizationRequest, now: datetime
+) -> Grant:
+    """Return what `authorize` would grant, without reserving anything. Raises SpendLimitExceededError."""
+    authorization = _new_authorization(organization, credential, request, now)
+    all_limits = limit_set(organization)
+    rules = _rules_for(all_limits, request.dimensions, is_free=request.is_free, now=now)
+    balances = read_balances(organization=organization, rules=rules, now=now)
+    _check_required(organization, all_limits, request.dimensions, now)
+    if _fit(organization, rules, balances, authorization, now):
+        return Grant(authorization, _granted_limits(rules, balances, authorization))
+    reason = refusal(organization=organization, rules=rules, authorization=authorization, now=now)
+    if reason is None:
+        return Grant(authorization, _granted_limits(rules, balances, authorization))
+    for cap, call in _alternatives(organization, request, reason, now):
+        rules = all_limits.rules_for(call, now=now)
+        balances = read_balances(organization=organization, rules=rules, now=now)
+        capped = _fit_capped(organization, request, cap, call, rules, balances, now)
+        if capped is not None:
+            _apply(authorization, capped)
+            return Grant(authorization, _granted_limits(rules, balances, authorization))
+    raise SpendLimitExceededError(reason)
+
+
+def _alternatives(
+    organization: Organization, request: AuthorizationRequest, refused: Refusal, now: datetime
+) -> Iterator[tuple[Cap, Dimensions]]:
+    """Yield the caps to try, with the dimensions of the call that they lead to."""
+    if request.accepted_caps is None or refused.reason is Reason.PAUSED_MANUALLY:
+        return
+    cheaper_models = refused.status.rule.cheaper_models
+    for cap, model in alternatives(request.dimensions, request.accepted_caps, cheaper_models):
+        if cap is Cap.MAX_TOKENS:
+            yield cap, request.dimensions
+        else:
+            yield cap, dimensions_with_model(organization, request.dimensions, model, now)
+
+
+def _fit_capped(
+    organization: Organization,
+    request: AuthorizationRequest,
+    cap: Cap,
+    call: Dimensions,
+    rules: Sequence[Rule],
+    balances: Sequence[Balance],
+    now: datetime,
+) -> CappedCall | None:
+    """Return the capped call if it fits under its limits now."""
+    if request.accepted_caps is None or any(rule.is_paused_manually for rule in rules):
+        return None
+    return fit_call(organization, cap, call, request.accepted_caps, left_usd(rules, balances), now)
+
+
+def _apply(authorization: Authorization, capped: CappedCall) -> None:
+    authorization.amount_usd, authorization.caps = capped.amount_usd, capped.caps
+    authorization.tokens = capped.tokens
+    for name in _NAMES:
+        setattr(authorization, name, getattr(capped.dimensions, name))
+
+
+def _granted_limits(
+    rules: Sequence[Rule], balances: Sequence[Balance], authorization: Authorization
+) -> tuple[GrantedLimit, ...]:
+    return tuple(
         GrantedLimit(rule, max(rule.amount_usd - balance.committed_usd - requested(rule, authorization), ZERO))
         for rule, balance in zip(rules, balances, strict=True)
     )
-    return Grant(authorization, tuple(remaining))
 
 
 def _fit(

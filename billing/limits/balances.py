@@ -10,6 +10,7 @@ the window begins on the hour). Exact balances are read only for limits where th
 79.90 USD in full hours and an edge of 0.20 USD for a threshold of 80 USD, but not with an edge of 0.05 USD.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 from billing.limits.evaluate import window_span
 from billing.limits.threshold_events import lowest_threshold_usd
 from billing.limits.types import Balance, Bucket, Reservation, Rule
-from costtrack.clock import DAY, EPOCH
+from costtrack.clock import DAY, EPOCH, start_of_hour
 from costtrack.database.queries import fetch_rows
 from costtrack.ids import first_id_of
 from organizations.models import Organization
@@ -41,15 +42,21 @@ def read_balances(*, organization: Organization, rules: Sequence[Rule], now: dat
         return []
     spend: list[list[Bucket]] = [[] for _ in rules]
     reservations: list[list[Reservation]] = [[] for _ in rules]
-    unpriced = [0] * len(rules)
+    unpriced: list[Counter[datetime | None]] = [Counter() for _ in rules]
     for index, kind, start, end, usd, without_price in _rows(organization, rules, now):
         if kind == "reserved":
             reservations[index - 1].append(Reservation(usd, end))
         else:
             spend[index - 1].append(Bucket(start or EPOCH, end or EPOCH, usd))
-            unpriced[index - 1] += without_price
+            unpriced[index - 1][None if start is None else start_of_hour(start)] += without_price
     return [
-        Balance(tuple(sorted(spend[index])), tuple(reservations[index]), unpriced[index]) for index in range(len(rules))
+        Balance(
+            tuple(sorted(spend[index])),
+            tuple(reservations[index]),
+            unpriced[index].total(),
+            min((hour for hour, count in unpriced[index].items() if hour is not None and count > 0), default=None),
+        )
+        for index in range(len(rules))
     ]
 
 
@@ -76,7 +83,7 @@ def _rows(organization: Organization, rules: Sequence[Rule], now: datetime) -> l
         organization.pk,
         *rule_parameters(rules, starts),
         now,
-        now.replace(minute=0, second=0, microsecond=0) - DAY,
+        start_of_hour(now) - DAY,
         [first_id_of(start) if start is not None else None for start in starts],
     ]
     return fetch_rows(_BALANCES, parameters)
@@ -105,7 +112,9 @@ def split_by_event(*, organization: Organization, requests: Sequence[tuple[Rule,
 
 def _replace_bucket(balance: Balance, bucket: Bucket, event_amounts: Sequence[Bucket]) -> Balance:
     others = [other for other in balance.spend if not bucket.start <= other.start < bucket.end]
-    return Balance(tuple(sorted([*others, *event_amounts])), balance.reservations, balance.unpriced)
+    return Balance(
+        tuple(sorted([*others, *event_amounts])), balance.reservations, balance.unpriced, balance.unpriced_since
+    )
 
 
 T = TypeVar("T")

@@ -132,6 +132,7 @@ class LimitSet:
             amount_usd=max(_amount(raised), base_usd) if raised is not None else base_usd,
             soft_amount_usd=limit.soft_amount_usd,
             fallback_price=limit.fallback_price,
+            cheaper_models=tuple(limit.cheaper_models),
             raised_until=raised.ends_at if raised is not None else None,
             manual_override=ManualOverride(
                 OverrideKind(manual_override.kind), manual_override.ends_at, manual_override.reason

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -28,6 +28,10 @@ class AuthorizationInput(Struct, kw_only=True, omit_defaults=True, forbid_unknow
 
     The cost is `estimated_cost_usd`, or follows from `model`, `max_tokens` and either `messages` (OpenAI's chat
     messages) or `input_tokens`. If both are given, the higher cost is reserved.
+
+    If the call does not fit, a client that accepts caps (in order of preference) may get fewer `max_tokens`, but at
+    least `min_tokens` (1 by default), or a cheaper model that the limit names. Both need tokens. A `dry_run` reserves
+    nothing.
     """
 
     service: Text | None = None
@@ -47,6 +51,9 @@ class AuthorizationInput(Struct, kw_only=True, omit_defaults=True, forbid_unknow
     max_tokens: Count | None = None
     ttl_seconds: TtlSeconds | None = None
     idempotency_key: Text | None = None
+    accept_caps: Annotated[list[Literal["max_tokens", "model"]], Meta(max_length=2)] | None = None
+    min_tokens: Count | None = None
+    dry_run: bool | None = None
 
     @property
     def ttl(self) -> timedelta:

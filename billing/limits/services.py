@@ -45,7 +45,7 @@ from organizations.selectors import refusal_without_api
 MAX_LIMITS = 200
 """Maximum number of limits of one organization, because each call is compared with all of them."""
 
-_MINOR_COLUMNS = frozenset({"thresholds", "soft_amount_usd", "fallback_price"})
+_MINOR_COLUMNS = frozenset({"thresholds", "soft_amount_usd", "fallback_price", "cheaper_models"})
 """Limits that differ only in these columns are the same."""
 
 

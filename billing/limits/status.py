@@ -60,6 +60,7 @@ def _status(rule: Rule, balance: Balance, calendar: Calendar, now: datetime) -> 
         rule=rule,
         evaluation=evaluate(rule, balance, calendar=calendar, now=now),
         unpriced=balance.unpriced,
+        unpriced_since=balance.unpriced_since,
         hit_at=forecast(rule, balance, recent_usd=recent, calendar=calendar, now=now),
     )
 

@@ -91,6 +91,7 @@ class Rule:
     thresholds: tuple[int, ...]
     soft_amount_usd: Decimal | None = None
     fallback_price: Decimal | None = None
+    cheaper_models: tuple[str, ...] = ()
     raised_until: datetime | None = None
     manual_override: ManualOverride | None = None
     unit: LimitUnit = LimitUnit.USD
@@ -159,6 +160,7 @@ class Balance:
     spend: tuple[Bucket, ...]
     reservations: tuple[Reservation, ...] = ()
     unpriced: int = 0
+    unpriced_since: datetime | None = None
 
     @property
     def spent_usd(self) -> Decimal:
@@ -176,9 +178,14 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class LimitStatus:
-    """A rule with its state. `hit_at` is when it will be reached at the rate of the last day."""
+    """A rule with its state. `hit_at` is when it will be reached at the rate of the last day.
+
+    `unpriced` is the number of events without a known cost, and `unpriced_since` the hour of the first one (None also
+    if only the sum of older hours is known).
+    """
 
     rule: Rule
     evaluation: Evaluation
     unpriced: int = 0
+    unpriced_since: datetime | None = None
     hit_at: datetime | None = None

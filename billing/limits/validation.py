@@ -11,12 +11,13 @@ from billing.models import PAUSING, SpendLimit
 from billing.models.limits import default_thresholds
 from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, MissingValue
 from costtrack.errors import field_error
-from costtrack.money import DECIMALS, MAX_AMOUNT_USD, ZERO, plain, to_storable
+from costtrack.money import DECIMALS, MAX_AMOUNT_USD, ZERO, is_storable, plain
 from organizations.models import Plan
 
 MAX_VALUE_LENGTH = 255
 AMOUNT_DECIMALS = DECIMALS
 MAX_THRESHOLDS = 10
+MAX_CHEAPER_MODELS = 10
 
 MAX_MEMBERS = 1_000
 MAX_MONTH_DAY = 31
@@ -44,13 +45,14 @@ class LimitInput:
     thresholds: Sequence[int] = tuple(default_thresholds())
     soft_amount_usd: Decimal | None = None
     fallback_price: Decimal | None = None
+    cheaper_models: Sequence[str] = ()
     starts_at: datetime | None = None
     ends_at: datetime | None = None
 
     def columns(self) -> dict[str, Any]:
         """Return the values of the model's fields."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        lists = {name: list(values[name]) for name in ("further_scopes", "further_values", "members")}
+        lists = {name: list(values[name]) for name in ("further_scopes", "further_values", "members", "cheaper_models")}
         return {
             **values,
             **lists,
@@ -84,6 +86,7 @@ def to_limit_input(limit: SpendLimit) -> LimitInput:
             "window": LimitWindow(limit.window),
             "action": LimitAction(limit.action),
             "thresholds": tuple(limit.thresholds),
+            "cheaper_models": tuple(limit.cheaper_models),
         }
     )
 
@@ -110,6 +113,7 @@ def validate_limit_input(limit_input: LimitInput) -> None:
     _check_soft_amount(limit_input)
     if limit_input.fallback_price is not None:
         _check_number(limit_input.fallback_price, param="fallback_price")
+    _check_cheaper_models(limit_input.cheaper_models)
     _check_period(limit_input)
 
 
@@ -182,8 +186,7 @@ def check_plan_allows(plan: Plan, window: str, amount: Decimal, *, param: str = 
 def _check_number(amount: Decimal, *, param: str) -> None:
     if not amount.is_finite() or not ZERO <= amount <= MAX_AMOUNT_USD:
         raise field_error(param, f"Must be an amount from 0 to {plain(MAX_AMOUNT_USD)}.")
-    exponent = to_storable(amount).as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -AMOUNT_DECIMALS:
+    if not is_storable(amount):
         raise field_error(param, f"Must have at most {AMOUNT_DECIMALS} decimals.")
 
 
@@ -194,6 +197,15 @@ def _check_thresholds(thresholds: Sequence[int]) -> None:
         raise field_error("thresholds", "Must be ascending, without duplicates.")
     if len(with_pausing_threshold(thresholds)) > MAX_THRESHOLDS:
         raise field_error("thresholds", f"Must be at most {MAX_THRESHOLDS}, including {PAUSING}.")
+
+
+def _check_cheaper_models(models: Sequence[str]) -> None:
+    if len(models) > MAX_CHEAPER_MODELS:
+        raise field_error("cheaper_models", f"Must be at most {MAX_CHEAPER_MODELS}.")
+    for model in models:
+        if not model.strip():
+            raise field_error("cheaper_models", "Must not be empty.")
+        check_value(model, param="cheaper_models")
 
 
 def _check_soft_amount(limit_input: LimitInput) -> None:

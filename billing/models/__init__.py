@@ -1,7 +1,8 @@
 """One module per aggregate."""
 
 from billing.models.authorizations import Authorization
-from billing.models.ledger import EventKey, IngestBatch, UnpricedEvent, UsageEvent
+from billing.models.credits import Credit
+from billing.models.ledger import CallKey, EventKey, IngestBatch, UnpricedEvent, UsageEvent
 from billing.models.limits import (
     PAUSING,
     IncreaseRequest,
@@ -23,6 +24,8 @@ __all__ = [
     "PAUSING",
     "Agreement",
     "Authorization",
+    "CallKey",
+    "Credit",
     "Delivery",
     "DroppedMonth",
     "EventKey",

@@ -39,6 +39,8 @@ class Authorization(TenantModel):
     settled_usd = optional_money_field()
     idempotency_key = dimension_field()
     payload_hash = models.BigIntegerField(default=0, db_default=0)
+    # What was granted instead of the requested call (`billing.limits.caps`): `max_tokens` or `model`.
+    caps = models.JSONField(null=True)
 
     service = dimension_field()
     model = dimension_field()

@@ -83,6 +83,31 @@ class EventKey(TenantModel):
         return str(self.key)
 
 
+class CallKey(TenantModel):
+    """The identity of a model call at its provider: the digest of a response or request id (docs/ingestion.md).
+
+    The first event of the call owns the key. Its provider, model and tokens are stored here, so that reports of the
+    same call from other sources can be compared with it after old events are dropped.
+    """
+
+    pk = models.CompositePrimaryKey("organization", "key")
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    key = models.UUIDField()
+    event_id = models.UUIDField()
+    source = models.CharField(max_length=64)
+    provider = models.CharField(max_length=255, blank=True)
+    model = models.CharField(max_length=255, blank=True)
+    input_tokens = models.BigIntegerField()
+    cached_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    reasoning_tokens = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return str(self.key)
+
+
 def _unknown_to_the_planner(*values: datetime | UUID) -> tuple[models.Func, ...]:
     """Hide the values from the planner, which estimates a row comparison by its first column alone.
 

@@ -72,6 +72,12 @@ class SpendLimit(TenantModel):
         blank=True,
         help_text="USD per million tokens of models without a price. Empty: such calls are refused.",
     )
+    cheaper_models = ArrayField(
+        models.CharField(max_length=255),
+        default=list,
+        blank=True,
+        help_text="Models to offer, in order, when a call does not fit. Empty: none.",
+    )
     starts_at = models.DateTimeField(null=True, blank=True)
     ends_at = models.DateTimeField(null=True, blank=True)
     is_plan = models.BooleanField(default=False, editable=False)

@@ -171,6 +171,27 @@ class RunServiceDay(Costs):
 
 
 @with_live_view
+class WorkflowDay(Costs):
+    """The cost of the runs of each workflow by day, service and cost group."""
+
+    pk = models.CompositePrimaryKey("organization", "workflow_id", "day", "service", "cost_group", "archived")
+    workflow_id = dimension()
+    day = models.DateField()
+    service = dimension()
+    cost_group = dimension()
+
+
+@with_live_view
+class WorkflowTotal(Costs):
+    """Over all time."""
+
+    pk = models.CompositePrimaryKey("organization", "workflow_id", "service", "cost_group", "archived")
+    workflow_id = dimension()
+    service = dimension()
+    cost_group = dimension()
+
+
+@with_live_view
 class RunDay(Costs):
     pk = models.CompositePrimaryKey("organization", "run_id", "day", "service", "cost_group", "archived")
     run_id = dimension()

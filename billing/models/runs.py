@@ -10,11 +10,15 @@ class Run(TenantModel):
 
     The parent is stored by the caller's id, because it may be named before it exists. Callers define the tree, so it
     may contain cycles, which readers must handle.
+
+    `folded_workflow_id` is the workflow under which rollups count the folded events of the run. It differs from
+    `workflow_id` between the event that changes it and the fold of that event (`billing.rollups.workflows`).
     """
 
     run_id = models.CharField(max_length=255)
     parent_run_id = models.CharField(max_length=255, blank=True)
     workflow_id = models.CharField(max_length=255, blank=True)
+    folded_workflow_id = models.CharField(max_length=255, blank=True, default="", db_default="", editable=False)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -29,6 +33,11 @@ class Run(TenantModel):
                 fields=("organization", "workflow_id", "id"),
                 name="run_by_workflow",
                 condition=~models.Q(workflow_id=""),
+            ),
+            models.Index(
+                fields=("organization",),
+                name="run_workflow_changed",
+                condition=~models.Q(folded_workflow_id=models.F("workflow_id")),
             ),
         )
 

@@ -58,6 +58,7 @@ _VERSION = re.compile(
     r"(?:[-@:._]?(?:\d{8}|\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{2}-\d{2}|\d{3,4}|v\d+(?:\.\d+)?(?::\d+)*(?::\d+k)?|\d?:\d+(?::\d+k)?|"
     r"latest|preview|exp|experimental|beta|stable|default|maas))*"
 )
+_VERSIONED = re.compile(f"{_VERSION.pattern}$")
 _VENDOR = re.compile(r"|.*[./:]")
 _FINE_TUNED = ("ft:", ".ft-")
 
@@ -152,6 +153,18 @@ def _at(platform: str, service: str, name: str, day: date) -> CanonicalModel | N
     if _is_listed(patterns, seller, own_name):
         return CanonicalModel(seller, seller, own_name, own_name, region)
     return None
+
+
+# A vendor and a region in front of a name: `us.anthropic.claude-sonnet-4-5`.
+_VENDOR_SEGMENTS = re.compile(r"^(?:[a-z-]+\.)+(?=[a-z])")
+
+
+@lru_cache(maxsize=8192)
+def undated_name(model: str) -> str:
+    """Return a model's name without vendor, region, version and date, to compare the spellings of several sources."""
+    name = _own_name(_CONTEXT_MARK.sub("", model.strip().lower())).partition("@")[0]
+    name = _VENDOR_SEGMENTS.sub("", name)
+    return (_VERSIONED.sub("", name) or name).replace(".", "-")
 
 
 @lru_cache(maxsize=2048)

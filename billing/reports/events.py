@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from billing.ingest import litellm
+from billing.ingest import lago, langfuse, litellm, otlp
 from billing.ingest.ledger_entries import DEFAULT_SOURCE, event_key
 from billing.ledger.calls import call_of
 from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
@@ -21,7 +21,7 @@ from costtrack.calendar import Window
 from organizations.models import Organization
 
 # Default sources of the ingestion endpoints, for events that do not name one.
-SOURCES = (DEFAULT_SOURCE, litellm.SOURCE)
+SOURCES = (DEFAULT_SOURCE, litellm.SOURCE, otlp.SOURCE, langfuse.SOURCE, lago.SOURCE)
 
 
 @dataclass(frozen=True, slots=True)

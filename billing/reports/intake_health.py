@@ -17,6 +17,17 @@ from costtrack.organization_paths import organization_url
 MAX_EXAMINED = 20_000
 MAX_MODELS = 5
 
+# The formats of senders, with their titles.
+_FORMATS = {
+    "json": "JSON",
+    "litellm": "LiteLLM",
+    "otlp": "OpenTelemetry",
+    "cloudevents": "CloudEvents and OpenMeter",
+    "lago": "Lago",
+    "langfuse": "Langfuse",
+}
+_MAX_REFUSED_PERCENT = 50
+
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 # Batch ids are ordered by time, so a time span is an id range (`costtrack.ids`).
@@ -35,6 +46,17 @@ SELECT coalesce(sum(accepted), 0), coalesce(sum(rejected), 0), count(*) FROM (
         WHERE batch.organization_id = organization.id AND batch.id >= %(first)s LIMIT %(max_rows)s
     ) AS recent LIMIT %(max_rows)s
 ) AS received
+"""
+_BY_FORMAT = """
+SELECT format, max(received_at), sum(accepted), sum(duplicates), sum(rejected + conflicts), count(*) FROM (
+    SELECT recent.* FROM organizations_organization AS organization
+    CROSS JOIN LATERAL (
+        SELECT batch.format, batch.received_at, batch.accepted, batch.duplicates, batch.rejected, batch.conflicts
+        FROM billing_ingestbatch AS batch
+        WHERE batch.organization_id = organization.id AND batch.id >= %(first)s LIMIT %(max_rows)s
+    ) AS recent LIMIT %(max_rows)s
+) AS received
+GROUP BY format
 """
 _UNPRICED = """
 WITH unpriced AS MATERIALIZED (
@@ -65,6 +87,22 @@ class ReceivedCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceHealth:
+    """What one format has sent since an instant. `refused` are records that could not be stored."""
+
+    format: str
+    last_received_at: datetime
+    accepted: int
+    duplicates: int
+    refused: int
+
+    @property
+    def refused_percent(self) -> float:
+        records = self.accepted + self.duplicates + self.refused
+        return 100 * self.refused / records if records else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class UnpricedGroup:
     """Unpriced events of one organization, model and reason."""
 
@@ -92,6 +130,13 @@ def count_received(*, since: datetime) -> ReceivedCounts:
     return ReceivedCounts(int(events), int(refused), is_all=batches < MAX_EXAMINED)
 
 
+def list_sources(*, since: datetime) -> list[SourceHealth]:
+    """Return the formats of which something was received, ordered by name. Adjustments are no format of a sender."""
+    rows = fetch_rows(_BY_FORMAT, {"first": ids_at(since)[0], "max_rows": MAX_EXAMINED})
+    sources = [SourceHealth(row[0], row[1], *map(int, row[2:5])) for row in rows if row[0] in _FORMATS]
+    return sorted(sources, key=lambda source: _FORMATS[source.format])
+
+
 def list_unpriced_groups() -> list[UnpricedGroup]:
     """Return the models with the most unpriced events."""
     rows = fetch_rows(_UNPRICED, {"max_rows": MAX_EXAMINED, "models": MAX_MODELS})
@@ -104,7 +149,26 @@ def list_unpriced_groups() -> list[UnpricedGroup]:
 def intake_checks() -> list[Check]:
     """Return the checks for the operator health page."""
     now = utc_now()
-    return [_intake_check(now), *_unpriced_checks(list_unpriced_groups())]
+    sources = list_sources(since=now - _DAY)
+    return [
+        _intake_check(now),
+        *(_source_check(source, now) for source in sources),
+        *_unpriced_checks(list_unpriced_groups()),
+    ]
+
+
+def _source_check(source: SourceHealth, now: datetime) -> Check:
+    details = {
+        "Events in the last day": f"{source.accepted:,}",
+        "Duplicates": f"{source.duplicates:,}",
+        "Not stored": f"{source.refused:,} ({source.refused_percent:.1f}%)",
+        "Last received": f"{source.last_received_at:%Y-%m-%d %H:%M:%S} UTC",
+    }
+    is_readable = source.refused_percent < _MAX_REFUSED_PERCENT
+    advice = "" if is_readable else "View the quarantine of the organizations: it has the records and the reasons."
+    state = _state(source.last_received_at, now) if is_readable else "unreadable"
+    name = f"source_{source.format}"
+    return Check(name, _FORMATS[source.format], "Sources", ok=is_readable, state=state, details=details, advice=advice)
 
 
 def _intake_check(now: datetime) -> Check:

@@ -47,7 +47,8 @@ class Rollup:
     """A rollup. `dimensions` are in the order of the table's key; `bucket` is the time bucket among them, if any.
 
     `coarser` rollups have some of its dimensions and measures, and the same events: folding aggregates the rows of this
-    rollup instead of the events. (Verification and rebuild do not rely on that.) `counted_in` is the column of
+    rollup instead of the events. (Verification and rebuild do not rely on that.) `joined` are joins with a row of the
+    ledger, `finer_joined` the same joins with a row `finer`. `counted_in` is the column of
     `LedgerState` with the number of values of the first dimension, if that is stored. `is_read_by_key`: reports read
     few values of the first dimension, for which the ledger has an index.
     """
@@ -59,6 +60,7 @@ class Rollup:
     bucket: str | None = None
     condition: str = "true"
     joined: str = ""
+    finer_joined: str = ""
     coarser: "tuple[Rollup, ...]" = ()
     counted_in: str = ""
     is_read_by_key: bool = False
@@ -145,6 +147,26 @@ RUN_SERVICE_DAYS = Rollup(
     bucket="day",
     condition="event.run_id <> ''",
 )
+# The workflow of an event is that of its run, which a later event may name (`billing.rollups.workflows`).
+_RUN_WITH_WORKFLOW = """JOIN billing_run AS run ON run.organization_id = {row}.organization_id
+    AND run.run_id = {row}.run_id AND run.folded_workflow_id <> ''"""
+_WORKFLOW = Dimension("workflow_id", "run.folded_workflow_id", "run.folded_workflow_id")
+WORKFLOW_TOTALS = Rollup(
+    "workflow_totals",
+    rollups.WorkflowTotal,
+    (_WORKFLOW, *_columns("service"), COST_GROUP),
+    COSTS,
+    condition="event.run_id <> ''",
+    joined=_RUN_WITH_WORKFLOW.format(row="event"),
+    finer_joined=_RUN_WITH_WORKFLOW.format(row="finer"),
+)
+WORKFLOW_DAYS = replace(
+    WORKFLOW_TOTALS,
+    name="workflow_days",
+    model=rollups.WorkflowDay,
+    dimensions=(_WORKFLOW, DAY, *_columns("service"), COST_GROUP),
+    bucket="day",
+)
 RUN_DAYS = Rollup(
     "run_days",
     rollups.RunDay,
@@ -152,7 +174,7 @@ RUN_DAYS = Rollup(
     COSTS,
     bucket="day",
     condition="event.run_id <> ''",
-    coarser=(RUN_SERVICE_DAYS,),
+    coarser=(RUN_SERVICE_DAYS, WORKFLOW_DAYS, WORKFLOW_TOTALS),
     is_read_by_key=True,
 )
 SESSION_TOTALS = Rollup(

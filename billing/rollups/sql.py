@@ -169,8 +169,8 @@ def _coarser_query(rollup: Rollup) -> sql.Composed:
         for measure in rollup.measures
     ]
     columns = [*_named(keys, key_columns(rollup)), *_named(merged, measure_columns(rollup))]
-    return sql.SQL("SELECT {} FROM delta AS finer GROUP BY {}").format(
-        sql.SQL(", ").join(columns), sql.SQL(", ").join(keys)
+    return sql.SQL("SELECT {} FROM delta AS finer {} GROUP BY {}").format(
+        sql.SQL(", ").join(columns), sql.SQL(rollup.finer_joined), sql.SQL(", ").join(keys)
     )
 
 

@@ -58,7 +58,9 @@ def add_to(commands: Subparsers) -> None:
     for parser in (session, execution):
         parser.add_argument("--no-breakdown", action="store_true", help="without the costs by model, tool and phase")
 
-    add_command(costs, "summary", _summary, "totals, and the most expensive models and sessions")
+    add_command(
+        costs, "summary", _summary, "totals of events with a session, and the most expensive models and sessions"
+    )
 
 
 def _runs(options: argparse.Namespace) -> int:
@@ -95,7 +97,7 @@ def _execution(options: argparse.Namespace) -> int:
 
 
 def _summary(options: argparse.Namespace) -> int:
-    return get(options, "/costs/summary", describe)
+    return get(options, "/costs/summary", _session_totals)
 
 
 def _breakdown(options: argparse.Namespace) -> dict[str, bool | None]:
@@ -104,6 +106,12 @@ def _breakdown(options: argparse.Namespace) -> dict[str, bool | None]:
 
 def _path(kind: str, identifier: str) -> str:
     return f"/costs/{kind}/{quote(identifier, safe='')}"
+
+
+def _session_totals(data: Any) -> list[Section]:
+    """The totals, and that usage outside of sessions is not in them."""
+    about = "Only events with a session. All usage: costtrack usage summary"
+    return [*describe(data), Section(note=about)]
 
 
 def _services(data: Any) -> list[Section]:

@@ -8,17 +8,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.cache import patch_vary_headers
 
 from costtrack.clock import utc_now
 from costtrack.health import registry
 from costtrack.health.registry import Check
+from costtrack.jobs import enqueue_on_commit
 
 REFRESH_SECONDS = 10
+_ACTIONS = {
+    "verify": ("billing.verify_rollups", "All rollups are being compared with the ledger."),
+    "rebuild": ("billing.rebuild_rollups", "All rollups are being rebuilt from the ledger. Intake continues."),
+}
 _FULL_TEMPLATE, _PARTIAL_TEMPLATE = "admin/dashboard/full_page.html", "admin/dashboard/fragment.html"
 
 
@@ -42,10 +47,12 @@ class Section:
         return 1 + len(self.headings)
 
 
-def health_page(request: HttpRequest) -> TemplateResponse:
+def health_page(request: HttpRequest) -> HttpResponse:
     """The page, for operators only, because it shows details of the installation."""
     if not getattr(request.user, "is_superuser", False):
         raise PermissionDenied
+    if request.method == "POST":
+        return _start(request)
     is_partial = bool(request.headers.get("HX-Request"))
     checks = registry.checks()
     context = {
@@ -61,6 +68,17 @@ def health_page(request: HttpRequest) -> TemplateResponse:
     response = TemplateResponse(request, "admin/costtrack/health.html", context)
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+def _start(request: HttpRequest) -> HttpResponse:
+    """Start a task of all organizations that is also on the schedule."""
+    started = _ACTIONS.get(request.POST.get("action", ""))
+    if started is None:
+        raise PermissionDenied
+    task, message = started
+    enqueue_on_commit(task)
+    messages.success(request, message)
+    return HttpResponseRedirect(request.get_full_path())
 
 
 def _sections(checks: Iterable[Check]) -> list[Section]:

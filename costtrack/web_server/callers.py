@@ -19,23 +19,24 @@ class Caller:
     """The caller as far as it is known without a query, because the same headers were authenticated before. Unknown
     credentials share one tenant, so that invalid ones cannot take many shares."""
 
-    _known: LRUCache[bytes, Hashable] = LRUCache(_MAX_KNOWN)
+    _known: LRUCache[bytes, tuple[Hashable, float | None]] = LRUCache(_MAX_KNOWN)
     _lock = threading.Lock()
 
     def __init__(self, credentials: bytes) -> None:
         self._key = hashlib.sha256(credentials).digest() if credentials else b""
-        known: Hashable = None
+        known = None
         if credentials:
             with self._lock:
                 known = self._known.get(self._key)
         self.is_known = known is not None
-        self.tenant: Hashable = known if known is not None else UNKNOWN if credentials else WEB
+        self.tenant, self.share = known or (UNKNOWN if credentials else WEB, None)
 
-    def identify(self, tenant: Hashable) -> None:
-        """Remember the tenant of these headers, which have just been authenticated."""
-        if self._key and not self.is_known:
+    def identify(self, tenant: Hashable, *, share: float | None = None) -> None:
+        """Remember the tenant of these headers, which have just been authenticated, and its share of the threads (None:
+        the share of all tenants)."""
+        if self._key and not (self.is_known and self.share == share):
             with self._lock:
-                self._known[self._key] = tenant
+                self._known[self._key] = tenant, share
 
     def forget(self) -> None:
         """Forget the tenant of these headers, which have just been refused."""

@@ -171,7 +171,7 @@ class Front:
 
     @staticmethod
     def _submit(pool: ThreadPool, caller: Caller, job: Job) -> None:
-        if not pool.submit(caller.tenant, job):
+        if not pool.submit(caller.tenant, job, share=caller.share):
             raise OverloadedError
 
     def _work(self, scope: Scope, exchange: Exchange, finished: "asyncio.Future[None]") -> None:

@@ -2,8 +2,8 @@
 
 The queue is bounded, and fair to tenants: the next request is one of the tenant with the fewest running requests.
 A tenant gets all threads but one while it is alone, so that the first request of another one never waits for a thread.
-While others are active, it gets its share: more threads would not make it faster than the processors allow, but
-everyone else slower.
+While others are active, it gets its share (of its plan, or else of the installation): more threads would not make it
+faster than the processors allow, but everyone else slower.
 """
 
 import threading
@@ -32,7 +32,10 @@ class ThreadPool:
     def __init__(self, threads: int, *, queue_size: int, share: float = 1.0, name: str = "django") -> None:
         self._queue_size = queue_size
         self._max_queued_of_tenant = max(1, queue_size // 2)
-        self._shared_threads = max(1, round(threads * share))
+        self._threads = threads
+        self._share = share
+        self._shares: dict[Hashable, float] = {}
+        """The shares of tenants with queued requests that differ from `share`."""
         self._threads_if_alone = max(1, threads - 1)
         self._queued: dict[Hashable, deque[Job]] = {}
         self._count = 0
@@ -44,8 +47,9 @@ class ThreadPool:
         for number in range(threads):
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True).start()
 
-    def submit(self, tenant: Hashable, job: Job) -> bool:
-        """Queue a job; False if the queue, or this tenant's half of it, is full."""
+    def submit(self, tenant: Hashable, job: Job, *, share: float | None = None) -> bool:
+        """Queue a job; False if the queue, or this tenant's half of it, is full. `share` is the tenant's own share of
+        the threads from now on."""
         with self._lock:
             queued = self._queued.get(tenant)
             if self._count >= self._queue_size or (queued and len(queued) >= self._max_queued_of_tenant):
@@ -53,6 +57,10 @@ class ThreadPool:
             if queued is None:
                 queued = self._queued[tenant] = deque()
             queued.append(job)
+            if share is not None:
+                self._shares[tenant] = share
+            else:
+                self._shares.pop(tenant, None)
             self._count += 1
             self._note_activity(tenant, time.monotonic())
             self._has_work.notify()
@@ -82,6 +90,8 @@ class ThreadPool:
             job = queued.popleft()
             if queued:
                 self._queued[tenant] = queued  # at the end: tenants take turns
+            else:
+                self._shares.pop(tenant, None)
             self._count -= 1
             self._running[tenant] += 1
             return tenant, job
@@ -106,4 +116,6 @@ class ThreadPool:
     def _max_running(self, tenant: Hashable, now: float) -> int:
         other = self._before if self._latest is not None and self._latest.tenant == tenant else self._latest
         is_alone = other is None or now - other.at > _ACTIVE_SECONDS
-        return self._threads_if_alone if is_alone else self._shared_threads
+        if is_alone:
+            return self._threads_if_alone
+        return max(1, round(self._threads * self._shares.get(tenant, self._share)))

@@ -49,10 +49,12 @@ class NewCredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's 
         model = APICredential
         fields = ("organization", "name", "environment", "scopes", "expires_at")
 
-    def clean_organization(self) -> Organization:
-        """Use the organization's time zone for the expiration, which is cleaned after this field."""
-        organization: Organization = self.cleaned_data["organization"]
-        use_calendar(self, organization.calendar)
+    def clean_organization(self) -> Organization | None:
+        """Use the organization's time zone for the expiration, which is cleaned after this field. An operator's
+        credential without an organization uses UTC."""
+        organization: Organization | None = self.cleaned_data["organization"]
+        if organization is not None:
+            use_calendar(self, organization.calendar)
         return organization
 
 

@@ -29,6 +29,7 @@ class PlanAdmin(OperatorAdmin):
         "max_weekly_limit_usd",
         "max_monthly_limit_usd",
         "requests_per_minute",
+        "concurrency_percent",
     )
     ordering = ("position", "code")
 

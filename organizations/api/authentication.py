@@ -154,7 +154,12 @@ def _authenticate(request: Request) -> tuple[Principal, Principal] | None:
                 caller.forget()
             raise
     if caller is not None and principal.credential is not None:
-        caller.identify(principal.credential.organization_id or "operator")
+        organization = principal.organization
+        percent = organization.plan.concurrency_percent if organization is not None else None
+        caller.identify(
+            organization.pk if organization is not None else "operator",
+            share=percent / 100 if percent is not None else None,
+        )
     return principal, principal
 
 

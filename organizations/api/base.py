@@ -29,6 +29,7 @@ from rest_framework.viewsets import GenericViewSet, ViewSetMixin
 from costtrack.clock import utc_now
 from costtrack.error_formats import NATIVE, Dialect
 from costtrack.errors import ForbiddenError
+from costtrack.ignored_parameters import ignored_headers
 from costtrack.name_fields import NAME_CONVERTER
 from costtrack.parsers import MAX_BYTES
 from costtrack.renderers import JSONRenderer
@@ -154,6 +155,8 @@ class _OrganizationScope(APIView):
         """Add the rate limit headers, unless the response already has them, for example the reset of a spend limit."""
         response = super().finalize_response(request, response, *args, **kwargs)
         for name, value in self._allowance.headers.items() if self._allowance is not None else ():
+            response.headers.setdefault(name, value)
+        for name, value in ignored_headers(request.query_params).items():
             response.headers.setdefault(name, value)
         if self._idempotent_request is not None and response.status_code < HTTPStatus.BAD_REQUEST:
             body = JSONRenderer().render(response.data)

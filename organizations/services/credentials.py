@@ -50,9 +50,11 @@ def issue_credential(
         raise field_error("environment", f"must be one of {', '.join(Environment.values)}.")
     secret = secrets.new_secret()
     digest, pepper = secrets.hash_secret(secret)
+    client_id = secrets.new_client_id()
     credential = APICredential.objects.create(
         organization=organization,
-        client_id=secrets.new_client_id(),
+        client_id=client_id,
+        api_key_hashes=[secrets.hash_api_key(client_id, secret)],
         name=name,
         environment=environment,
         scopes=[scope for scope in Scope.values if scope in scopes],
@@ -94,6 +96,7 @@ def rotate_credential(
     else:
         credential.previous_hash, credential.previous_pepper, credential.previous_valid_until = "", None, None
     credential.secret_hash, credential.secret_pepper = secrets.hash_secret(secret)
+    credential.api_key_hashes.append(secrets.hash_api_key(credential.client_id, secret))
     credential.save(
         update_fields=[
             "secret_hash",
@@ -101,6 +104,7 @@ def rotate_credential(
             "previous_hash",
             "previous_pepper",
             "previous_valid_until",
+            "api_key_hashes",
         ]
     )
     _audit(organization, credential, actor, "credential.rotated", grace_seconds=int(grace.total_seconds()))

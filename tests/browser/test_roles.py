@@ -49,7 +49,7 @@ PAGES = (
     *("Limits", "Increase requests", "Threshold events", "Authorizations", "Plan", "Exports"),
     *("All events", "All runs", "All sessions", "All executions", "All groups"),
     *("Batches", "Unpriced", "Quarantine", "Repricing"),
-    *("Organization", "Members", "Prices", "Agreements", "Webhooks", "Deliveries"),
+    *("Organization", "Members", "Prices", "Agreements", "Credits", "Webhooks", "Deliveries"),
     *("E-mails you get", "E-mail previews", "Audit log"),
 )
 VIEWERS = tuple(name for name in PAGES if name != "E-mail previews")

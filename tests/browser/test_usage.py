@@ -123,7 +123,7 @@ def assert_as_answered(page: PlainPage, api: APIClient, **query: str) -> None:
     spend = reported["spend"]
     assert figures(page) == {
         "Spend today": dollars(spend["today_usd"]),
-        "Last 7 days": dollars(spend["rolling_7d_usd"]),
+        "Rolling 7 days": dollars(spend["rolling_7d_usd"]),
         "Month to date": dollars(spend["month_to_date_usd"]),
         "Cost": dollars(reported["cost_usd"]),
         "Requests": count(reported["requests"]),

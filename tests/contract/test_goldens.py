@@ -29,7 +29,7 @@ from tests.usage import NOW, set_price
 
 # What the documents are about. The intake of events and authorizations are in none of them.
 FAMILIES = {"system": "000", "usage": "001", "costs": "002 003", "spend": "004", "global": "004"}
-_NATIVE_ROUTES = ("usage/events", "usage/authorizations", "usage/price-check")
+_NATIVE_ROUTES = ("usage/events", "usage/authorizations", "usage/credits", "usage/price-check")
 
 
 def _by_past() -> list[list[Path]]:

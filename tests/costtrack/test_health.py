@@ -304,3 +304,18 @@ def test_members_of_an_organization_do_not_see_the_page(client: Client, owner: U
 def test_anonymous_users_are_redirected_to_sign_in(client: Client) -> None:
     response = client.get(PAGE)
     assert (response.status_code, response["Location"]) == (302, f"/admin/login/?next={PAGE}")
+
+
+def test_operators_start_rebuilding_and_verifying(operator: User, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr("costtrack.health.page.enqueue_on_commit", sent.append)
+    client = Client()
+    client.force_login(operator)
+    for action in ("verify", "rebuild"):
+        assert f'value="{action}"' in client.get(PAGE).content.decode()
+        assert client.post(PAGE, {"action": action}).status_code == 302
+    assert sent == ["billing.verify_rollups", "billing.rebuild_rollups"]
+    assert client.post(PAGE, {"action": "drop"}).status_code == 403
+    client.force_login(owner)
+    assert client.post(PAGE, {"action": "rebuild"}).status_code == 403
+    assert len(sent) == 2

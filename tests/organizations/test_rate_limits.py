@@ -248,7 +248,7 @@ def test_the_refusal_is_in_the_familys_form(api: APIClient, method: str, path: s
     assert (refused.status_code, refused.json()) == (429, body)
     headers = limits_of(refused)
     assert headers["RateLimit-Remaining"] == 0
-    assert refused.headers["Retry-After"] == refused.headers["RateLimit-Reset"] == "61"
+    assert refused.headers["Retry-After"] == refused.headers["RateLimit-Reset"] == "60"
 
 
 class SpendLimitReached(OrganizationScopedAPIView):
@@ -265,7 +265,7 @@ def test_the_reset_of_a_spend_limit_wins_over_the_rate_limits(key: Key) -> None:
     response = SpendLimitReached.as_view()(APIRequestFactory().get("/", HTTP_X_API_KEY=key.api_key))
     assert response.headers["X-RateLimit-Reset"] == "1893456000"
     assert response.headers["Retry-After"] == "400000"
-    assert (response.headers["RateLimit-Reset"], response.headers["X-RateLimit-Remaining"]) == ("61", "599")
+    assert (response.headers["RateLimit-Reset"], response.headers["X-RateLimit-Remaining"]) == ("60", "599")
 
 
 def test_a_cached_response_has_the_headers_of_its_own_request(api: APIClient) -> None:

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from costtrack import heartbeat
 from costtrack.breaker import Breaker
-from organizations import rate_limits
+from organizations import rate_limits, refused_attempts
 from organizations.models import User
 from organizations.rate_limits import TIMEOUT_SECONDS
 
@@ -28,9 +28,10 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    """Of this process' breaker, which is another's again afterwards."""
+    """Of this process' breakers, which are others again afterwards."""
     clock = Clock()
-    monkeypatch.setattr(rate_limits, "breaker", Breaker("rate limits", pause_seconds=5, clock=clock))
+    for module, name in ((rate_limits, "rate limits"), (refused_attempts, "throttle of wrong credentials")):
+        monkeypatch.setattr(module, "breaker", Breaker(name, pause_seconds=5, clock=clock))
     heartbeat.client.cache_clear()
     yield clock
     heartbeat.client.cache_clear()
@@ -48,7 +49,8 @@ def test_requests_go_through_and_it_is_logged_once(
     answers = [api.get(PATH) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 200]
     assert not any("ratelimit" in name.lower() for name in answers[0].headers)
-    assert caplog.messages == ["rate limits: paused after a failure"]
+    messages = [f"{name}: paused after a failure" for name in ("throttle of wrong credentials", "rate limits")]
+    assert caplog.messages == messages
 
 
 def test_limits_hold_again_soon_after_redis_is_back(

@@ -22,6 +22,7 @@ PATH = "/organizations/acme"
 
 @pytest.fixture(autouse=True)
 def _small_limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(refused_attempts, "breaker", Breaker("throttle of wrong credentials"))
     monkeypatch.setattr(refused_attempts, "MAX_BY_CLIENT_ID", 3)
     monkeypatch.setattr(refused_attempts, "MAX_BY_ADDRESS", 6)
     yield

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from billing.ingest.usage.types import FlagCode
 from billing.models import PriceVersion
 from billing.pricing.kinds import KINDS, Quantity, Unit
-from billing.types import AUTHORIZATION_MISMATCH_FLAG, ESTIMATED_FLAG
+from billing.types import AUTHORIZATION_MISMATCH_FLAG, ESTIMATED_FLAG, POSSIBLE_DUPLICATE_FLAG
 from costtrack.clock import DAY
 from costtrack.dates import UTC_CALENDAR
 from costtrack.money import plain
@@ -46,6 +46,7 @@ FLAG_LABELS = {
     FlagCode.TOO_LARGE.value: "Larger than any call",
     FlagCode.RAW_TRUNCATED.value: "The object as sent was cut",
     ESTIMATED_FLAG: "Estimated unit price",
+    POSSIBLE_DUPLICATE_FLAG: "Possibly counted twice",
     AUTHORIZATION_MISMATCH_FLAG: "Other dimensions than its authorization",
 }
 _UNITS = {

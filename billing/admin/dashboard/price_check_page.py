@@ -35,7 +35,7 @@ from billing.reports.price_check.differences import (
     model_differences,
 )
 from billing.reports.price_check.exactness import ModelExactness, exactness_by_model, total_exactness
-from billing.reports.price_check.selection import DEFAULT_PERCENT, CallSelection
+from billing.reports.price_check.selection import DEFAULT_PERCENT, MAX_CALLS, CallSelection, require_readable
 from billing.reports.usage.figures import UsageFilter
 from billing.reports.usage.query import UsageQuery
 from billing.types import CostBasis, Exactness
@@ -54,6 +54,11 @@ _BASIS_LABELS = {
     CostBasis.GATEWAY: "gateway's estimate",
     CostBasis.UNKNOWN: "unknown",
 }
+_TOO_MANY_CALLS = EmptyState(
+    "hourglass_disabled",
+    "Too many calls in this period",
+    f"The price check reads every call of the period, up to {MAX_CALLS:,}. Choose a shorter period.",
+)
 _NOTES = {
     Exactness.REPORTED: "Billed or stated",
     Exactness.COMPUTED: "Every part read and priced",
@@ -113,6 +118,10 @@ class PriceCheckPage(UsageQueryPage):
             return {"form": form, "period": period, "empty": INVALID_FILTERS}
         query = self.usage_query(form.filters, period.span)
         selection = form.selection(query)
+        try:
+            require_readable(self.organization, selection)
+        except InvalidError:
+            return {"form": form, "period": period, "empty": _TOO_MANY_CALLS}
         models = exactness_by_model(self.organization, selection)
         page = call_differences(
             organization=self.organization,
@@ -217,7 +226,9 @@ class PriceCheckDownload(UsageQueryPage):
         if not form.is_valid():
             raise InvalidError("These filters are invalid.")
         query = self.usage_query(form.filters, period_of(form, self.organization.calendar, self.now).span)
-        return differences_response(organization=self.organization, selection=form.selection(query))
+        selection = form.selection(query)
+        require_readable(self.organization, selection)
+        return differences_response(organization=self.organization, selection=selection)
 
 
 def _spend_column(exactness: Exactness) -> Column[ModelExactness]:

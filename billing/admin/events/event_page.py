@@ -189,6 +189,7 @@ _DONE_LAST = {
     CorrectionKind.ADJUST: "The cost was adjusted manually.",
     CorrectionKind.REPRICE: "Repriced after a price change.",
     CorrectionKind.REREAD: "The usage was read again after an upgrade.",
+    CorrectionKind.MERGED: "Another source reported the same call and knew more of it.",
 }
 
 
@@ -199,6 +200,8 @@ def _because(event: UsageEvent, why: Explanation) -> str:
         by = f", by {correction.actor}" if correction.actor else ""
         gone = "" if why.corrected is not None else " The event itself is no longer stored."
         return f"A correction of another event{by}: {correction.reason}.{gone}"
+    if event.kind == EventKind.CREDIT.value:
+        return f"Part of a provider's credit: {event.adjustment_reason}."
     if event.kind == EventKind.SESSION_SUMMARY.value:
         return "The difference between the session's summary and its earlier events."
     corrections = why.adjusted_event.corrections

@@ -106,7 +106,19 @@ class SpendLimitAdmin(LimitActionsAdmin):
         if obj is None:
             return (
                 (None, {"fields": ABOUT}),
-                ("Amount", {"fields": ("amount_usd", "action", "thresholds", "soft_amount_usd", "fallback_price")}),
+                (
+                    "Amount",
+                    {
+                        "fields": (
+                            "amount_usd",
+                            "action",
+                            "thresholds",
+                            "soft_amount_usd",
+                            "fallback_price",
+                            "cheaper_models",
+                        )
+                    },
+                ),
                 ("Members", {"fields": ("member_list", "amount_list")}),
                 ("When", {"fields": ("starts_at", "ends_at")}),
             )

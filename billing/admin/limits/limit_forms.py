@@ -37,10 +37,10 @@ ABOUT = (
     *("window", "month_day", "unit"),
 )
 """The fields that cannot be changed later."""
-PLAN_TERMS = ("amount_usd", "thresholds", "soft_amount_usd", "fallback_price")
+PLAN_TERMS = ("amount_usd", "thresholds", "soft_amount_usd", "fallback_price", "cheaper_models")
 """The fields of a plan's limit that an organization may change."""
 TERMS = (
-    *("amount_usd", "action", "thresholds", "soft_amount_usd", "fallback_price"),
+    *("amount_usd", "action", "thresholds", "soft_amount_usd", "fallback_price", "cheaper_models"),
     *("member_list", "amount_list", "starts_at", "ends_at"),
 )
 
@@ -96,6 +96,14 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         required=False,
         help_text="Per million tokens of a model without a price. If empty and this limit pauses access, calls of such "
         "models are not authorized.",
+    )
+    cheaper_models = SimpleArrayField(
+        forms.CharField(),
+        label="Cheaper models",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Models to offer, in this order, when a call does not fit and its client accepts another model. "
+        "Separated by commas. Optional.",
     )
     starts_at = StartFormField(label="Begins", required=False, help_text="Empty: immediately.")
     ends_at = EndFormField(label="Ends", required=False, help_text="Empty: no end.")

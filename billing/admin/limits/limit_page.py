@@ -205,6 +205,7 @@ class LimitPage:
             ("Warns at", ", ".join(f"{threshold}%" for threshold in limit.thresholds)),
             ("Soft amount", formatting.exact(limit.soft_amount_usd)),
             ("Fallback price", f"{formatting.exact(fallback)} per million tokens" if fallback is not None else ""),
+            ("Cheaper models", ", ".join(limit.cheaper_models)),
             ("Begins", times.exact(limit.starts_at)),
             ("Ends", times.exact(limit.ends_at)),
             ("Removed", times.exact(limit.removed_at)),
@@ -247,18 +248,19 @@ def _status_card(status: LimitStatus, limit: SpendLimit, times: LocalTimes) -> C
         badges=limit_text.badge(status),
         body=render_to_string("admin/billing/spendlimit/status.html", body),
         details=without_empty([*_details(status, times), ("Reserved by", reserved_by)]),
-        footer=_unpriced(status),
+        footer=_unpriced(status, times),
         css=progress_bar.TONES[evaluation.state],
     )
 
 
-def _unpriced(status: LimitStatus) -> str:
+def _unpriced(status: LimitStatus, times: LocalTimes) -> str:
     if not status.unpriced:
         return ""
+    since = f" since {times.exact(status.unpriced_since)}" if status.unpriced_since is not None else ""
     is_one, has_fallback = status.unpriced == 1, bool(status.rule.fallback_price)
     events = "1 event in this window has" if is_one else f"{status.unpriced:,} events in this window have"
     counts, do_not = ("counts", "does not") if is_one else ("count", "do not")
-    return f"{events} no price yet and " + (
+    return f"Unknown usage{since}: {events} no price yet and " + (
         f"{counts} at the fallback price." if has_fallback else f"{do_not} count until then."
     )
 

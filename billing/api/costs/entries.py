@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.costs.views import CostsEndpoint
-from billing.api.queries import validated_query
+from billing.api.queries import lenient_query
 from billing.api.response_cache import cached_operation
 from billing.ingest.cost_entries import InvalidEntryError, NewEntry, record_entries
 from billing.reports.cost_entries import CostEntry, get_entries, list_run_entries
@@ -113,7 +113,7 @@ class CostEntriesView(CostsEndpoint, OrganizationScopedAPIView):
     @cached_operation("costs_run_entries", EntriesQuery, EntryPage)
     def get(self, request: Request, run_id: str) -> Response:
         """List the costs of a run, including every event that names it."""
-        params = validated_query(EntriesQuery, request.query_params)
+        params = lenient_query(EntriesQuery, request.query_params)
         page = list_run_entries(
             organization=self.organization,
             run_id=run_id,

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from billing.api.costs.views import CostsEndpoint
 from billing.api.headers import AS_OF, UNPRICED
-from billing.api.queries import WindowFilterSet, validated_query
+from billing.api.queries import WindowFilterSet, lenient_query
 from billing.api.response_cache import cached_operation
 from billing.api.windows import WindowEndField, WindowStartField
 from billing.reports.runs import RunCosts, get_run_costs, get_total_run_costs
@@ -83,7 +83,7 @@ class RunViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
     @cached_operation("costs_run", RunParameters, CostResponse, UNPRICED)
     def retrieve(self, request: Request, run_id: str) -> Response:
         """Get the cost of one workflow run, alone or with all its descendants."""
-        params = validated_query(RunParameters, request.query_params)
+        params = lenient_query(RunParameters, request.query_params)
         return _response(get_run_costs(organization=self.organization, run_id=run_id, now=utc_now(), **params))
 
 

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from billing.api.costs.views import CostsEndpoint, headers_of
 from billing.api.headers import UNPRICED
-from billing.api.queries import validated_query
+from billing.api.queries import lenient_query
 from billing.api.response_cache import cached_operation
 from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, list_executions
 from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, list_sessions
@@ -129,15 +129,11 @@ class ExecutionFilterSet(ReportFilterSet):
 
 
 class SessionParameters(StrictSerializer):
-    include_breakdown = serializers.BooleanField(
-        default=True, help_text="False empties `cost_by_model` and `cost_by_tool`."
-    )
+    include_breakdown = serializers.BooleanField(default=True, help_text="False empties all maps.")
 
 
 class ExecutionParameters(StrictSerializer):
-    include_breakdown = serializers.BooleanField(
-        default=True, help_text="False empties `cost_by_phase`, `cost_by_model` and `cost_by_tool`."
-    )
+    include_breakdown = serializers.BooleanField(default=True, help_text="False empties all maps.")
     include_session_ids = serializers.BooleanField(
         default=False, help_text="True lists `session_ids`; `session_count` is always included."
     )
@@ -163,11 +159,13 @@ class SessionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
     def retrieve(self, request: Request, session_id: str) -> Response:
         """Get the cost of one session. The totals of its summary replace the sums of its events; later events add to
         them."""
-        now, params = utc_now(), validated_query(SessionParameters, request.query_params)
+        now, params = utc_now(), lenient_query(SessionParameters, request.query_params)
         session = get_session_costs(organization=self.organization, session_id=session_id)
         body = _session(session)
         if not params["include_breakdown"]:
-            body = msgspec.structs.replace(body, cost_by_model={}, cost_by_tool={})
+            body = msgspec.structs.replace(
+                body, cost_by_model={}, cost_by_tool={}, tokens_by_tool={}, cost_by_tool_tokens={}
+            )
         return Response(body, headers=headers_of(now, [session.totals]))
 
 
@@ -185,7 +183,7 @@ class ExecutionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
     @cached_operation("costs_execution", ExecutionParameters, ExecutionCostResponse, UNPRICED)
     def retrieve(self, request: Request, execution_id: str) -> Response:
         """Get the cost of one execution: the sum of its sessions."""
-        now, params = utc_now(), validated_query(ExecutionParameters, request.query_params)
+        now, params = utc_now(), lenient_query(ExecutionParameters, request.query_params)
         execution = get_execution_costs(organization=self.organization, execution_id=execution_id)
         body = _execution(execution)
         if not params["include_breakdown"]:

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from billing.api.costs.views import CostsEndpoint, headers_of
 from billing.api.headers import UNPRICED
-from billing.api.queries import validated_query
+from billing.api.queries import lenient_query
 from billing.api.response_cache import cached_operation
 from billing.reports.sessions.summary import get_session_summary
 from costtrack.clock import utc_now
@@ -51,7 +51,7 @@ class CostSummaryView(CostsEndpoint, OrganizationScopedAPIView):
     def get(self, request: Request) -> Response:
         """Get the total cost and number of sessions, and the most expensive models and sessions."""
         now = utc_now()
-        validated_query(NoParameters, request.query_params)
+        lenient_query(NoParameters, request.query_params)
         summary = get_session_summary(organization=self.organization)
         body = CostSummaryResponse.of(
             total_cost_usd=summary.totals.cost_usd,

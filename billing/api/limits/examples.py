@@ -50,6 +50,7 @@ LIMIT = OpenApiExample(
         "thresholds": [80, 95, 100],
         "soft_amount_usd": None,
         "fallback_price": None,
+        "cheaper_models": ["gpt-4o-mini"],
         "starts_at": None,
         "ends_at": None,
         "is_plan": True,

@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from billing.limits.validation import (
     AMOUNT_DECIMALS,
+    MAX_CHEAPER_MODELS,
     MAX_MEMBERS,
     MAX_MONTH_DAY,
     MAX_THRESHOLDS,
@@ -91,6 +92,7 @@ class LimitSerializer(serializers.ModelSerializer[SpendLimit]):
     thresholds = serializers.ListField(child=serializers.IntegerField())
     soft_amount_usd = AmountField(allow_null=True)
     fallback_price = AmountField(allow_null=True)
+    cheaper_models = serializers.ListField(child=serializers.CharField())
     is_plan = serializers.BooleanField(
         help_text="The limit belongs to the organization's plan. It can be lowered, but not removed."
     )
@@ -101,7 +103,7 @@ class LimitSerializer(serializers.ModelSerializer[SpendLimit]):
         fields = (
             *("id", "scope", "scope_value", "conditions", "members", "member_amounts", "missing", "default_value"),
             *("window", "month_day", "unit", "amount_usd", "action", "thresholds", "soft_amount_usd"),
-            *("fallback_price", "starts_at", "ends_at", "is_plan", "created_at", "overrides"),
+            *("fallback_price", "cheaper_models", "starts_at", "ends_at", "is_plan", "created_at", "overrides"),
         )
 
     @extend_schema_field(ConditionSerializer(many=True))
@@ -143,6 +145,12 @@ class _LimitSettingsSerializer(StrictSerializer):
         required=False,
         allow_null=True,
         help_text="USD per million tokens for models without a price. Null: such calls are not authorized.",
+    )
+    cheaper_models = serializers.ListField(
+        child=serializers.CharField(max_length=MAX_VALUE_LENGTH),
+        max_length=MAX_CHEAPER_MODELS,
+        required=False,
+        help_text="Models to offer, in order, when a call does not fit and the client accepts the cap `model`.",
     )
     starts_at = StartField(required=False, allow_null=True, help_text="Null: immediately.")
     ends_at = EndField(required=False, allow_null=True, help_text="Null: no end.")

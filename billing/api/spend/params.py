@@ -1,7 +1,7 @@
 """Parameters of the routes of document 004, and their errors.
 
-LiteLLM responds with 500 to an invalid date; here it is a 400 that names the parameter, like an unknown parameter. A
-wrong type or a value out of range is a 422. All errors have the format of LiteLLM.
+LiteLLM responds with 500 to an invalid date; here it is a 400 that names the parameter. A wrong type or a value out of
+range is a 422. All errors have the format of LiteLLM.
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ _MAX_TEXT_LENGTH = 1000
 
 
 class BadParameterError(DomainError):
-    """A parameter is missing, unknown, or not a date."""
+    """A parameter is missing, or not a date."""
 
 
 class _BadRequest(serializers.Field[Any, Any, Any, Any]):
@@ -68,7 +68,7 @@ def exact_text(help_text: str) -> serializers.CharField:
     )
 
 
-API_KEY = "Only this key: its Client ID, its hash, or the key itself (not recommended in a URL)."
+API_KEY = "Only this key: its Client ID, the key itself (not recommended in a URL), or the SHA-256 of one of them."
 
 
 class SpendFilterSet(ReportFilterSet):
@@ -82,9 +82,6 @@ class SpendFilterSet(ReportFilterSet):
         missing = [name for name in ("start_date", "end_date") if self.requires_dates and self.options[name] is None]
         if missing:
             raise BadParameterError("Please provide start_date and end_date", param=missing[0])
-
-    def refuse_unknown(self, unknown: list[str]) -> NoReturn:
-        raise BadParameterError(f"{unknown[0]}: unknown parameter.", param=unknown[0])
 
     @property
     def window(self) -> Window:

@@ -31,6 +31,7 @@ from billing.rollups.refresh import refresh
 from costtrack.calendar import Window
 from costtrack.clock import iso, utc_now
 from costtrack.error_formats import DETAIL, Dialect
+from costtrack.ignored_parameters import ignore, ignored_headers
 from costtrack.renderers import JSONRenderer
 from costtrack.responses import ResponseBody
 from costtrack.serializers import request_example, validated
@@ -91,6 +92,11 @@ class SystemEndpoint(ReportEndpoint):
     dialect: ClassVar[Dialect] = DETAIL
 
 
+def _ignore_query(request: Request) -> None:
+    """The parameters are in the body."""
+    ignore(request.query_params, [name for name in request.query_params if name != "organization"])
+
+
 def _cached_response(
     organization: Organization,
     request: Request,
@@ -122,6 +128,7 @@ def _cached_response(
             AS_OF.name: iso(now),
             CACHE_HIT.name: str(int(is_hit)),
             CACHE_TAGS.name: ",".join(tags),
+            **ignored_headers(request.query_params),
         },
     )
 
@@ -144,6 +151,7 @@ class PricingView(SystemEndpoint, OrganizationScopedAPIView):
 
         `model_options` and `agent_options` list all models and agents of the window, regardless of the filters.
         """
+        _ignore_query(request)
         params = RequestedRuns.of(_validated(PricingBody(data=request.data)))
 
         def build() -> tuple[ResponseBody, dict[str, str]]:
@@ -170,6 +178,7 @@ class GroupViewSet(SystemEndpoint, OrganizationScopedReportViewSet):
 
         With a window or a filter, a group shows the sums of its matching runs, and groups without any are left out.
         """
+        _ignore_query(request)
         body = _validated(GroupsBody(data=request.data))
         params, options = RequestedRuns.of(body), body.validated_data
         page, page_size = max(options["page"], 1), options["page_size"]
@@ -205,6 +214,7 @@ class ExportView(SystemEndpoint, OrganizationScopedAPIView):
 
         Costs include corrections. A cost that is not known yet is an empty cell.
         """
+        _ignore_query(request)
         body = _validated(ExportBody(data=request.data))
         options, now = body.validated_data, utc_now()
         filters = ExportFilter(
@@ -236,6 +246,7 @@ class RefreshView(SystemEndpoint, OrganizationScopedAPIView):
     def post(self, request: Request) -> Response:
         """Drop cached responses and bring the views behind them up to date. Never required, because responses are
         always current."""
+        _ignore_query(request)
         params = validated(RefreshBody, request.data)
         is_done = refresh(organization=self.organization, fold_now=not params["soft"], now=utc_now())
         answer = RefreshAnswer(

@@ -5,7 +5,7 @@ This is the most frequent request besides intake, so it parses its body itself a
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -18,7 +18,8 @@ from billing.api.intake import body_errors, read_body
 from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.structs import struct_schemas
-from billing.limits.authorize import AuthorizationRequest, Grant, authorize, extend, release
+from billing.limits.authorize import AuthorizationRequest, Grant, authorize, dry_run, extend, release
+from billing.limits.caps import AcceptedCaps, Cap
 from billing.limits.estimate import Estimate, identify_call, is_free, reserved_amount, reserved_tokens
 from billing.limits.refusal import CODE, CURRENCY, Reason
 from billing.limits.request_schema import (
@@ -33,7 +34,7 @@ from billing.reports.authorizations import get_authorization, list_authorization
 from billing.types import AuthorizationStatus, LimitAction, LimitScope, LimitUnit, LimitWindow
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
-from costtrack.responses import Amount, ResponseBody, about, choice
+from costtrack.responses import Amount, OneOf, ResponseBody, about, choice
 from costtrack.serializers import StrictSerializer, page_size, request_example
 from costtrack.tenancy import tenant_reads
 from organizations import idempotency
@@ -43,6 +44,7 @@ from organizations.types import Scope
 # Allows about a million tokens, because long prompts are the ones whose cost users check in advance.
 _MAX_BYTES = 4 * 1024 * 1024
 
+_NO_STORE = {"Cache-Control": "no-store"}
 _ENDED = OpenApiResponse(description="The authorization has already ended.")
 
 
@@ -83,21 +85,46 @@ class Left(ResponseBody, kw_only=True):
     remaining_usd: Amount
 
 
-class Granted(ResponseBody):
+class Caps(ResponseBody):
+    """What the client must do differently from its request."""
+
+    max_tokens: Annotated[int | None, about("Generate at most this many tokens; null: as requested.", 512)] = None
+    model: Annotated[str | None, about("Call this model; null: as requested.", "gpt-4o-mini")] = None
+
+
+class Granted(ResponseBody, kw_only=True):
     """Send the `id` as `authorization_id` in the event of the call."""
 
     id: UUID
     status: Annotated[str, choice(AuthorizationStatus.choices)]
+    decision: Annotated[
+        Literal["allow", "allow_with_caps"] | UnsetType,
+        about("With `accept_caps`: whether the call is granted as requested. Otherwise absent."),
+    ] = UNSET
+    caps: Annotated[Caps | UnsetType, about("With the decision `allow_with_caps`.")] = UNSET
     reserved_usd: Amount
     created_at: datetime
     expires_at: Annotated[datetime, about("When the reservation expires, unless it ends before.")]
     limits: Annotated[list[Left], about("Empty if no limit applies.")]
 
 
-class AuthorizationBody(ResponseBody):
+class DryRun(ResponseBody, kw_only=True):
+    """What the request would get without `dry_run`. Nothing is reserved."""
+
+    dry_run: Annotated[bool, Meta(extra_json_schema={"const": True})]
+    decision: Literal["allow", "allow_with_caps"]
+    caps: Annotated[Caps | UnsetType, about("With the decision `allow_with_caps`.")] = UNSET
+    would_reserve_usd: Amount
+    limits: Annotated[list[Left], about("What would remain of the limits that apply.")]
+
+
+class AuthorizationBody(ResponseBody, kw_only=True):
     id: UUID
     status: AuthorizationStatus
     reserved_usd: Amount
+    caps: Annotated[Caps | UnsetType, about("What was granted instead of the requested call, if it was capped.")] = (
+        UNSET
+    )
     settled_usd: Annotated[Amount | None, about("Actual cost of the call; null until its event arrives.")]
     created_at: datetime
     expires_at: datetime
@@ -216,6 +243,12 @@ class AuthorizationsQuery(StrictSerializer):
     cursor = serializers.UUIDField(required=False, help_text="`next_cursor` of the previous page.")
 
 
+class DryRunQuery(StrictSerializer):
+    dry_run = serializers.BooleanField(
+        required=False, default=False, help_text="Check the request without reserving anything, like the field."
+    )
+
+
 class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET` and `POST /usage/authorizations`"""
 
@@ -228,11 +261,12 @@ class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
     @extend_schema(
         operation_id="usage_authorize",
         request=AUTHORIZATION_REQUEST,
-        parameters=[IDEMPOTENCY_KEY, *REFUSAL_HEADERS],
+        parameters=[DryRunQuery, IDEMPOTENCY_KEY, *REFUSAL_HEADERS],
         responses={
             201: Granted,
             200: OpenApiResponse(
-                Granted, "The idempotency key was used before; the current state of its authorization."
+                OneOf("GrantedBefore", (Granted, DryRun)),
+                "The idempotency key was used before (the current state of its authorization), or a dry run.",
             ),
             429: REFUSED,
         },
@@ -244,13 +278,14 @@ class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
         now = utc_now()
         with body_errors():
             params = parse_authorization(read_body(request, max_bytes=_MAX_BYTES))
-        grant = authorize(
-            organization=self.organization,
-            credential=self.principal.credential,
-            request=self._request(params, _idempotency_key(request, params)),
-            now=now,
-        )
-        return Response(_granted(grant), status=status.HTTP_201_CREATED if grant.is_new else status.HTTP_200_OK)
+        query = validated_query(DryRunQuery, request.query_params)
+        call = self._request(params, _idempotency_key(request, params))
+        caller: dict[str, Any] = {"organization": self.organization, "credential": self.principal.credential}
+        if params.dry_run or query["dry_run"]:
+            with tenant_reads(self.organization.pk):
+                return Response(_dry_run(dry_run(**caller, request=call, now=now)), headers=_NO_STORE)
+        grant = authorize(**caller, request=call, now=now)
+        return Response(_granted(grant, params), status=status.HTTP_201_CREATED if grant.is_new else status.HTTP_200_OK)
 
     def _request(self, params: AuthorizationInput, key: str) -> AuthorizationRequest:
         credential = self.principal.credential
@@ -267,6 +302,7 @@ class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
             amount_usd=amount_usd,
             tokens=reserved_tokens(call, estimate),
             is_free=is_free(organization=self.organization, call=call, amount_usd=amount_usd, now=now),
+            accepted_caps=_accepted_caps(params, estimate),
             ttl=params.ttl,
             idempotency_key=key,
             payload_hash=payload_hash(params, credential_id) if key else 0,
@@ -332,27 +368,57 @@ class AuthorizationView(LimitEndpoint, OrganizationScopedAPIView):
         return Response(_authorization(authorization, utc_now()))
 
 
-def _granted(grant: Grant) -> Granted:
+def _accepted_caps(params: AuthorizationInput, estimate: Estimate) -> AcceptedCaps | None:
+    if not params.accept_caps:
+        return None
+    return AcceptedCaps(tuple(map(Cap, params.accept_caps)), estimate, params.min_tokens or 1)
+
+
+def _caps(authorization: Authorization) -> Caps | UnsetType:
+    return Caps(**authorization.caps) if authorization.caps is not None else UNSET
+
+
+def _decision(authorization: Authorization) -> Literal["allow", "allow_with_caps"]:
+    return "allow" if authorization.caps is None else "allow_with_caps"
+
+
+def _dry_run(grant: Grant) -> DryRun:
+    return DryRun(
+        dry_run=True,
+        decision=_decision(grant.authorization),
+        caps=_caps(grant.authorization),
+        would_reserve_usd=Amount.of(grant.authorization.amount_usd),
+        limits=_limits(grant),
+    )
+
+
+def _granted(grant: Grant, params: AuthorizationInput) -> Granted:
     authorization = grant.authorization
     return Granted(
         id=authorization.id,
         status=authorization.status,
+        decision=_decision(authorization) if params.accept_caps else UNSET,
+        caps=_caps(authorization),
         reserved_usd=Amount.of(authorization.amount_usd),
         created_at=authorization.created_at,
         expires_at=authorization.expires_at,
-        limits=[
-            Left(
-                id=left.rule.limit_id,
-                scope=left.rule.scope,
-                scope_value=left.rule.display_value,
-                window=left.rule.window,
-                unit=left.rule.unit if left.rule.unit is not LimitUnit.USD else UNSET,
-                amount_usd=Amount.of(left.rule.amount_usd),
-                remaining_usd=Amount.of(left.remaining_usd),
-            )
-            for left in grant.limits
-        ],
+        limits=_limits(grant),
     )
+
+
+def _limits(grant: Grant) -> list[Left]:
+    return [
+        Left(
+            id=left.rule.limit_id,
+            scope=left.rule.scope,
+            scope_value=left.rule.display_value,
+            window=left.rule.window,
+            unit=left.rule.unit if left.rule.unit is not LimitUnit.USD else UNSET,
+            amount_usd=Amount.of(left.rule.amount_usd),
+            remaining_usd=Amount.of(left.remaining_usd),
+        )
+        for left in grant.limits
+    ]
 
 
 def _authorization(authorization: Authorization, now: datetime) -> AuthorizationBody:
@@ -360,6 +426,7 @@ def _authorization(authorization: Authorization, now: datetime) -> Authorization
     return AuthorizationBody.of(
         authorization,
         status=status_at(authorization, now),
+        caps=_caps(authorization),
         reserved_usd=authorization.amount_usd,
         client_id=credential.client_id if credential is not None else "",
         user_id=authorization.user_ref,

@@ -62,7 +62,7 @@ class EventFilterSet(WindowFilterSet):
     service = _text()
     status = ParameterFilter(serializers.ChoiceField(required=False, allow_blank=True, choices=Status.choices))
     source = _text(max_length=64)
-    event_id = _exact(f"The id from the sender. Without `source`, the sources {' and '.join(SOURCES)} are searched.")
+    event_id = _exact(f"The id from the sender. Without `source`, the sources {', '.join(SOURCES)} are searched.")
     start_date = ParameterOption(
         WindowStartField(required=False, help_text="Events that occurred from this date or time on.")
     )

@@ -65,7 +65,7 @@ class _Settings(ResponseBody, kw_only=True):
     opened_by_hand: Annotated[ManualOverrideBody | None, about("Access is allowed regardless of spend.")]
 
 
-class LimitStatusBody(_Settings):
+class LimitStatusBody(_Settings, kw_only=True):
     """A limit of one value with its balance and state."""
 
     spent_usd: Annotated[Amount, about("Exact spend in the window.", "41.25")]
@@ -81,6 +81,10 @@ class LimitStatusBody(_Settings):
     ]
     as_of: Annotated[datetime, about("The figures include everything acknowledged before.")]
     unpriced_events: Annotated[int, about("Events in the window whose cost is unknown.")]
+    unpriced_since: Annotated[
+        datetime | UnsetType,
+        about("Start of the hour of the first of them. Absent if there is none, or if only older hours have some."),
+    ] = UNSET
     hit_at: Annotated[
         datetime | None,
         about("When the amount will be reached at the rate of the last 24 hours, or since the window started."),
@@ -221,6 +225,7 @@ def _limit(status: LimitStatus) -> LimitStatusBody:
         window_start=evaluation.span.start,
         window_end=evaluation.span.end,
         unpriced_events=status.unpriced,
+        unpriced_since=status.unpriced_since or UNSET,
     )
 
 

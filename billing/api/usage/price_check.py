@@ -21,7 +21,7 @@ from billing.reports.price_check.differences import (
     model_differences,
 )
 from billing.reports.price_check.exactness import ModelExactness, exactness_by_model
-from billing.reports.price_check.selection import DEFAULT_PERCENT, CallSelection
+from billing.reports.price_check.selection import DEFAULT_PERCENT, CallSelection, require_readable
 from billing.types import CostBasis, DifferenceCause, Exactness
 from costtrack.responses import Amount, NextCursor, ResponseBody, about, choice
 from costtrack.serializers import optional_text, page_cursor, page_size
@@ -146,13 +146,16 @@ class UsagePriceCheckView(UsageView):
     @operation("usage_price_check", PriceCheckQuery, PriceCheckBody)
     def get(self, request: Request) -> Response:
         """Show the spend of each model by exactness, and where reported and computed costs differ, with the likely
-        cause of each difference."""
+        cause of each difference.
+
+        The period may have up to 500,000 calls."""
         query = usage_query(request, self.access, PriceCheckQuery)
         selection = CallSelection(
             query.window, query.extra["percent"], query.extra.get("service", ""), query.filters.model
         )
         after = position_of(query.extra.get("cursor", ""))
         with tenant_reads(self.organization.pk):
+            require_readable(self.organization, selection)
             page = call_differences(
                 organization=self.organization, selection=selection, after=after, limit=query.extra["limit"]
             )

@@ -6,6 +6,7 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from billing.api.queries import without_unknown
 from billing.api.windows import WindowEndField, WindowStartField
 from billing.reports.usage.figures import NO_CREDENTIAL, UsageFilter
 from billing.reports.usage.query import CUSTOM, RANGES, STATUSES, UsageQuery, build_query, window_of
@@ -64,7 +65,8 @@ class UsageQuerySerializer(RangeQuerySerializer):
 def usage_query(request: Request, access: Access, serializer: type[RangeQuerySerializer]) -> UsageQuery:
     """Validate the parameters and build the query. Raises ValidationError, and ForbiddenError if nothing of the
     range is visible in the plan. Operators have no plan limit."""
-    given = {name: value for name, value in request.query_params.items() if name != "organization"}
+    known = without_unknown(serializer, request.query_params)
+    given = {name: value for name, value in known.items() if name != "organization"}
     parameters = serializer(data=given, context={"calendar": access.organization.calendar})
     parameters.is_valid(raise_exception=True)
     extra = dict(parameters.validated_data)

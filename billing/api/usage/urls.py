@@ -6,6 +6,7 @@ from rest_framework.routers import SimpleRouter
 from billing.api.usage.access import UsageAccessView
 from billing.api.usage.authorizations import AuthorizationsView, AuthorizationView
 from billing.api.usage.corrections import EventCorrectionViewSet
+from billing.api.usage.credits import CreditViewSet
 from billing.api.usage.events import EventViewSet
 from billing.api.usage.export import UsageExportView
 from billing.api.usage.figures import UsageCapabilitiesView, UsageCredentialsView, UsageSummaryView
@@ -18,6 +19,7 @@ _event = "events/<uuid:event_id>"
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("events", EventViewSet, basename="usage-event")
+router.register("credits", CreditViewSet, basename="usage-credit")
 
 urlpatterns = [
     # The most frequent ones first.

@@ -139,7 +139,13 @@ def _parsed_event(index: int, payload: Payload) -> ParsedEvent:
     _take_dimensions(event, caller_fields)
     event.metadata = _metadata(payload, metadata, caller_fields)
     # The cost of an answer from LiteLLM's own cache is known, every other one is an estimate.
-    return ParsedEvent(index, event, reading, is_gateway_cost=not payload.cache_hit)
+    return ParsedEvent(index, event, reading, is_gateway_cost=not payload.cache_hit, call_ids=_call_ids(payload))
+
+
+def _call_ids(payload: Payload) -> tuple[str, ...]:
+    """Return LiteLLM's own id of the call, which its OpenTelemetry spans have too."""
+    call_id = short_text(payload.litellm_call_id)
+    return (call_id,) if call_id else ()
 
 
 def _event_id(payload: Payload, *, is_poll: bool) -> str | None:

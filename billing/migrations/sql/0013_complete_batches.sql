@@ -84,12 +84,14 @@ BEGIN
             run_id,
             parent_run_id,
             workflow_id,
+            folded_workflow_id,
             created_at
         )
         SELECT
             p_organization_id,
             merged.run_id,
             merged.parent_run_id,
+            merged.workflow_id,
             merged.workflow_id,
             first_received_at
         FROM merged

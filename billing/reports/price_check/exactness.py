@@ -14,11 +14,19 @@ from django.db.models.fields import CharField
 from django.db.models.fields.json import KT
 
 from billing.ledger.adjustments import IN_SUMMARY
-from billing.ledger.calls import REREAD
+from billing.ledger.calls import MERGED, REREAD
 from billing.models import UsageEvent
 from billing.models.ledger import UsageEventQuerySet
 from billing.reports.price_check.selection import CallSelection
-from billing.types import AUTHORIZATION_MISMATCH_FLAG, ESTIMATED_FLAG, CorrectionKind, CostBasis, EventKind, Exactness
+from billing.types import (
+    AUTHORIZATION_MISMATCH_FLAG,
+    ESTIMATED_FLAG,
+    POSSIBLE_DUPLICATE_FLAG,
+    CorrectionKind,
+    CostBasis,
+    EventKind,
+    Exactness,
+)
 from costtrack.money import ZERO
 from organizations.models import Organization
 
@@ -26,13 +34,12 @@ BILLED = (CostBasis.PROVIDER.value, CostBasis.SENDER.value)
 _MANUAL = (CorrectionKind.VOID.value, CorrectionKind.ADJUST.value)
 # An estimated unit price is behind the flags of the usage, and a mismatch behind that.
 _IS_ESTIMATED = Q(cost_basis=CostBasis.GATEWAY.value) | Q(flags__0__code=ESTIMATED_FLAG)
+_BESIDE_USAGE = (AUTHORIZATION_MISMATCH_FLAG, POSSIBLE_DUPLICATE_FLAG)
 _EXACTNESS = Case(
     When(cost_basis__in=BILLED, then=Value(Exactness.REPORTED.value)),
     When(token_cost_usd=None, then=Value(Exactness.UNKNOWN.value)),
     When(_IS_ESTIMATED, then=Value(Exactness.ESTIMATED.value)),
-    When(
-        Q(flags__0__isnull=False) & ~Q(flags__0__code=AUTHORIZATION_MISMATCH_FLAG), then=Value(Exactness.FLAGGED.value)
-    ),
+    When(Q(flags__0__isnull=False) & ~Q(flags__0__code__in=_BESIDE_USAGE), then=Value(Exactness.FLAGGED.value)),
     default=Value(Exactness.COMPUTED.value),
     output_field=CharField(),
 )
@@ -135,7 +142,7 @@ def _exactness_now(row: dict[str, Any]) -> tuple[str, int]:
     original: str = row["original"]
     is_unknown = original == Exactness.UNKNOWN
     moved: int = row["became_known"] if is_unknown else 0
-    if row["adjustment_reason"] == REREAD:
+    if row["adjustment_reason"] in (REREAD, MERGED):
         now = str(row["now"])
         return now, moved if is_unknown or now == original else row["corrected"]
     if not is_unknown:

@@ -108,8 +108,9 @@ def cost_by_model(rows: Iterable[CostRow]) -> dict[str, Decimal]:
 
 
 def cost_by_tool(rows: Iterable[CostRow]) -> dict[str, Decimal]:
-    """Return compute cost by tool, including tools that were called at no cost."""
-    called = (row for row in rows if row.compute_cost_usd or row.tool_calls)
+    """Return compute cost by tool, including tools that were called at no cost. Calls without a tool, which a session
+    summary adds, have no entry."""
+    called = (row for row in rows if row.compute_cost_usd or (row.tool and row.tool_calls))
     return _summed(called, lambda row: row.tool or UNKNOWN, lambda row: row.compute_cost_usd)
 
 

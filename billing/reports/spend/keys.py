@@ -19,11 +19,12 @@ def key_hash(client_id: str) -> str:
 
 
 def resolve_credentials(*, organization: Organization, text: str) -> tuple[int, ...]:
-    """Return the credential that a Client ID, an API key (its secret is ignored) or a hash identifies, or an empty
-    tuple."""
+    """Return the credential that a Client ID, an API key (its secret is ignored), or the SHA-256 of one of them
+    identifies, or an empty tuple."""
     own = APICredential.objects.of(organization)
     if _HASH.fullmatch(text):
-        return tuple(pk for pk, client_id in own.values_list("pk", "client_id") if key_hash(client_id) == text)
+        known = own.values_list("pk", "client_id", "api_key_hashes")
+        return tuple(pk for pk, client_id, hashes in known if text in hashes or key_hash(client_id) == text)
     client_id = text.partition(".")[0]
     if not client_id.isascii() or "\0" in client_id or len(client_id) > _MAX_CLIENT_ID_LENGTH:
         return ()

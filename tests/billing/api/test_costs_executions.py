@@ -154,7 +154,7 @@ def test_what_is_not_folded_yet_may_move_an_execution_or_bring_one(api: APIClien
         fold(now=NOW)
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "execution_id=e", "include_breakdown=true"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x"])
 def test_bad_parameters_of_the_list_are_named(api: APIClient, query: str) -> None:
     response = api.get(f"/costs/executions?{query}")
 
@@ -163,7 +163,7 @@ def test_bad_parameters_of_the_list_are_named(api: APIClient, query: str) -> Non
     assert error["loc"] == ["query", query.partition("=")[0]]
 
 
-@pytest.mark.parametrize("query", ["include_breakdown=maybe", "include_session_ids=2", "limit=1"])
+@pytest.mark.parametrize("query", ["include_breakdown=maybe", "include_session_ids=2"])
 def test_bad_parameters_of_one_execution_are_named(api: APIClient, send: Send, query: str) -> None:
     send(call("e", "s"))
     response = api.get(f"/costs/executions/e?{query}")

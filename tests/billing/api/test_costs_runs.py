@@ -268,7 +268,7 @@ def test_the_number_of_queries_is_fixed(
         api.get("/costs/runs")  # the first use of a key notes the time, and the next one remembers it
 
     # The credential's version; the tenant scope, in a savepoint here: begin, enter, leave, end. The ledger's state; the
-    # rollup's table, and whether something waits; because it does, the rollup's view.
+    # rollup's table; because something is not folded, again with its sums, which are cached.
     with django_assert_num_queries(1 + 4 + 1 + 2):
         api.get("/costs/runs?include_children=true")
     with django_assert_num_queries(1 + 4 + 1 + 2):

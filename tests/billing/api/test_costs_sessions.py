@@ -126,14 +126,14 @@ def test_a_summary_replaces_what_it_names_and_every_sum_still_holds(
     assert (answer["is_finalized"], answer["completed_at"]) == (True, "2026-10-02T10:00:00Z")
 
 
-def test_without_a_breakdown_two_of_the_four_maps_are_empty(api: APIClient, send: Send) -> None:
+def test_without_a_breakdown_all_maps_are_empty(api: APIClient, send: Send) -> None:
     set_price("gpt-4o", input="1", output="2")
     send(call("s", tool="Read", tool_use_tokens=1_000_000), {"session_id": "s", "kind": "tool_call", "tool": "Read"})
 
     for no in ("false", "0", "no", "off"):
         answer = api.get(f"/costs/sessions/s?include_breakdown={no}").json()
         assert answer["cost_by_model"] == answer["cost_by_tool"] == {}
-        assert (answer["tokens_by_tool"], answer["cost_by_tool_tokens"]) == ({"Read": 1_000_000}, {"Read": "2"})
+        assert answer["tokens_by_tool"] == answer["cost_by_tool_tokens"] == {}
     for yes in ("true", "1", "yes", "on", ""):
         assert api.get(f"/costs/sessions/s?include_breakdown={yes}").json()["cost_by_tool"] == {"Read": "0"}
 
@@ -223,8 +223,6 @@ def test_what_is_not_folded_yet_may_move_a_session_or_bring_one(api: APIClient, 
         ("limit=" + "9" * 5000, "limit"),
         ("execution_id=" + "x" * 256, "execution_id"),
         ("execution_id=a%00b", "execution_id"),
-        ("page=2", "page"),
-        ("include_breakdown=false", "include_breakdown"),
     ],
 )
 def test_bad_parameters_of_the_list_are_named(api: APIClient, query: str, field: str) -> None:
@@ -237,7 +235,7 @@ def test_bad_parameters_of_the_list_are_named(api: APIClient, query: str, field:
     assert error["type"]
 
 
-@pytest.mark.parametrize("query", ["include_breakdown=maybe", "include_breakdown=a%00", "limit=5"])
+@pytest.mark.parametrize("query", ["include_breakdown=maybe", "include_breakdown=a%00"])
 def test_bad_parameters_of_one_session_are_named(api: APIClient, send: Send, query: str) -> None:
     send(call("s"))
     response = api.get(f"/costs/sessions/s?{query}")

@@ -8,6 +8,7 @@ from rest_framework.test import APIClient
 
 from billing.ledger.price_unpriced import price_unpriced
 from billing.models import PriceVersion, UsageEvent
+from billing.reports.price_check import selection
 from organizations.models import Organization
 from tests.usage import NOW, Send, set_price
 
@@ -50,6 +51,22 @@ def test_spend_by_exactness(api: APIClient, send: Send, other_organization: Orga
         ("gpt-4o", "flagged"): (1, "2.5"),
         ("unheard-of", "unknown"): (1, None),
     }
+
+
+def test_a_period_with_too_many_calls_is_refused(
+    api: APIClient, send: Send, other_organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "MAX_CALLS", 2)
+    send(CALL, CALL)
+    send(CALL, CALL, CALL, to=other_organization)
+    assert check(api)["models"][0]["events"] == 2
+
+    send({**CALL, "model": "another"})
+    for query in ("range=30d", "range=30d&model=another", "range=30d&cursor="):
+        response = api.get(f"/usage/price-check?{query}")
+        assert response.status_code == 422
+        assert "Choose a shorter period." in response.content.decode()
+    assert check(api, "start_date=2026-10-01&end_date=2026-10-02")["models"] == []
 
 
 def test_reported_and_computed_costs_that_differ(api: APIClient, send: Send) -> None:

@@ -91,6 +91,7 @@ def test_a_limit_has_every_figure(organization: Organization, api: APIClient, se
         "resets_at": None,
         "as_of": "2026-11-02T12:00:00Z",
         "unpriced_events": 1,
+        "unpriced_since": "2026-11-02T12:00:00Z",
         # At 20.25 a day the missing 8.75 take ten hours and 22 minutes.
         "hit_at": "2026-11-02T22:22:13.333334Z",
     }

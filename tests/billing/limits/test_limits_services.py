@@ -98,7 +98,7 @@ def test_a_removed_limit_holds_no_more_and_its_row_stays(organization: Organizat
         ({"amount_usd": Decimal("NaN")}, "amount_usd"),
         ({"amount_usd": Decimal("Infinity")}, "amount_usd"),
         ({"amount_usd": Decimal(10) ** 12}, "amount_usd"),
-        ({"amount_usd": Decimal("0.0000000000001")}, "amount_usd"),
+        ({"amount_usd": Decimal("1E-25")}, "amount_usd"),
         ({"thresholds": [0, 50]}, "thresholds"),
         ({"thresholds": [101]}, "thresholds"),
         ({"thresholds": [50, 50]}, "thresholds"),

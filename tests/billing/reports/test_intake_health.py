@@ -113,7 +113,22 @@ def test_it_takes_as_many_queries_however_much_there_is(send: Send) -> None:
         with CaptureQueriesContext(connection) as captured:
             intake_checks()
         counts.append(len(captured))
-    assert counts == [5, 5]
+    assert counts == [6, 6]
+
+
+def test_each_source_has_its_last_event_and_the_share_that_was_not_stored(
+    send: Send, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(PRICED, PRICED, now=NOW - timedelta(hours=2))
+    records = [json.dumps(item).encode() for item in (payload(id="good"), payload(id="bad", response_cost=1e13))]
+    for _ in range(2):
+        ingest_or_quarantine(organization=organization, credential=None, format="litellm", records=records, now=NOW)
+    checks = checks_at(NOW, monkeypatch)
+    assert checks["source_json"].details["Events in the last day"] == "2"
+    assert (checks["source_json"].ok, checks["source_json"].state) == (True, "quiet")
+    assert checks["source_litellm"].details["Not stored"] == "2 (50.0%)"
+    assert checks["source_litellm"].details["Duplicates"] == "1"
+    assert (checks["source_litellm"].ok, checks["source_litellm"].state) == (False, "unreadable")
 
 
 @pytest.mark.django_db

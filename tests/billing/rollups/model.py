@@ -101,6 +101,20 @@ class SentEvents:
             if counted.organization == organization and counted.body.get("session_id") == session_id
         ]
 
+    def cost_of_workflow(self, organization: int, workflow_id: str) -> Decimal:
+        """The cost of the runs whose last named workflow this is."""
+        events = [counted for counted in self.counted if counted.organization == organization]
+        workflows: dict[str, str] = {}
+        for counted in events:
+            if counted.body.get("workflow_id"):
+                workflows[counted.body.get("run_id", "")] = counted.body["workflow_id"]
+        of_workflow = (
+            counted
+            for counted in events
+            if counted.body.get("run_id") and workflows.get(counted.body["run_id"]) == workflow_id
+        )
+        return sum((counted.amounts["token_cost_usd"] for counted in of_workflow), ZERO)
+
     def rows(self, rollup: Rollup) -> dict[tuple[Any, ...], dict[str, Decimal]]:
         """The expected sums of the rollup, by organization and dimensions."""
         columns = [dimension.column for dimension in rollup.dimensions]

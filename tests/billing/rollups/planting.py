@@ -15,6 +15,7 @@ FULL = {
     "cost_usd": "0.25",
     "duration_ms": 1_500,
     "run_id": "run-1",
+    "workflow_id": "workflow-1",
     "session_id": "session-1",
     "execution_id": "execution-1",
     "group_id": "group-1",
@@ -28,7 +29,7 @@ FULL = {
 }
 """One event that has a row in every rollup."""
 
-_ROWS = {"tag_days": 2, "scope_hours": 7, "scope_totals": 7}
+_ROWS = {"tag_days": 2, "scope_hours": 8, "scope_totals": 8}
 
 
 def rows_of_full(rollup: Rollup) -> int:

@@ -17,11 +17,13 @@ from billing.ledger.corrections import void
 from billing.ledger.partitions import prepare
 from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UnpricedEvent, UsageEvent
-from billing.rollups.definitions import ROLLUPS
+from billing.reports.runs import get_total_run_costs
+from billing.rollups.definitions import ROLLUPS, WORKFLOW_DAYS, WORKFLOW_TOTALS
 from billing.rollups.fold import fold, fold_organization
 from billing.rollups.rebuild import rebuild
 from billing.rollups.retention import drop_events, months_before
 from billing.rollups.verify import verify
+from costtrack.calendar import ALWAYS
 from costtrack.money import ZERO
 from organizations.models import Organization
 from tests.billing.rollups.model import SUMS, Counted, SentEvents, columns_of
@@ -29,6 +31,7 @@ from tests.profiles import examples
 from tests.usage import set_price
 
 NEW_MODELS = ("new-a", "new-b")
+WORKFLOWS = ("workflow-1", "workflow-2")
 HOUR, DAY = 60, 60 * 24
 
 organizations = st.sampled_from((0, 1))
@@ -40,6 +43,7 @@ calls = st.fixed_dictionaries(
         "output_tokens": st.integers(0, 5_000),
         "cost_usd": st.sampled_from(("0", "0.1", "0.000000000000000000000001", "987654321.123456789")),
         "run_id": st.sampled_from(("", "run-1", "run-2")),
+        "workflow_id": st.sampled_from(("", *WORKFLOWS)),
         "session_id": st.sampled_from(("", "session-1", "session-2")),
         "group_id": st.sampled_from(("", "group-1")),
         "agent_id": st.sampled_from(("", "agent-1", "agent-2")),
@@ -141,7 +145,7 @@ class LedgerAndRollups(RuleBasedStateMachine):
     def fold_one_organization(self, number: int) -> None:
         fold_organization(organization_id=self.organizations[number].pk, now=self.now)
 
-    @rule(number=organizations, statement=st.integers(1, 14))
+    @rule(number=organizations, statement=st.integers(1, 16))
     def die_while_folding(self, number: int, statement: int) -> None:
         """Die at that statement, if there is one."""
         left = statement
@@ -194,7 +198,7 @@ class LedgerAndRollups(RuleBasedStateMachine):
 
     @invariant()
     def reports_read_what_was_sent(self) -> None:
-        for rollup in ROLLUPS:
+        for rollup in (rollup for rollup in ROLLUPS if rollup not in (WORKFLOW_DAYS, WORKFLOW_TOTALS)):
             columns = ("organization_id", *(dimension.column for dimension in rollup.dimensions))
             sums = {f"sum_{name}": Sum(column) for name, column in columns_of(rollup).items()}
             reported = {}
@@ -203,6 +207,20 @@ class LedgerAndRollups(RuleBasedStateMachine):
                 key = (number, *(row[column] for column in columns[1:]))
                 reported[key] = {name.removeprefix("sum_"): row[name] for name in sums}
             assert reported == self.history.rows(rollup), rollup.name
+
+    @invariant()
+    def a_workflow_costs_what_its_runs_cost(self) -> None:
+        """The workflow of a run is the last one that was named."""
+        for number, organization in enumerate(self.organizations):
+            for workflow_id in WORKFLOWS:
+                costs = get_total_run_costs(
+                    organization=organization,
+                    workflow_id=workflow_id,
+                    window=ALWAYS,
+                    include_children=False,
+                    now=self.now,
+                )
+                assert costs.total == self.history.cost_of_workflow(number, workflow_id)
 
     @invariant()
     def only_what_was_dropped_is_gone(self) -> None:

@@ -98,6 +98,13 @@ def test_each_rollup_is_rebuilt_by_a_task_of_its_own(send: Send, organization: O
     assert set(TagDay.objects.values_list("requests", flat=True)) == {2}
 
 
+def test_all_organizations_are_rebuilt_each_month(
+    organization: Organization, other_organization: Organization, run_all: RunAll
+) -> None:
+    sent = run_all("billing.rebuild_rollups")
+    assert sent == [{"organization_id": organization.pk}, {"organization_id": other_organization.pk}]
+
+
 @pytest.mark.django_db
 def test_next_months_partition_is_prepared(run_all: RunAll) -> None:
     run_all("billing.prepare_partitions")

@@ -174,6 +174,7 @@ def test_the_summary_has_its_top_lists(run: Run, server: Server) -> None:
         "top sessions",
         "session id cost tokens",
         "s-1 $9.99 1,234",
+        "Only events with a session. All usage: costtrack usage summary",
     ]
 
 

@@ -17,14 +17,14 @@ class Requests:
         self.end = threading.Event()
         self._changed = threading.Condition()
 
-    def send(self, tenant: str) -> bool:
+    def send(self, tenant: str, share: float | None = None) -> bool:
         def run() -> None:
             with self._changed:
                 self.order.append(tenant)
                 self._changed.notify_all()
             assert self.end.wait(60)
 
-        return self.pool.submit(tenant, run)
+        return self.pool.submit(tenant, run, share=share)
 
     def wait_until(self, *running: str) -> None:
         with self._changed:
@@ -52,6 +52,26 @@ def test_while_others_are_active_a_tenant_gets_its_share(long_activity: None) ->
     requests.wait_until("globex", "acme", "acme")
     requests.send("initech")
     requests.wait_until("globex", "acme", "acme", "initech")
+    requests.end.set()
+
+
+def test_a_share_of_its_own_counts_from_the_next_request(long_activity: None) -> None:
+    requests = Requests(ThreadPool(8, queue_size=40, share=0.25))
+    for _ in range(7):
+        assert requests.send("acme", 0.5)
+    requests.wait_until(*["acme"] * 7)
+    requests.end.set()
+
+    requests = Requests(requests.pool)
+    for tenant in ("globex", *["acme"] * 6):
+        assert requests.send(tenant, 0.5 if tenant == "acme" else None)
+    requests.wait_until("globex", *["acme"] * 4)
+    requests.end.set()
+
+    requests = Requests(requests.pool)
+    for tenant in ("globex", *["acme"] * 6):
+        assert requests.send(tenant)
+    requests.wait_until("globex", "acme", "acme")
     requests.end.set()
 
 

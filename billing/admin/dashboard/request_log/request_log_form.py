@@ -22,7 +22,7 @@ ORDERS = (("", "Newest first"), (BY_COST, "Most expensive first"))
 _HOUR = timedelta(hours=1)
 _DATES, _TIMES = ("start_date", "end_date"), ("start", "end")
 _NOT_NARROWING = ("range", "sort_by", *_DATES, *_TIMES)
-_CALL_FILTERS = ("run", "session", "user", "tag")
+_CALL_FILTERS = ("run", "session", "user", "tag", "endpoint")
 
 
 class RequestLogForm(UsageForm):
@@ -39,6 +39,7 @@ class RequestLogForm(UsageForm):
     session = text_filter("Session id", type="search", placeholder="All")
     user = text_filter("User", type="search", placeholder="All")
     tag = text_filter("Tag", type="search", placeholder="All")
+    endpoint = text_filter("Endpoint", type="search", placeholder="All")
     sort_by = forms.ChoiceField(choices=ORDERS, required=False, label="Order", widget=forms.HiddenInput)
 
     def __init__(self, data: QueryDict, calendar: Calendar) -> None:
@@ -66,8 +67,8 @@ class RequestLogForm(UsageForm):
 
     def calls(self, filters: UsageFilter, window: Span) -> CallFilter:
         """Return the filter; the form must be valid."""
-        run_id, session_id, user, tag = (self.cleaned_data[name] for name in _CALL_FILTERS)
-        return CallFilter(filters, window, run_id=run_id, session_id=session_id, user=user, tag=tag)
+        run_id, session_id, user, tag, endpoint = (self.cleaned_data[name] for name in _CALL_FILTERS)
+        return CallFilter(filters, window, endpoint=endpoint, run_id=run_id, session_id=session_id, user=user, tag=tag)
 
     @property
     def order(self) -> str:

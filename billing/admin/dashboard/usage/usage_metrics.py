@@ -17,10 +17,11 @@ _PREVIOUS = "in the previous period"
 
 
 def figures_of_spend(compared: Headline) -> tuple[Figure, Figure, Figure]:
-    """Return the spend of today, of the last 7 days, and of the month."""
+    """Return the spend of today, of the rolling 7 days (as limits count them; the range "Last 7 days"
+    has calendar days), and of the month."""
     return (
         _spend("Spend today", compared.today, "by this time yesterday"),
-        _spend("Last 7 days", compared.week, "in the previous 7 days"),
+        _spend("Rolling 7 days", compared.week, "in the previous 7 days"),
         _spend("Month to date", compared.month, "in the same number of days before"),
     )
 

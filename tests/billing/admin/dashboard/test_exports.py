@@ -6,6 +6,7 @@ import io
 import tracemalloc
 import zipfile
 from base64 import b64decode
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from datetime import timedelta
 from tempfile import SpooledTemporaryFile
@@ -83,7 +84,7 @@ def some(send: Send) -> None:
     ],
 )
 @pytest.mark.parametrize("who", ["owner", "viewer", "operator"])
-def test_the_file_is_the_apis_byte_for_byte(
+def test_the_file_is_the_apis_after_the_mark_that_spreadsheets_need(
     sign_in: SignIn,
     api: APIClient,
     enterprise: Organization,
@@ -96,7 +97,7 @@ def test_the_file_is_the_apis_byte_for_byte(
     own, theirs = sign_in(request.getfixturevalue(who)).get(f"{CSV}?{query}"), api.get(f"/usage/export?{query}")
     assert own["Content-Disposition"] == theirs["Content-Disposition"]
     assert own["Content-Type"] == theirs["Content-Type"]
-    assert content(own) == content(theirs)
+    assert content(own) == BOM_UTF8 + content(theirs)
 
 
 def test_chosen_days_are_whole_days_of_the_organization(
@@ -106,7 +107,7 @@ def test_chosen_days_are_whole_days_of_the_organization(
     today = enterprise.calendar.date_of(utc_now())
     days = f"start_date={today - timedelta(days=3)}&end_date={today - timedelta(days=1)}"
     own = content(sign_in(owner).get(f"{CSV}?range=custom&{days}"))
-    assert own == content(api.get(f"/usage/export?{days}"))
+    assert own == BOM_UTF8 + content(api.get(f"/usage/export?{days}"))
     assert len(own.splitlines()) == 4
 
 
@@ -150,7 +151,7 @@ def test_a_plan_without_exports_says_which_has_them(
     refused = browser.get(CSV)
     assert (refused.status_code, refused.streaming) == (403, False)
     assert message in text_of(refused)
-    assert content(sign_in(operator).get(CSV)).startswith(b"time,")
+    assert content(sign_in(operator).get(CSV)).startswith(BOM_UTF8 + b"time,")
 
 
 def test_the_plan_bounds_how_far_back_the_file_goes(
@@ -160,11 +161,11 @@ def test_the_plan_bounds_how_far_back_the_file_goes(
     some(send)
     browser = sign_in(owner)
     assert "Your plan shows the last 2 days" in text_of(browser.get(PATH))
-    assert len(content(browser.get(CSV)).splitlines()) == 1 + 3 + 1
+    assert len(content(browser.get(CSV)).splitlines()) == 1 + 3 + 2  # a failed call, and a tool call
     old = browser.get(f"{CSV}?range=custom&start_date=2020-01-01&end_date=2020-01-02")
     assert old.status_code == 403
     assert "shows the last 2 days of usage" in text_of(old)
-    assert len(content(sign_in(operator).get(CSV)).splitlines()) == 1 + 9 + 1
+    assert len(content(sign_in(operator).get(CSV)).splitlines()) == 1 + 9 + 2
 
 
 # --- Runs as ZIP -------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
+from billing.reports.price_check import selection
 from costtrack.money import usd
 from organizations.models import Organization, Plan, User
 from tests.billing.admin.conftest import SignIn
@@ -105,6 +106,17 @@ def test_without_calls_the_page_says_what_to_do_next(browser: Client, send: Send
     assert context(browser)["empty"].links[0][0] == "Send the first event"
     send(CALL)
     assert context(browser, model="nothing")["empty"].title == "No matching calls"
+
+
+def test_a_period_with_too_many_calls_is_explained(
+    browser: Client, send: Send, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Plan.objects.filter(pk=organization.plan_id).update(exports=True)
+    send({**CALL, "cost_usd": "3"}, CALL)
+    url = context(browser)["export_url"]
+    monkeypatch.setattr(selection, "MAX_CALLS", 1)
+    assert context(browser)["empty"].title == "Too many calls in this period"
+    assert browser.get(url).status_code in (400, 422)
 
 
 def test_invalid_filters_are_explained(browser: Client) -> None:

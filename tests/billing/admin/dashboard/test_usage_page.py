@@ -1,5 +1,6 @@
 """The usage page: who sees it, where it leads, what it refuses, and what it says when there is nothing to show."""
 
+from codecs import BOM_UTF8
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -135,7 +136,7 @@ def test_the_file_is_that_of_the_api(
     for url, rows in zip(urls, ("days", "requests"), strict=True):
         file: Any = browser.get(url)
         answer: Any = api.get(f"/usage/export?model=gpt-4o&rows={rows}")
-        assert b"".join(file.streaming_content) == b"".join(answer.streaming_content)
+        assert b"".join(file.streaming_content) == BOM_UTF8 + b"".join(answer.streaming_content)
         assert file["Content-Disposition"] == answer["Content-Disposition"]
     for query in ("rows=weeks", "status=maybe", "rows=%00"):
         assert browser.get(f"{PAGE}export/?{query}").status_code == 422

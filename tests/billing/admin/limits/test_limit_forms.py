@@ -104,7 +104,7 @@ def test_of_the_plans_limit_only_amounts_and_warnings_can_be_changed(
     limit = set_limit(organization, "100", window=LimitWindow.ROLLING_7D, is_plan=True)
     browser = sign_in(owner)
     form = browser.get(page_of(limit)).context["adminform"].form
-    assert list(form.fields) == ["amount_usd", "thresholds", "soft_amount_usd", "fallback_price"]
+    assert list(form.fields) == ["amount_usd", "thresholds", "soft_amount_usd", "fallback_price", "cheaper_models"]
     given = {"thresholds": "50", "soft_amount_usd": "", "fallback_price": "", "action": "notify"}
     too_much = browser.post(page_of(limit), {**given, "amount_usd": "101"})
     assert list(too_much.context["adminform"].form.errors) == ["amount_usd"]

@@ -1,0 +1,462 @@
+"""Conversion of OpenTelemetry spans and log records to usage events (docs/otlp.md).
+
+Only leaves are events: the calls of models themselves. Agents, workflows, chains and tools repeat the usage of their
+calls, so they only say whose calls those are.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from billing.ingest.json_records import to_record_error
+from billing.ingest.litellm.payload import short_text
+from billing.ingest.otlp.attributes import (
+    CALL_IDS,
+    COST_DETAILS,
+    COSTS,
+    PROVIDER_METADATA,
+    USAGE_DETAILS,
+    is_usage,
+)
+from billing.ingest.otlp.records import Attributes, Record, json_object
+from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError, UsageEventInput
+from billing.ingest.usage.raw import raw_object
+from billing.ingest.usage.reader import read_usage
+from billing.ingest.usage.types import UsageReading
+from billing.ingest.validate import InvalidEventError, normalize, payload_hash, take_reading
+
+SOURCE = "otlp"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SERVER, _CLIENT = 2, 3
+_MAX_DURATION_NS = 10**18
+_TRACE_DIGITS, _SPAN_DIGITS = 32, 16
+_MAX_ANCESTORS = 50
+
+# The operations of the GenAI conventions that are calls of models. All others repeat or surround them.
+_CALLS = {
+    "chat": "chat",
+    "chat_completion": "chat",
+    "generate_content": "chat",
+    "message": "chat",
+    "messages": "chat",
+    "responses": "responses",
+    "text_completion": "completions",
+    "completion": "completions",
+    "embeddings": "embeddings",
+    "embedding": "embeddings",
+    "image_generation": "images",
+    "generate_image": "images",
+    "speech": "audio",
+    "text_to_speech": "audio",
+    "transcription": "audio",
+    "speech_to_text": "audio",
+    "rerank": "rerank",
+}
+# The kinds of spans by which frameworks name calls of models, before the operation.
+_KINDS: Mapping[str, Mapping[str, str]] = {
+    "langfuse_type": {"generation": "chat", "embedding": "embeddings"},
+    "openinference_kind": {"llm": "chat", "embedding": "embeddings"},
+    "langsmith_kind": {"llm": "chat", "embedding": "embeddings"},
+}
+# What the operation of a span is named by. Workflows, tasks and tools of Traceloop are no calls.
+_OPERATIONS: Mapping[str, Mapping[str, str]] = {
+    "traceloop_kind": {},
+    "operation": _CALLS,
+    "request_type": {"chat": "chat", "completion": "completions", "embedding": "embeddings", "rerank": "rerank"},
+}
+_VERCEL_CALLS = {"doGenerate": "chat", "doStream": "chat", "doEmbed": "embeddings"}
+_CLAUDE_CODE_CALL = "claude_code.llm_request"
+# Senders that bill the call themselves.
+_PROVIDERS = {"claude-platform": "anthropic", "openrouter": "openrouter"}
+# Agents that report each call as a log record; their spans are the same calls again, without ids.
+_LOGGED_BY = frozenset({"gemini-cli", "codex_cli_rs", "codex_exec", "codex-cli", "codex"})
+
+_DIMENSIONS = (
+    *("session_id", "user_id", "agent_id", "agent_name", "workflow_id", "run_id", "execution_id", "phase_id"),
+    *("workspace_id", "group_id", "group_name", "end_user", "cost_group"),
+)
+# What a call takes from the spans around it.
+_INHERITED = ("session_id", "user_id", "agent_id", "agent_name", "workflow_id", "tool")
+
+
+def without_ids(records: Iterable[Record]) -> bool:
+    """Whether no span has valid ids, as in a body of another signal: the numbers of the fields coincide."""
+    return not any(map(_has_ids, records))
+
+
+def _has_ids(record: Record) -> bool:
+    return len(record.trace_id) == _TRACE_DIGITS and len(record.span_id) == _SPAN_DIGITS
+
+
+def to_events(records: Sequence[Record], *, now: datetime) -> ParsedBatch:
+    """Convert the calls among the records to events. All others are left out."""
+    batch = ParsedBatch(events=[], errors=[])
+    by_id = {(record.trace_id, record.span_id): record for record in records if not record.is_log}
+    for index, record in enumerate(records):
+        if not record.is_log and not _has_ids(record):
+            batch.errors.append(
+                RecordError(
+                    index=index, code="invalid", field="traceId", message="A span needs a trace id and span id."
+                )
+            )
+            continue
+        try:
+            parsed = _of_log(index, record) if record.is_log else _of_span(index, record)
+            if parsed is None:
+                continue
+            normalize(parsed.event, now, reading=parsed.reading)
+        except InvalidEventError as error:
+            batch.errors.append(error.at(index, f"{record.trace_id}:{record.span_id}".strip(":") or None))
+            continue
+        if not record.is_log:
+            parsed = _with_surroundings(parsed, record, by_id)
+        batch.events.append(parsed)
+    # The provider's own report of a call comes first, because later ones only complete it.
+    batch.events.sort(key=lambda parsed: not parsed.is_from_provider)
+    return batch
+
+
+def parse(records: Sequence[msgspec.Raw | bytes], *, now: datetime) -> ParsedBatch:
+    """Convert stored records (`encode`) to events."""
+    decoded: list[Record] = []
+    errors: list[RecordError] = []
+    for index, encoded in enumerate(records):
+        try:
+            decoded.append(_record.decode(encoded))
+        except msgspec.DecodeError as error:
+            errors.append(to_record_error(index, bytes(encoded), error))
+    batch = to_events(decoded, now=now)
+    return ParsedBatch(batch.events, [*errors, *batch.errors])
+
+
+def encode(record: Record) -> bytes:
+    return msgspec.json.encode(record)
+
+
+def without_prompts(record: bytes) -> bytes:
+    """Return a stored record, which has no content."""
+    return record
+
+
+_record = msgspec.json.Decoder(Record)
+
+
+def _capability(record: Record) -> str | None:
+    """Return what a span calls if it is a call of a model; None for all others. The first kind that it names counts."""
+    for field, calls in _KINDS.items():
+        kind = record.text(field)
+        if kind is not None:
+            return calls.get(kind.lower())
+    vercel = record.text("vercel_operation") or (record.name if record.name.startswith("ai.") else None)
+    if vercel is not None:
+        return _VERCEL_CALLS.get(vercel.rpartition(".")[2])
+    if record.name.startswith("claude_code."):
+        return "chat" if record.name == _CLAUDE_CODE_CALL else None
+    for field, calls in _OPERATIONS.items():
+        operation = record.text(field)
+        if operation is not None:
+            return calls.get(operation)
+    is_client = record.kind == _CLIENT or any(name in record.attributes.values for name in CALL_IDS)
+    return "chat" if is_client and _has_usage(record) and _model(record) else None
+
+
+def _has_usage(record: Record) -> bool:
+    return any(map(is_usage, record.attributes.values))
+
+
+def _of_span(index: int, record: Record) -> ParsedEvent | None:
+    sender = record.sender
+    capability = _capability(record)
+    is_pending = record.text("logfire_type") == "pending_span"
+    if capability is None or is_pending or (sender in _LOGGED_BY and not any(_ids(record))):
+        return None
+    service = record.text("provider") or _PROVIDERS.get(sender)
+    usage = _claude_code_usage(record) if record.name == _CLAUDE_CODE_CALL else _usage(record)
+    if record.name == _CLAUDE_CODE_CALL:
+        service = service or "anthropic"
+    event = _event(record, f"{record.trace_id}:{record.span_id}", service, capability)
+    is_own_bill = service is not None and _PROVIDERS.get(sender) == service
+    return _parsed(index, record, event, usage, is_from_provider=record.kind == _SERVER, is_own_bill=is_own_bill)
+
+
+def _event(record: Record, event_id: str, service: str | None, capability: str) -> UsageEventInput:
+    texts, resource = record.attributes.texts, record.resource
+    is_failure = record.is_error or ("error" in texts and not _has_usage(record))
+    event = UsageEventInput(
+        id=event_id,
+        source=SOURCE,
+        kind="model_call",
+        status="failure" if is_failure else "success",
+        status_code=_status_code(record),
+        occurred_at=_instant(record.end or record.start),
+        duration_ms=_duration(record),
+        capability=short_text(record.text("capability")) or capability,
+        endpoint=short_text(record.text("endpoint")),
+        service=short_text(service),
+        model=short_text(_model(record)),
+        service_tier=_tier(record),
+        region=(record.text("region") or "")[:64] or None,
+        tags=_tags(record.attributes) or _tags(resource),
+        authorization_id=_uuid(record.text("authorization_id")),
+        metadata=_metadata(record),
+    )
+    for name in _DIMENSIONS:
+        value = texts.get(name) or resource.texts.get(name)
+        if value is not None:
+            setattr(event, name, short_text(value))
+    if event.run_id is None and record.trace_id:
+        event.run_id = record.trace_id
+    return event
+
+
+def _parsed(
+    index: int,
+    record: Record,
+    event: UsageEventInput,
+    usage: dict[str, Any],
+    *,
+    is_from_provider: bool,
+    is_own_bill: bool = False,
+) -> ParsedEvent:
+    ids = tuple(dict.fromkeys(_ids(record)))
+    event.request_id = ids[0] if ids else None
+    values = record.attributes.values
+    cost = next((values[name] for name in COSTS if name in values), None)
+    if is_own_bill and cost is not None:
+        usage["cost"] = cost
+    reading: UsageReading | None = None
+    if usage:
+        reading = read_usage(usage, service=event.service or "", model=event.model or "", source=SOURCE)
+        take_reading(event, reading)
+    if not is_own_bill:
+        event.cost_usd = _amount(cost)
+    call_ids = (*ids[1:], *(() if ids or not _has_ids(record) else (f"{record.trace_id}:{record.span_id}",)))
+    return ParsedEvent(
+        index,
+        event,
+        reading,
+        is_gateway_cost=True,
+        call_ids=call_ids,
+        may_repeat_calls=True,
+        is_from_provider=is_from_provider,
+    )
+
+
+def _ids(record: Record) -> Iterable[str]:
+    values = record.attributes.values
+    for name in CALL_IDS:
+        if name in values and (call_id := short_text(values[name])) is not None:
+            yield call_id
+
+
+def _model(record: Record) -> str | None:
+    return record.text("response_model") or record.text("model")
+
+
+def _tier(record: Record) -> str | None:
+    """Return the tier of the response, else of the request; `auto` says nothing."""
+    tier = record.text("service_tier") or record.text("requested_tier")
+    return tier[:64] if tier and tier != "auto" else None
+
+
+def _usage(record: Record) -> dict[str, Any]:
+    """Return the usage object of a span."""
+    values = record.attributes.values
+    details = json_object(values.get(USAGE_DETAILS))
+    if details:
+        return raw_object({**details, **_cost_total(values)})[0]
+    own = json_object(values.get(PROVIDER_METADATA))
+    anthropic = own.get("anthropic")
+    if isinstance(anthropic, dict) and isinstance(anthropic.get("usage"), dict):
+        return raw_object(anthropic["usage"])[0]
+    usage = {name: value for name, value in values.items() if is_usage(name) and not name.startswith(_COMPACTION)}
+    openai = own.get("openai")
+    if isinstance(openai, dict):
+        usage |= {
+            f"ai.usage.{name}": openai[theirs]
+            for theirs, name in (("cachedPromptTokens", "cachedInputTokens"), ("reasoningTokens", "reasoningTokens"))
+            if isinstance(openai.get(theirs), int) and f"ai.usage.{name}" not in usage
+        }
+    compaction = {
+        name.removeprefix(_COMPACTION): value for name, value in values.items() if name.startswith(_COMPACTION)
+    }
+    if any(compaction.values()):
+        # Billed beside the totals.
+        usage["iterations"] = [{"type": "compaction", **compaction}]
+    speed = record.text("speed")
+    if usage and speed is not None:
+        usage["speed"] = speed
+    return usage
+
+
+_COMPACTION = "anthropic.usage.compaction."
+
+
+def _cost_total(values: Mapping[str, Any]) -> dict[str, Any]:
+    costs = json_object(values.get(COST_DETAILS))
+    total = costs.get("total")
+    if total is None:
+        parts = [value for value in costs.values() if isinstance(value, int | float) and not isinstance(value, bool)]
+        total = sum(parts) if parts else None
+    return {} if total is None else {"response_cost": total}
+
+
+def _with_surroundings(parsed: ParsedEvent, record: Record, by_id: Mapping[tuple[str, str], Record]) -> ParsedEvent:
+    """Add what the spans around the call say of it. Which of them are in a request may differ when it is sent again, so
+    they do not belong to the content by which events are compared."""
+    event, digest = parsed.event, payload_hash(parsed.event)
+    parent, seen = by_id.get((record.trace_id, record.parent_id)), 0
+    while parent is not None and seen < _MAX_ANCESTORS:
+        for name in _INHERITED:
+            value = short_text(parent.text(name))
+            if value is not None and getattr(event, name) is None:
+                setattr(event, name, value)
+        parent, seen = by_id.get((parent.trace_id, parent.parent_id)), seen + 1
+    return msgspec.structs.replace(parsed, payload_hash=digest)
+
+
+# --- Log records -----------------------------------------------------------------------------------------------
+
+
+def _of_log(index: int, record: Record) -> ParsedEvent | None:
+    """Return the call that a log record is about; None for all others."""
+    name = record.text("event_name") or record.name
+    sender = record.sender
+    match name:
+        case "claude_code.api_request" | "api_request" if any(
+            count in record.attributes.values for count in _CLAUDE_CODE
+        ):
+            return _claude_code(index, record)
+        case "codex.sse_event" if record.text("event_kind") == "response.completed":
+            return _codex(index, record)
+        case "gemini_cli.api_response":
+            return _gemini_cli(index, record)
+        case "gen_ai.client.inference.operation.details" if sender not in _LOGGED_BY:
+            return _operation_details(index, record)
+        case _:
+            return None
+
+
+def _claude_code(index: int, record: Record) -> ParsedEvent:
+    event = _event(record, _log_id(record, "claude_code"), record.text("provider") or "anthropic", "chat")
+    event.run_id = short_text(record.text("prompt_id")) or event.run_id
+    return _parsed(index, record, event, _claude_code_usage(record), is_from_provider=False)
+
+
+_CLAUDE_CODE = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
+
+
+def _claude_code_usage(record: Record) -> dict[str, Any]:
+    """Claude Code's input is without caches, as Anthropic's."""
+    values = record.attributes.values
+    if not any(name in values for name in _CLAUDE_CODE):
+        return _usage(record)
+    usage = {name: values.get(name, 0) for name in _CLAUDE_CODE}
+    return usage | ({"speed": "fast"} if record.text("speed") == "fast" else {})
+
+
+def _codex(index: int, record: Record) -> ParsedEvent:
+    """Codex's input includes what was cached. Its tool tokens repeat the total."""
+    values = record.attributes.values
+    names = ("input_token_count", "output_token_count", "cached_token_count", "reasoning_token_count")
+    event = _event(record, _log_id(record, "codex"), record.text("provider") or "openai", "responses")
+    usage = {name: values[name] for name in names if name in values}
+    return _parsed(index, record, event, usage, is_from_provider=False)
+
+
+def _gemini_cli(index: int, record: Record) -> ParsedEvent:
+    """Gemini's output is without thoughts and its input without the prompts of tools."""
+    values = record.attributes.values
+    names = ("input_token_count", "output_token_count", "cached_content_token_count", "thoughts_token_count")
+    usage = {name: values.get(name, 0) for name in names}
+    usage |= {
+        theirs: values[name]
+        for name, theirs in (
+            ("tool_token_count", "tool_use_prompt_token_count"),
+            ("total_token_count", "total_token_count"),
+        )
+        if name in values
+    }
+    event = _event(record, _log_id(record, "gemini_cli"), record.text("provider") or "google", "chat")
+    event.run_id = short_text(record.text("prompt_id")) or event.run_id
+    return _parsed(index, record, event, usage, is_from_provider=False)
+
+
+def _operation_details(index: int, record: Record) -> ParsedEvent | None:
+    capability = _CALLS.get(record.text("operation") or "chat")
+    usage = _usage(record)
+    if capability is None or not usage:
+        return None
+    event = _event(record, _log_id(record, "gen_ai"), record.text("provider"), capability)
+    return _parsed(index, record, event, usage, is_from_provider=False)
+
+
+def _log_id(record: Record, name: str) -> str:
+    """Return the id of a log record: the provider's id of the call, else the digest of its time and attributes."""
+    for call_id in _ids(record):
+        return short_text(f"{name}:{call_id}") or name
+    content = msgspec.json.encode([record.end, record.attributes], order="deterministic")
+    return f"{name}:{hashlib.blake2b(content, digest_size=16).hexdigest()}"
+
+
+# --- Values ----------------------------------------------------------------------------------------------------
+
+
+def _instant(nanoseconds: int) -> datetime | None:
+    if not nanoseconds:
+        return None
+    try:
+        return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    except OverflowError as error:
+        raise InvalidEventError("endTimeUnixNano", "invalid", "The time is not in nanoseconds since 1970.") from error
+
+
+def _duration(record: Record) -> Decimal | None:
+    if record.start and 0 <= record.end - record.start <= _MAX_DURATION_NS:
+        return round(Decimal(record.end - record.start) / 1_000_000, 3)
+    duration = record.attributes.values.get("duration_ms")
+    is_number = isinstance(duration, int | float) and not isinstance(duration, bool) and 0 <= duration <= 10**12
+    return round(Decimal(repr(duration)), 3) if is_number else None
+
+
+def _status_code(record: Record) -> int | None:
+    values = record.attributes.values
+    names = ("http.response.status_code", "http.status_code", "status_code")
+    code = next((values[name] for name in names if name in values), None)
+    return code if isinstance(code, int) and not isinstance(code, bool) and 100 <= code <= 599 else None  # noqa: PLR2004
+
+
+def _amount(value: Any) -> Decimal | None:
+    """Return a cost; None for 0, which only means that no price is known."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        return None
+    return Decimal(repr(value))
+
+
+def _tags(attributes: Attributes) -> list[str] | None:
+    return [tag for tag in map(short_text, attributes.tags or ()) if tag] or None
+
+
+def _uuid(value: str | None) -> UUID | None:
+    try:
+        return UUID(value) if value else None
+    except ValueError:
+        return None
+
+
+def _metadata(record: Record) -> dict[str, Any] | None:
+    fields = {
+        "sender": record.sender or None,
+        "scope": record.scope or None,
+        "span_id": record.span_id or None,
+        "auth_mode": record.text("auth_mode"),
+        "environment": record.text("environment") or record.resource.texts.get("environment"),
+    }
+    known = {name: short_text(value) for name, value in fields.items() if value}
+    return {"otel": known} if known else None

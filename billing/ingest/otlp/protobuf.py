@@ -1,0 +1,199 @@
+"""OTLP in protobuf. The structure is walked first, so that a small body of millions of empty messages does not become
+gigabytes of objects; each span or log record is then decoded by itself.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from billing.ingest.otlp.attributes import role_of
+from billing.ingest.otlp.records import MAX_ATTRIBUTES, Attributes, Record, known_name, readable
+from billing.ingest.types import Malformed, TooMany
+
+# The field numbers of opentelemetry/proto, the same for spans, log records and metrics.
+_RESOURCES, _RESOURCE, _SCOPES, _SCOPE, _ITEMS = 1, 1, 2, 1, 2
+_ATTRIBUTES_OF_SPAN, _ATTRIBUTES_OF_LOG = 9, 6
+_CONTENT_OF_SPAN: Final = frozenset({3, 11, 13})
+_CONTENT_OF_LOG: Final = frozenset({4})
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_LARGE = 16_384
+_MAX_FIELDS = 100_000
+_ERROR_STATUS = 2
+
+
+def spans(body: bytes, *, max_records: int) -> list[Record]:
+    """Decode an ExportTraceServiceRequest. Raises Malformed, TooMany."""
+    return _records(body, _span, max_records)
+
+
+def logs(body: bytes, *, max_records: int) -> list[Record]:
+    """Decode an ExportLogsServiceRequest. Raises Malformed, TooMany."""
+    return _records(body, _log, max_records)
+
+
+def check_metrics(body: bytes, *, max_records: int) -> None:
+    """Check that a body is an ExportMetricsServiceRequest. Raises Malformed, TooMany."""
+    try:
+        for _, _, metric in items(body, max_records=max_records):
+            Metric.FromString(bytes(metric))
+    except (DecodeError, IndexError, UnicodeDecodeError) as error:
+        raise Malformed(f"The body is not OTLP in protobuf: {error}.") from error
+
+
+def _records(body: bytes, decode: Any, max_records: int) -> list[Record]:
+    try:
+        return [decode(item, scope, resource) for resource, scope, item in items(body, max_records=max_records)]
+    except (DecodeError, IndexError, UnicodeDecodeError) as error:
+        raise Malformed(f"The body is not OTLP in protobuf: {error}.") from error
+
+
+def items(body: bytes, *, max_records: int) -> Iterator[tuple[Attributes, InstrumentationScope, memoryview]]:
+    """Yield each span, log record or metric as it is encoded, with its resource's attributes and its scope. Raises
+    IndexError if the body is cut off, TooMany beyond `max_records` messages of all levels."""
+    budget = count()
+    for number, resource_items in _counted(memoryview(body), budget, max_records):
+        if number != _RESOURCES:
+            continue
+        parts = list(_counted(resource_items, budget, max_records))
+        attributes = Attributes()
+        for part, value in parts:
+            if part == _RESOURCE:
+                attributes = _attributes(Resource.FromString(_shortened(value, 1, frozenset())).attributes)
+        for part, scope_items in parts:
+            if part == _SCOPES:
+                for scope, item in _scope_items(list(_counted(scope_items, budget, max_records))):
+                    yield attributes, scope, item
+
+
+def _scope_items(parts: list[tuple[int, memoryview]]) -> Iterator[tuple[InstrumentationScope, memoryview]]:
+    scope = InstrumentationScope()
+    for part, value in parts:
+        if part == _SCOPE:
+            scope = InstrumentationScope.FromString(_shortened(value, 3, frozenset()))
+    for part, value in parts:
+        if part == _ITEMS:
+            yield scope, value
+
+
+def _counted(encoded: memoryview, budget: Iterator[int], limit: int) -> Iterator[tuple[int, memoryview]]:
+    """Yield the number and content of each field with a length. Raises TooMany when the budget reaches the limit."""
+    for number, wire_type, _, start, end in _fields(encoded):
+        if next(budget) > limit:
+            raise TooMany
+        if wire_type == _BYTES:
+            yield number, encoded[start:end]
+
+
+def _fields(encoded: memoryview) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield the fields of a message: number, wire type, and where the field and its content begin and end."""
+    position, size = 0, len(encoded)
+    while position < size:
+        begin = position
+        tag, position = _varint(encoded, position)
+        wire_type = tag & 7
+        if wire_type == _BYTES:
+            length, position = _varint(encoded, position)
+            end = position + length
+        elif wire_type == _VARINT:
+            _, end = _varint(encoded, position)
+        elif wire_type == _FIXED64:
+            end = position + 8
+        elif wire_type == _FIXED32:
+            end = position + 4
+        else:
+            raise IndexError("unknown wire type")
+        if end > size or not tag >> 3:
+            raise IndexError("truncated message")
+        yield tag >> 3, wire_type, begin, position, end
+        position = end
+
+
+def _varint(encoded: memoryview, position: int) -> tuple[int, int]:
+    byte = encoded[position]
+    if byte < 0x80:  # noqa: PLR2004 - the continuation bit
+        return byte, position + 1
+    value, shift = byte & 0x7F, 7
+    while True:
+        position += 1
+        byte = encoded[position]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:  # noqa: PLR2004
+            return value, position + 1
+        shift += 7
+        if shift > 63:  # noqa: PLR2004 - ten bytes
+            raise IndexError("a number of more than ten bytes")
+
+
+def _shortened(encoded: memoryview, attributes: int, content: frozenset[int]) -> bytes:
+    """Return a large message without the attributes that are not read and without other content."""
+    if len(encoded) <= _LARGE:
+        return bytes(encoded)
+    parts: list[memoryview] = []
+    found = 0
+    for position, (number, _, begin, start, end) in enumerate(_fields(encoded)):
+        if position > _MAX_FIELDS:
+            raise TooMany
+        if number in content:
+            continue
+        if number == attributes:
+            found += 1
+            if found > MAX_ATTRIBUTES or not role_of(_key(encoded[start:end])):
+                continue
+        parts.append(encoded[begin:end])
+    return b"".join(parts)
+
+
+def _key(attribute: memoryview) -> str:
+    for number, wire_type, _, start, end in _fields(attribute):
+        if number == 1 and wire_type == _BYTES:
+            return str(attribute[start:end], "utf-8", "replace")
+    return ""
+
+
+def _attributes(pairs: Any) -> Attributes:
+    return readable((pair.key, _value(pair.value)) for pair in pairs[:MAX_ATTRIBUTES] if role_of(pair.key))
+
+
+def _value(value: AnyValue) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [item.string_value for item in value.array_value.values[:MAX_ATTRIBUTES]]
+    return None if kind in (None, "kvlist_value", "bytes_value") else getattr(value, kind)
+
+
+def _span(encoded: memoryview, scope: InstrumentationScope, resource: Attributes) -> Record:
+    span = Span.FromString(_shortened(encoded, _ATTRIBUTES_OF_SPAN, _CONTENT_OF_SPAN))
+    return Record(
+        trace_id=span.trace_id.hex(),
+        span_id=span.span_id.hex(),
+        parent_id=span.parent_span_id.hex(),
+        name=known_name(span.name),
+        kind=span.kind,
+        start=span.start_time_unix_nano,
+        end=span.end_time_unix_nano,
+        is_error=span.status.code == _ERROR_STATUS,
+        scope=scope.name[:100],
+        attributes=_attributes(span.attributes),
+        resource=resource,
+    )
+
+
+def _log(encoded: memoryview, scope: InstrumentationScope, resource: Attributes) -> Record:
+    log = LogRecord.FromString(_shortened(encoded, _ATTRIBUTES_OF_LOG, _CONTENT_OF_LOG))
+    return Record(
+        is_log=True,
+        trace_id=log.trace_id.hex(),
+        span_id=log.span_id.hex(),
+        name=known_name(log.event_name) or known_name(log.body.string_value[:100]),
+        end=log.time_unix_nano or log.observed_time_unix_nano,
+        scope=scope.name[:100],
+        attributes=_attributes(log.attributes),
+        resource=resource,
+    )

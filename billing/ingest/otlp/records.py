@@ -1,0 +1,150 @@
+"""Spans and log records in one form for both encodings, without content. The quarantine stores them as JSON."""
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from billing.ingest.otlp.attributes import field_of, role_of
+
+# Names that say what a span or an event is. Others may have anything in them and are not read.
+_KNOWN_NAME = re.compile(
+    r"(?:claude_code|codex|gemini_cli|ai|gen_ai|copilot_chat)\.[A-Za-z_.]{1,80}|api_request|api_response"
+)
+# Of one record; the others are ignored.
+MAX_ATTRIBUTES = 10_000
+MAX_TEXT = 1_000
+_MAX_JSON = 50_000
+_MAX_TAGS = 50
+_NUMBER = re.compile(r"\s*-?\d{1,20}(\.\d{1,20})?([eE]-?\d{1,2})?\s*")
+
+
+class Attributes(Struct, omit_defaults=True):
+    """The attributes that are read: texts by their field (`attributes.TEXT_FIELDS`), all others by their name."""
+
+    texts: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    tags: list[str] | None = None
+
+
+class Record(Struct, omit_defaults=True):
+    """A span or log record. Ids are hexadecimal, times in nanoseconds since 1970, 0 if unknown.
+
+    `kind` is that of the span in OTLP (2: server, 3: client), 0 for a log record.
+    """
+
+    is_log: bool = False
+    trace_id: str = ""
+    span_id: str = ""
+    parent_id: str = ""
+    name: str = ""
+    kind: int = 0
+    start: int = 0
+    end: int = 0
+    is_error: bool = False
+    scope: str = ""
+    attributes: Attributes = msgspec.field(default_factory=Attributes)
+    resource: Attributes = msgspec.field(default_factory=Attributes)
+
+    def text(self, field: str) -> str | None:
+        """Return a text of the record itself."""
+        return self.attributes.texts.get(field)
+
+    @property
+    def sender(self) -> str:
+        return self.resource.texts.get("sender", "")
+
+
+def known_name(name: str) -> str:
+    return name if _KNOWN_NAME.fullmatch(name) else ""
+
+
+def readable(attributes: Iterable[tuple[str, Any]]) -> Attributes:
+    """Return the attributes that are read, in their types. The first of several with one name counts."""
+    result = Attributes({}, {})
+    texts, values = result.texts, result.values
+    positions: dict[str, int] = {}
+    for name, value in attributes:
+        role = role_of(name)
+        if not role or value is None or name in values:
+            continue
+        stored = _stored(role, value)
+        if stored is None:
+            continue
+        if role == "text":
+            field, position = field_of(name)
+            if position < positions.get(field, MAX_ATTRIBUTES):
+                texts[field], positions[field] = stored, position
+        elif role == "tags":
+            result.tags = result.tags or stored
+        else:
+            values[name] = stored
+    return result
+
+
+def _stored(role: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return _TEXT_READERS[role](value)
+    match role, value:
+        case "number", int():
+            return value
+        case "number", float():
+            return value if math.isfinite(value) else str(value)
+        case "text" | "id", int() | float():
+            return str(value)
+        case "tags", list():
+            return [item[:MAX_TEXT] for item in value[:_MAX_TAGS] if isinstance(item, str)] or None
+        case _:
+            return None
+
+
+def _text(value: str) -> str | None:
+    return value[:MAX_TEXT].replace("\0", "") or None
+
+
+def _json(value: str) -> str | None:
+    return value if len(value) <= _MAX_JSON else None
+
+
+def _number(value: str) -> int | float | str | None:
+    """Return a number that some senders write as text. Any other text may be content, so its value is dropped."""
+    if not value:
+        return None
+    if _NUMBER.fullmatch(value) is None:
+        return "(not a number)"
+    number = float(value)
+    return int(value) if "." not in value and "e" not in value.lower() else number
+
+
+def _tags_in(value: str) -> list[str] | None:
+    value = value[: MAX_TEXT * _MAX_TAGS]
+    if value.startswith("["):
+        try:
+            items = msgspec.json.decode(value)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        return _stored("tags", items) if isinstance(items, list) else None
+    return [tag.strip() for tag in value.split(",") if tag.strip()][:_MAX_TAGS] or None
+
+
+_TEXT_READERS: dict[str, Callable[[str], Any]] = {
+    "number": _number,
+    "text": _text,
+    "id": _text,
+    "json": _json,
+    "tags": _tags_in,
+}
+
+
+def json_object(value: Any) -> dict[str, Any]:
+    """Return the object in a text; empty if it is none."""
+    if not isinstance(value, str):
+        return {}
+    try:
+        decoded = msgspec.json.decode(value)
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    return decoded if isinstance(decoded, dict) else {}
