@@ -140,6 +140,7 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
                 self.fields.pop(name, None)
         if self.instance.pk is not None:
             use_calendar(self, self.instance.organization.calendar)
+            self.fields.pop("conditions")
             self.initial["member_list"] = "\n".join(self.instance.members)
             amounts = self.instance.member_amounts.items()
             self.initial["amount_list"] = "\n".join(f"{value}: {amount}" for value, amount in amounts)

@@ -83,7 +83,7 @@ def test_long_work_reports_its_progress(
     progress = io.StringIO()
     run("verify", stderr=progress)
     steps = 5 * len(LimitWindow) + 1
-    assert progress.getvalue().splitlines()[:6:5] == [
+    assert progress.getvalue().splitlines()[:2] == [
         f"acme: calendar_day (1 of {steps})",
         f"acme: calendar_month (6 of {steps})",
     ]
