@@ -1,8 +1,11 @@
 """Choices that several packages of the billing app use."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from django.db import models
+
+from costtrack.money import usd
 
 
 class EventKind(models.TextChoices):
@@ -133,13 +136,20 @@ class PriceSource(models.TextChoices):
 
 
 class LimitScope(models.TextChoices):
-    """What a spend limit applies to. A rollup has the cost of each scope by hour (`billing.models.ScopeHour`)."""
+    """The dimension that a limit applies to. A rollup has the cost of limits by hour (`billing.models.ScopeHour`)."""
 
     ORGANIZATION = "organization", "Organization"
     CREDENTIAL = "credential", "Credential"
+    ENVIRONMENT = "environment", "Environment"
     USER = "user", "User"
+    END_USER = "end_user", "End user"
+    TEAM = "team", "Team"
     TAG = "tag", "Tag"
+    PROVIDER = "provider", "Provider"
     MODEL = "model", "Model"
+    SENT_MODEL = "sent_model", "Model as sent"
+    CAPABILITY = "capability", "Capability"
+    AGENT = "agent", "Agent"
     WORKFLOW = "workflow", "Workflow"
     RUN = "run", "Run"
     SESSION = "session", "Session"
@@ -147,23 +157,59 @@ class LimitScope(models.TextChoices):
 
 SCOPE_COLUMNS: Mapping[LimitScope, str] = {
     LimitScope.CREDENTIAL: "credential_id",
+    LimitScope.ENVIRONMENT: "environment",
     LimitScope.USER: "user_ref",
+    LimitScope.END_USER: "end_user",
+    LimitScope.TEAM: "team",
+    LimitScope.PROVIDER: "provider",
+    LimitScope.AGENT: "agent_id",
+    LimitScope.CAPABILITY: "capability",
     LimitScope.MODEL: "model",
+    LimitScope.SENT_MODEL: "sent_model",
     LimitScope.WORKFLOW: "workflow_id",
     LimitScope.RUN: "run_id",
     LimitScope.SESSION: "session_id",
 }
-"""The column of events, of authorizations and of a call's dimensions that has the value of a scope. The scope of the
-organization has the empty value, and each of the `tags` is a value of its scope."""
+"""The column of events, of authorizations and of a call's dimensions that has the value of a scope, in the order of the
+parameters of PostgreSQL's functions. (An empty `sent_model` is the `model`.) The scope of the organization has the
+empty value, and each of the `tags` is a value of its scope."""
+
+
+class LimitUnit(models.TextChoices):
+    """What a limit counts."""
+
+    USD = "usd", "US dollars"
+    TOKENS = "tokens", "Tokens"
+    REQUESTS = "requests", "Requests"
+
+
+def amount_text(amount: Decimal, unit: LimitUnit) -> str:
+    """Return an amount of a limit as text: `$5.00`, `1,000 tokens` or `1 request`."""
+    if unit is LimitUnit.USD:
+        return usd(amount)
+    name = unit.value if amount != 1 else unit.value.removesuffix("s")
+    return f"{amount:,.0f} {name}"
+
+
+class MissingValue(models.TextChoices):
+    """What happens to calls without the value that a per-value limit is about."""
+
+    ALLOW = "allow", "Not covered by the limit"
+    REFUSE = "refuse", "Refused"
+    DEFAULT = "default", "Counted under a default value"
 
 
 class LimitWindow(models.TextChoices):
     """The window of a limit. Calendar windows follow the organization's time zone and week start."""
 
+    ROLLING_24H = "rolling_24h", "Rolling 24 hours"
     ROLLING_7D = "rolling_7d", "Rolling 7 days"
+    ROLLING_30D = "rolling_30d", "Rolling 30 days"
     CALENDAR_DAY = "calendar_day", "Day"
     CALENDAR_WEEK = "calendar_week", "Week"
     CALENDAR_MONTH = "calendar_month", "Month"
+    CALENDAR_QUARTER = "calendar_quarter", "Quarter"
+    FIXED_PERIOD = "fixed_period", "Fixed period"
     LIFETIME = "lifetime", "Lifetime"
 
 

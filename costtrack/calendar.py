@@ -4,6 +4,7 @@ Instants are aware UTC datetimes and spans are half-open. A day starts when its 
 change has 23, 25 or 24.5 hours; weeks and months consist of days. Offsets come from the IANA database.
 """
 
+from calendar import monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -97,6 +98,17 @@ class Calendar:
         first = self._first_day(unit, self.date_of(instant))
         return self.days(first, _last_day(unit, first))
 
+    def months(self, count: int, instant: datetime, *, first_day: int = 1) -> Span:
+        """Return the span of so many months that contains an instant: quarters begin in January. Months begin on a day,
+        or on their last one if they are shorter."""
+        day = self.date_of(instant)
+        month = day.year * _MONTHS + day.month - 1
+        month -= 0 if day >= _day_of_month(month, first_day) else 1
+        first = month - month % count
+        return Span(
+            self.start_of(_day_of_month(first, first_day)), self.start_of(_day_of_month(first + count, first_day))
+        )
+
     def periods(self, unit: Unit, span: Span) -> Iterator[Span]:
         """Split a span into periods; the first and the last may be incomplete."""
         start = span.start
@@ -164,3 +176,9 @@ def next_boundary(instant: datetime, bucket: timedelta) -> datetime:
     """Return the first boundary at or after the instant."""
     boundary = last_boundary(instant, bucket)
     return boundary if boundary == instant else boundary + bucket
+
+
+def _day_of_month(month: int, day: int) -> date:
+    """Return a day of a month, counted from year 0, or the last day if the month is shorter."""
+    year, index = divmod(month, _MONTHS)
+    return date(year, index + 1, min(day, monthrange(year, index + 1)[1]))

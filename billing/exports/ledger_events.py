@@ -25,7 +25,7 @@ from costtrack.money import ZERO, plain
 _TEXTS = (
     *("source", "request_id", "kind", "status", "endpoint", "capability", "service", "model", "cost_group", "tool"),
     *("run_id", "workflow_id", "execution_id", "phase_id", "workspace_id", "session_id", "group_id", "group_name"),
-    *("agent_id", "agent_name", "end_user"),
+    *("agent_id", "agent_name", "end_user", "team"),
 )
 _COUNTS = (*TOKEN_COUNTS, "tool_use_tokens", "tool_result_tokens")
 _COLUMNS = (*_TEXTS, "event_id", "user_ref", "occurred_at", "status_code", "tags", "metadata", *SUMMARY_COUNTS)
@@ -49,9 +49,10 @@ WITH adjustment AS MATERIALIZED (
 )
 SELECT
     event.id,
-    {", ".join(f"event.{column}" for column in _COLUMNS if column != "model")},
-    -- As sent, so that the model is priced and known in the same way again. Old databases do not have the column.
+    {", ".join(f"event.{column}" for column in _COLUMNS if column not in ("model", "team"))},
+    -- As sent, so that the model is priced and known in the same way again. Old databases do not have the columns.
     coalesce(nullif(to_jsonb(event) ->> 'sent_model', ''), event.model) AS model,
+    to_jsonb(event) ->> 'team' AS team,
     coalesce(run.parent_run_id, '') AS parent_run_id,
     coalesce(event.duration_ms, 0) AS duration_ms,
     event.unpriced + coalesce(adjustment.unpriced, 0) AS unpriced,

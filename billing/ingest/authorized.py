@@ -23,10 +23,15 @@ class AuthorizedCall(NamedTuple):
     """The dimensions of an authorization, named as in the ledger."""
 
     credential_id: int | None
+    environment: str
     service: str
     model: str
     sent_model: str
+    capability: str
+    agent_id: str
     user_ref: str
+    end_user: str
+    team: str
     workflow_id: str
     run_id: str
     session_id: str
@@ -34,7 +39,8 @@ class AuthorizedCall(NamedTuple):
 
 
 # Names of the dimensions in the API, by those in the ledger.
-_TEXTS = {"user_ref": "user_id", "workflow_id": "workflow_id", "run_id": "run_id", "session_id": "session_id"}
+_NAMES = ("end_user", "team", "agent_id", "capability", "workflow_id", "run_id", "session_id")
+_TEXTS = {"user_ref": "user_id", **{name: name for name in _NAMES}}
 
 _known: dict[tuple[int, UUID], AuthorizedCall] = {}
 """Authorizations that this process has granted or read lately. Their dimensions never change."""
@@ -63,7 +69,7 @@ def authorized_calls(organization: Organization, events: Iterable[UsageEventInpu
 def fill(entry: LedgerEntry, call: AuthorizedCall) -> None:
     """Set the dimensions that the event leaves out. The credential is always that of the authorization."""
     if call.credential_id is not None:
-        entry.credential_id = call.credential_id
+        entry.credential_id, entry.environment = call.credential_id, call.environment
     entry.service = entry.service or call.service
     entry.model = entry.model or call.sent_model or call.model
     for name in _TEXTS:

@@ -49,6 +49,7 @@ def to_entry(
     prices: PriceBook,
     now: datetime,
     credential_id: int | None = None,
+    environment: str = "",
     authorized: AuthorizedCall | None = None,
 ) -> LedgerEntry:
     """Return the ledger row for a normalized event, priced at the time it occurred. `authorized` is what its
@@ -58,7 +59,7 @@ def to_entry(
     entry.source = event.source or DEFAULT_SOURCE
     entry.kind = event.kind or _MODEL_CALL
     entry.occurred_at = event.occurred_at or now
-    entry.credential_id = credential_id
+    entry.credential_id, entry.environment = credential_id, environment
     entry.user_ref = event.user_id or ""
     if event.id:
         entry.event_id = event.id
@@ -69,8 +70,9 @@ def to_entry(
     if authorized is not None:
         fill(entry, authorized)
     _COST_OF[entry.kind](entry, parsed, prices)
-    if entry.model and entry.price_version_id is None:
-        _rename_model(entry, prices.identify(entry.service or "", entry.model, entry.occurred_at))
+    if entry.price_version_id is None:
+        name, entry.provider = prices.identify(entry.service or "", entry.model or "", entry.occurred_at)
+        _rename_model(entry, name)
     if authorized is not None:
         flag_mismatches(entry, authorized)
     if event.request_id or event.id or parsed.call_ids:
@@ -176,13 +178,14 @@ def _plain_cost(entry: LedgerEntry, parsed: ParsedEvent, prices: PriceBook) -> D
 def _take_model(entry: LedgerEntry, model: CanonicalModel) -> None:
     """Store the name by which limits and reports know the model, and what it was priced as if that is another one."""
     _rename_model(entry, model_identity(model.model, entry.occurred_at.astimezone(UTC).date()))
+    entry.provider = model.platform
     if (model.provider, model.model) != (entry.service, entry.model):
         entry.canonical_provider, entry.canonical_model = model.provider, model.model
 
 
 def _rename_model(entry: LedgerEntry, name: str) -> None:
     """Store the name of the model, which does not change when prices change later, and beside it the one as sent."""
-    if name != entry.model:
+    if name and name != entry.model:
         entry.sent_model, entry.model = entry.model or "", name
 
 

@@ -176,14 +176,21 @@ def _price(
     *,
     now: datetime,
 ) -> _Priced:
-    credential_id = credential.pk if credential is not None else None
+    credential_id, environment = (credential.pk, credential.environment) if credential is not None else (None, "")
     entries: list[LedgerEntry] = []
     parsed_events: list[ParsedEvent] = []
     too_costly: list[RecordError] = []
     for parsed in parsed_batch.events:
         authorization_id = parsed.event.authorization_id
         call = authorized.get(authorization_id) if authorization_id is not None else None
-        entry = to_entry(parsed, prices=prices, now=now, credential_id=credential_id, authorized=call)
+        entry = to_entry(
+            parsed,
+            prices=prices,
+            now=now,
+            credential_id=credential_id,
+            environment=environment,
+            authorized=call,
+        )
         if entry.known_cost_usd > MAX_AMOUNT_USD or (entry.computed_cost_usd or 0) > MAX_AMOUNT_USD:
             message = f"At the price of {entry.model} this event would cost more than {MAX_AMOUNT_USD} USD."
             too_costly.append(

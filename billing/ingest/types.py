@@ -74,6 +74,7 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     agent_name: Text | None = None
     user_id: Text | None = None
     end_user: Text | None = None
+    team: Text | None = None
     tool: Text | None = None
     tool_use_tokens: Count | None = None
     tool_result_tokens: Count | None = None

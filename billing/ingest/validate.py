@@ -34,7 +34,7 @@ _counts_of_parts = attrgetter(*_TOTAL_OF_PART)
 _NAMES = (
     *("endpoint", "capability", "service", "cost_group", "service_tier", "region", "tool"),
     *("run_id", "parent_run_id", "workflow_id", "execution_id", "phase_id", "workspace_id", "session_id"),
-    *("group_id", "group_name", "agent_id", "agent_name", "user_id", "end_user"),
+    *("group_id", "group_name", "agent_id", "agent_name", "user_id", "end_user", "team"),
 )
 _names_of = attrgetter(*_NAMES)
 

@@ -47,6 +47,9 @@ _DIMENSIONS = (
     "agent_name",
     "user_ref",
     "end_user",
+    "team",
+    "provider",
+    "environment",
     "tags",
 )
 

@@ -46,6 +46,7 @@ class LedgerEntry(Struct, gc=False, omit_defaults=True):
     agent_id: str | None = None
     agent_name: str | None = None
     end_user: str | None = None
+    team: str | None = None
     tags: list[str] | None = None
     metadata: dict[str, Any] | None = None
     authorization_id: UUID | None = None
@@ -66,6 +67,8 @@ class LedgerEntry(Struct, gc=False, omit_defaults=True):
     credential_id: int | None = None
     user_ref: str = ""
     sent_model: str = ""
+    provider: str = ""
+    environment: str = ""
     event_id: str = ""
     key: UUID | None = None
     payload_hash: int | None = None

@@ -29,11 +29,11 @@ from billing.limits.caps import (
 from billing.limits.estimate import Estimate, is_free, reserved_amount
 from billing.limits.evaluate import fits_at
 from billing.limits.refusal import Reason, Refusal, SpendLimitExceededError, refusal
-from billing.limits.reserve import lock_rules, set_transaction_options, try_extend, try_reserve
+from billing.limits.reserve import lock_rules, requested, set_transaction_options, try_extend, try_reserve
 from billing.limits.types import Balance, Dimensions, Rule
 from billing.models import Authorization
-from billing.types import AuthorizationStatus
-from costtrack.errors import ConflictError
+from billing.types import AuthorizationStatus, LimitScope, LimitUnit
+from costtrack.errors import ConflictError, InvalidError
 from costtrack.ids import ids_at, new_id
 from costtrack.money import ZERO
 from costtrack.tenancy import tenant_reads, tenant_scope
@@ -60,6 +60,7 @@ class AuthorizationRequest:
     accepted_caps: AcceptedCaps | None = None
     idempotency_key: str = ""
     payload_hash: int = 0
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ def _new_authorization(
         credential_id=credential.pk if credential is not None else None,
         status=_RESERVED,
         amount_usd=request.amount_usd,
+        tokens=request.tokens,
         created_at=now,
         expires_at=now + request.ttl,
         idempotency_key=request.idempotency_key,
@@ -114,6 +116,7 @@ def authorize(
     """
     authorization = _new_authorization(organization, credential, request, now)
     all_limits = cached_limit_set(organization)
+    _check_required(organization, all_limits, request.dimensions, now)
     for _ in range(_MAX_ATTEMPTS):
         rules = _rules_for(all_limits, request.dimensions, is_free=request.is_free, now=now)
         result = try_reserve(
@@ -130,6 +133,7 @@ def authorize(
             return Grant(authorization, limits)
         if result.revision != all_limits.revision:
             all_limits = limit_set_of_revision(organization, result.revision)
+            _check_required(organization, all_limits, request.dimensions, now)
             continue
         with tenant_reads(organization.pk):
             granted = _find_by_idempotency_key(organization, authorization)
@@ -141,7 +145,7 @@ def authorize(
         if granted is not None:
             return granted
         with tenant_reads(organization.pk):
-            reason = refusal(organization=organization, rules=rules, requested_usd=request.amount_usd, now=now)
+            reason = refusal(organization=organization, rules=rules, authorization=authorization, now=now)
         if reason is not None:
             try:
                 capped = _grant_with_caps(organization, authorization, request, reason)
@@ -153,10 +157,42 @@ def authorize(
     raise ConflictError("The limits are being changed. Try again.", code="limits_changing")
 
 
+_FIELDS = {
+    LimitScope.USER: "user_id",
+    LimitScope.TAG: "tags",
+    LimitScope.PROVIDER: "service",
+    LimitScope.AGENT: "agent_id",
+    LimitScope.WORKFLOW: "workflow_id",
+    LimitScope.RUN: "run_id",
+    LimitScope.SESSION: "session_id",
+}
+"""The field of a call that has the value of a scope, where it is not the scope's name."""
+
+
+class DimensionRequiredError(InvalidError):
+    """A limit for every value of a scope refuses calls without one, so that they cannot pass it."""
+
+    code = "dimension_required"
+
+
+def _check_required(organization: Organization, all_limits: LimitSet, call: Dimensions, now: datetime) -> None:
+    if all_limits.missing_scope(call, now=now) is None:
+        return
+    # The cached limits may be old.
+    scope = limit_set(organization).missing_scope(call, now=now)
+    if scope is not None:
+        field = _FIELDS.get(scope, scope.value)
+        raise DimensionRequiredError(
+            f"{field}: Required, because of a limit for each {scope.label.lower()}.", param=field
+        )
+
+
 def _rules_for(all_limits: LimitSet, call: Dimensions, *, is_free: bool, now: datetime) -> list[Rule]:
     """Return the rules of the limits that cover the call. Those of a free call ignore spend."""
     rules = all_limits.rules_for(call, now=now)
-    return [replace(rule, ignores_spend=True) for rule in rules] if is_free else rules
+    if not is_free:
+        return rules
+    return [replace(rule, ignores_spend=rule.unit is LimitUnit.USD) for rule in rules]
 
 
 def release(*, organization: Organization, authorization_id: UUID, now: datetime) -> None:
@@ -236,12 +272,12 @@ def _grant_by_exact_balances(
         lock_rules(rules)
         if limit_set(organization).revision != all_limits.revision:
             return None
-        now, usd = authorization.created_at, authorization.amount_usd
+        now = authorization.created_at
         balances = read_balances(organization=organization, rules=rules, now=now)
-        if not _fit(organization, rules, balances, usd, now):
+        if not _fit(organization, rules, balances, authorization, now):
             return None
         authorization.save(force_insert=True)
-    return Grant(authorization, _granted_limits(rules, balances, usd))
+    return Grant(authorization, _granted_limits(rules, balances, authorization))
 
 
 def _grant_with_caps(
@@ -262,9 +298,11 @@ def _grant_with_caps(
             if capped is None:
                 continue
             _apply(authorization, capped)
+            if not _fit(organization, rules, balances, authorization, now):
+                continue
             authorization.save(force_insert=True)
         remember(authorization)
-        return Grant(authorization, _granted_limits(rules, balances, capped.amount_usd))
+        return Grant(authorization, _granted_limits(rules, balances, authorization))
     return None
 
 
@@ -272,22 +310,23 @@ def dry_run(
     *, organization: Organization, credential: APICredential | None, request: AuthorizationRequest, now: datetime
 ) -> Grant:
     """Return what `authorize` would grant, without reserving anything. Raises SpendLimitExceededError."""
-    authorization, usd = _new_authorization(organization, credential, request, now), request.amount_usd
+    authorization = _new_authorization(organization, credential, request, now)
     all_limits = limit_set(organization)
     rules = _rules_for(all_limits, request.dimensions, is_free=request.is_free, now=now)
     balances = read_balances(organization=organization, rules=rules, now=now)
-    if _fit(organization, rules, balances, usd, now):
-        return Grant(authorization, _granted_limits(rules, balances, usd))
-    reason = refusal(organization=organization, rules=rules, requested_usd=usd, now=now)
+    _check_required(organization, all_limits, request.dimensions, now)
+    if _fit(organization, rules, balances, authorization, now):
+        return Grant(authorization, _granted_limits(rules, balances, authorization))
+    reason = refusal(organization=organization, rules=rules, authorization=authorization, now=now)
     if reason is None:
-        return Grant(authorization, _granted_limits(rules, balances, usd))
+        return Grant(authorization, _granted_limits(rules, balances, authorization))
     for cap, call in _alternatives(organization, request, reason, now):
         rules = all_limits.rules_for(call, now=now)
         balances = read_balances(organization=organization, rules=rules, now=now)
         capped = _fit_capped(organization, request, cap, call, rules, balances, now)
         if capped is not None:
             _apply(authorization, capped)
-            return Grant(authorization, _granted_limits(rules, balances, capped.amount_usd))
+            return Grant(authorization, _granted_limits(rules, balances, authorization))
     raise SpendLimitExceededError(reason)
 
 
@@ -322,23 +361,31 @@ def _fit_capped(
 
 def _apply(authorization: Authorization, capped: CappedCall) -> None:
     authorization.amount_usd, authorization.caps = capped.amount_usd, capped.caps
+    authorization.tokens = capped.tokens
     for name in _NAMES:
         setattr(authorization, name, getattr(capped.dimensions, name))
 
 
-def _granted_limits(rules: Sequence[Rule], balances: Sequence[Balance], usd: Decimal) -> tuple[GrantedLimit, ...]:
+def _granted_limits(
+    rules: Sequence[Rule], balances: Sequence[Balance], authorization: Authorization
+) -> tuple[GrantedLimit, ...]:
     return tuple(
-        GrantedLimit(rule, max(rule.amount_usd - balance.committed_usd - usd, ZERO))
+        GrantedLimit(rule, max(rule.amount_usd - balance.committed_usd - requested(rule, authorization), ZERO))
         for rule, balance in zip(rules, balances, strict=True)
     )
 
 
 def _fit(
-    organization: Organization, rules: Sequence[Rule], balances: Sequence[Balance], usd: Decimal, now: datetime
+    organization: Organization,
+    rules: Sequence[Rule],
+    balances: Sequence[Balance],
+    authorization: Authorization,
+    now: datetime,
 ) -> bool:
-    """Whether a call of that amount fits under every limit now."""
+    """Whether a call fits under every limit now."""
+    calendar = organization.calendar
     return all(
-        fits_at(rule, balance, usd=usd, calendar=organization.calendar, now=now) == now
+        fits_at(rule, balance, usd=requested(rule, authorization), calendar=calendar, now=now) == now
         for rule, balance in zip(rules, balances, strict=True)
     )
 
@@ -367,15 +414,18 @@ def check_access(
     """Return whether a call would be authorized, and why not.
 
     Without an estimate the call of a model that is not free is checked as one that costs next to nothing. Raises
-    UnpricedModelError if the only obstacle is that the model has no price.
+    UnpricedModelError if the only obstacle is that the model has no price, and DimensionRequiredError.
     """
     usd = estimated_usd if estimated_usd is not None else ZERO
     free = is_free(organization=organization, call=call, amount_usd=usd, now=now)
-    rules = _rules_for(limit_set(organization), call, is_free=free, now=now)
+    authorization = Authorization(amount_usd=usd)
+    all_limits = limit_set(organization)
+    _check_required(organization, all_limits, call, now)
+    rules = _rules_for(all_limits, call, is_free=free, now=now)
     balances = read_balances(organization=organization, rules=rules, now=now)
     refused = None
-    if not _fit(organization, rules, balances, usd, now):  # the reasons take more queries
-        refused = refusal(organization=organization, rules=rules, requested_usd=usd, now=now)
+    if not _fit(organization, rules, balances, authorization, now):  # the reasons take more queries
+        refused = refusal(organization=organization, rules=rules, authorization=authorization, now=now)
     if refused is None and call.model:
         reserved_amount(organization=organization, call=call, estimate=Estimate(usd=usd), now=now)
     return Access(refused, free)

@@ -24,14 +24,15 @@ from costtrack.database.queries import fetch_rows
 from costtrack.ids import first_id_of
 from organizations.models import Organization
 
-# billing/migrations/sql/0004_limit_balance_details.sql
+# billing/migrations/sql/0015_limit_balance_details.sql
 _BALANCES = """
 SELECT ordinal, kind, nullif(starts_at, '-infinity'), nullif(ends_at, '-infinity'), usd, unpriced
-FROM billing_balance_details(%s, %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s, %s, %s::uuid[])
+FROM billing_balance_details(
+    %s, %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s, %s, %s::uuid[])
 """
 _EVENT_AMOUNTS = """
 SELECT ordinal, instant, usd FROM billing_spend_by_instant(
-    %s, %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::numeric[], %s::uuid[])
+    %s, %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::timestamptz[], %s::uuid[])
 """
 
 
@@ -59,14 +60,28 @@ def read_balances(*, organization: Organization, rules: Sequence[Rule], now: dat
     ]
 
 
+def window_starts(organization: Organization, rules: Sequence[Rule], now: datetime) -> list[datetime | None]:
+    calendar = organization.calendar
+    return [window_span(rule.window, calendar, now, rule.period).start for rule in rules]
+
+
+def rule_parameters(rules: Sequence[Rule], starts: Sequence[datetime | None]) -> list[Any]:
+    """Return the parameters of PostgreSQL's functions that describe limits: p_scopes to p_fallback_prices."""
+    return [
+        [rule.rows_scope for rule in rules],
+        [rule.value for rule in rules],
+        [rule.conditions for rule in rules],
+        [rule.unit.value for rule in rules],
+        list(starts),
+        [rule.fallback_price for rule in rules],
+    ]
+
+
 def _rows(organization: Organization, rules: Sequence[Rule], now: datetime) -> list[tuple[Any, ...]]:
-    starts = [window_span(rule.window, organization.calendar, now).start for rule in rules]
+    starts = window_starts(organization, rules, now)
     parameters: list[Any] = [
         organization.pk,
-        [rule.scope.value for rule in rules],
-        [rule.value for rule in rules],
-        starts,
-        [rule.fallback_price for rule in rules],
+        *rule_parameters(rules, starts),
         now,
         start_of_hour(now) - DAY,
         [first_id_of(start) if start is not None else None for start in starts],
@@ -82,11 +97,8 @@ def split_by_event(*, organization: Organization, requests: Sequence[tuple[Rule,
     """
     parameters: list[Any] = [
         organization.pk,
-        [rule.scope.value for rule, _, _ in requests],
-        [rule.value for rule, _, _ in requests],
-        [bucket.start for _, _, bucket in requests],
+        *rule_parameters([rule for rule, _, _ in requests], [bucket.start for _, _, bucket in requests]),
         [bucket.end for _, _, bucket in requests],
-        [rule.fallback_price for rule, _, _ in requests],
         [first_id_of(bucket.start) for _, _, bucket in requests],
     ]
     event_amounts: list[list[Bucket]] = [[] for _ in requests]
@@ -111,7 +123,7 @@ _BATCH_SIZE = 1000
 _EXACT_BATCH_SIZE = 10  # each rule makes the statement longer
 _BOUNDS = """
 SELECT spent_usd, edge_usd
-FROM billing_balances(%s, %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s)
+FROM billing_balances(%s, %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s)
 ORDER BY ordinal
 """
 
@@ -137,15 +149,7 @@ def spend_of_rules(*, organization: Organization, rules: Sequence[Rule], now: da
 
 def _spend_bounds(organization: Organization, rules: Sequence[Rule], now: datetime) -> list[tuple[Decimal, Decimal]]:
     """Return for each rule the minimum spend, and the maximum that the first hour of the window may add to it."""
-    calendar = organization.calendar
-    parameters = [
-        organization.pk,
-        [rule.scope.value for rule in rules],
-        [rule.value for rule in rules],
-        [window_span(rule.window, calendar, now).start for rule in rules],
-        [rule.fallback_price for rule in rules],
-        now,
-    ]
+    parameters = [organization.pk, *rule_parameters(rules, window_starts(organization, rules, now)), now]
     return [(spent_usd, edge_usd) for spent_usd, edge_usd in fetch_rows(_BOUNDS, parameters)]
 
 

@@ -4,22 +4,34 @@
 to the next call in every process.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 
-from billing.limits.types import Dimensions, ManualOverride, Rule
+from billing.limits.conditions import (
+    DISPLAYED_SEPARATOR,
+    SEPARATOR,
+    Condition,
+    Match,
+    array_literal,
+    compile_conditions,
+    match_of,
+    matches,
+)
+from billing.limits.types import Dimensions, ManualOverride, Period, Rule
 from billing.models import LimitOverride, SpendLimit
+from billing.pricing.canonical import service_name
 from billing.pricing.price_book import identify_model
-from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
+from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, MissingValue, OverrideKind
 from costtrack.database.queries import fetch_rows
 from costtrack.names import clean_name, clean_user
 from costtrack.revision_cache import RevisionCache
 from organizations.models import APICredential, Organization
 
 _MAX_ORGANIZATIONS = 512
+_NO_CREDENTIAL = "none"
 _REVISION = "SELECT revision FROM billing_limitsetrevision WHERE organization_id = %s"
 
 
@@ -31,23 +43,25 @@ class LimitSet:
     revision: int
     limits: tuple[SpendLimit, ...]
     overrides: dict[int, tuple[LimitOverride, ...]]
-    numbers: dict[str, str]
-    """Primary keys of the credentials that limits name, by Client ID."""
+    conditions: dict[int, tuple[Condition, ...]]
+    """The conditions of each limit, with values as rollups store them."""
     ignores_user_case: bool = False
 
     def rules_for(self, call: Dimensions, *, now: datetime) -> list[Rule]:
         """Return the rules of all limits in force that cover the call."""
         return [
-            self._rule(limit, value, now)
+            self._rule(limit, match, now)
             for limit in self._in_force(now)
-            for value in call.values(LimitScope(limit.scope))
-            if limit.is_per_value or value == self._value(limit, now)
+            for match in matches(self._conditions(limit, now), call)
+            if not limit.members or match.conditions[0].value in limit.members
         ]
 
     def single_limit_rules(self, *, now: datetime) -> list[Rule]:
         """Return the rules of limits in force for the organization or for a single value."""
         return [
-            self._rule(limit, self._value(limit, now), now) for limit in self._in_force(now) if not limit.is_per_value
+            self._rule(limit, match, now)
+            for limit in self._in_force(now)
+            if not limit.is_per_value and (match := match_of(self._conditions(limit, now), "")) is not None
         ]
 
     def per_value_limits(self, *, now: datetime) -> list[SpendLimit]:
@@ -60,8 +74,18 @@ class LimitSet:
         None if the limit is not in force, or does not apply to that value.
         """
         for limit in self._in_force(now):
-            if limit.pk == limit_id and (limit.is_per_value or value == self._value(limit, now)):
-                return self._rule(limit, value, now)
+            if limit.pk == limit_id:
+                return self._rule_for(limit, value, now)
+        return None
+
+    def missing_scope(self, call: Dimensions, *, now: datetime) -> LimitScope | None:
+        """Return a scope without which a limit in force refuses calls, if the call has no value of it."""
+        for limit in self._in_force(now):
+            scope = LimitScope(limit.scope)
+            further = self._conditions(limit, now)[1:]
+            is_missing = limit.missing == MissingValue.REFUSE and not call.values(scope)
+            if is_missing and all(condition.is_per_value or condition.is_met_by(call) for condition in further):
+                return scope
         return None
 
     def _in_force(self, now: datetime) -> Iterator[SpendLimit]:
@@ -70,17 +94,32 @@ class LimitSet:
             if has_begun and (limit.ends_at is None or now < limit.ends_at):
                 yield limit
 
-    def _value(self, limit: SpendLimit, now: datetime) -> str:
-        """Return the value as rollups store it."""
-        if limit.scope == LimitScope.CREDENTIAL.value:
-            return self.numbers.get(limit.scope_value, "")
-        # Also at each call, because a price that is set later may give the model another name.
-        scope = LimitScope(limit.scope)
-        if scope is LimitScope.USER:
-            return clean_user(limit.scope_value, ignores_case=self.ignores_user_case)
-        return _known_name(self.organization_id, scope, limit.scope_value, now=now)
+    def _conditions(self, limit: SpendLimit, now: datetime) -> Sequence[Condition]:
+        conditions = self.conditions[limit.pk]
+        first = conditions[0]
+        if not first.value or limit.compiled_conditions:
+            return conditions
+        if first.scope is LimitScope.USER:
+            return (first._replace(value=clean_user(first.value, ignores_case=self.ignores_user_case)),)
+        if first.scope is LimitScope.CREDENTIAL:
+            return conditions
+        # Looked up at each call, because a price that is set later may give the model another name.
+        return (first._replace(value=_known_name(self.organization_id, first.scope, first.value, now=now)),)
 
-    def _rule(self, limit: SpendLimit, value: str, now: datetime) -> Rule:
+    def _rule_for(self, limit: SpendLimit, value: str, now: datetime) -> Rule | None:
+        conditions = self._conditions(limit, now)
+        if limit.is_per_value or limit.compiled_conditions:
+            match = match_of(conditions, value)
+        else:
+            match = match_of(conditions, "") if value == conditions[0].value else None
+        if match is None or (limit.members and value and match.conditions[0].value not in limit.members):
+            return None
+        return self._rule(limit, match, now)
+
+    def _rule(self, limit: SpendLimit, match: Match, now: datetime) -> Rule:
+        first = match.conditions[0].value
+        value = match.value if limit.is_per_value or limit.compiled_conditions else first
+        base_usd = Decimal(limit.member_amounts.get(first, limit.amount_usd))
         active = [override for override in self.overrides.get(limit.pk, ()) if is_active(override, value, now)]
         raises = [override for override in active if override.kind == OverrideKind.RAISE.value]
         raised = max(raises, key=_amount, default=None)
@@ -88,7 +127,9 @@ class LimitSet:
         manual_override = manual[-1] if manual else None
         return replace(
             rule_of(limit, value, self._display_value(limit, value)),
-            amount_usd=max(_amount(raised), limit.amount_usd) if raised is not None else limit.amount_usd,
+            conditions=array_literal(compile_conditions(match.conditions)) if limit.compiled_conditions else None,
+            base_amount_usd=base_usd,
+            amount_usd=max(_amount(raised), base_usd) if raised is not None else base_usd,
             soft_amount_usd=limit.soft_amount_usd,
             fallback_price=limit.fallback_price,
             cheaper_models=tuple(limit.cheaper_models),
@@ -102,9 +143,12 @@ class LimitSet:
 
     def _display_value(self, limit: SpendLimit, value: str) -> str:
         """Return the value as the API shows it. Empty: all values of a per-value limit."""
-        if limit.scope != LimitScope.CREDENTIAL.value or not limit.is_per_value or not value:
-            return limit.scope_value or value
-        return _client_id(self.organization_id, value)
+        if not limit.is_per_value:
+            return limit.scope_value
+        if limit.scope == LimitScope.CREDENTIAL.value and not limit.scope_value and value:
+            first, *further = value.split(SEPARATOR)
+            return DISPLAYED_SEPARATOR.join([_client_id(self.organization_id, first), *further])
+        return value.replace(SEPARATOR, DISPLAYED_SEPARATOR)
 
 
 def rule_of(limit: SpendLimit, value: str, display_value: str) -> Rule:
@@ -120,6 +164,12 @@ def rule_of(limit: SpendLimit, value: str, display_value: str) -> Rule:
         base_amount_usd=limit.amount_usd,
         action=LimitAction(limit.action),
         thresholds=tuple(limit.thresholds),
+        unit=LimitUnit(limit.unit),
+        own_rows=limit.rows_scope if limit.compiled_conditions else "",
+        further=tuple(
+            (LimitScope(scope), value) for scope, value in zip(limit.further_scopes, limit.further_values, strict=True)
+        ),
+        period=period_of(limit),
     )
 
 
@@ -159,7 +209,25 @@ def known_value(organization: Organization, scope: LimitScope, value: str, *, no
 
 def _known_name(organization_id: int, scope: LimitScope, value: str, *, now: datetime) -> str:
     value = clean_name(value)
+    if scope is LimitScope.PROVIDER:
+        return service_name(value)
+    if scope is LimitScope.MODEL and "*" in value:
+        return value.lower()
     return identify_model(organization_id, value, now=now) if scope is LimitScope.MODEL else value
+
+
+def period_of(limit: SpendLimit) -> Period:
+    return Period(limit.month_day, limit.starts_at, limit.ends_at)
+
+
+def conditions_of(limit: SpendLimit) -> tuple[Condition, ...]:
+    """Return the conditions of a limit as it stores them: its scope first, then the further ones."""
+    default = limit.default_value if limit.missing == MissingValue.DEFAULT else ""
+    further = zip(limit.further_scopes, limit.further_values, strict=True)
+    return (
+        Condition(LimitScope(limit.scope), limit.scope_value, default),
+        *(Condition(LimitScope(scope), value) for scope, value in further),
+    )
 
 
 def client_ids(organization_id: int, numbers: Iterable[str]) -> dict[str, str]:
@@ -187,17 +255,39 @@ def is_active(override: LimitOverride, value: str, now: datetime) -> bool:
 
 def _read(organization_id: int, revision: int) -> LimitSet:
     limits = tuple(SpendLimit.objects.not_removed().filter(organization_id=organization_id).order_by("pk"))
-    client_ids_named = [
-        limit.scope_value for limit in limits if limit.scope == LimitScope.CREDENTIAL.value and limit.scope_value
-    ]
-    credentials = APICredential.objects.filter(organization_id=organization_id, client_id__in=client_ids_named)
     return LimitSet(
         organization_id=organization_id,
         revision=revision,
         limits=limits,
         overrides=_overrides(organization_id),
-        numbers={client_id: str(pk) for client_id, pk in credentials.values_list("client_id", "pk")},
+        conditions=_conditions(organization_id, limits),
     )
+
+
+def _conditions(organization_id: int, limits: Iterable[SpendLimit]) -> dict[int, tuple[Condition, ...]]:
+    """Return the conditions of the limits, with credentials by their primary keys."""
+    conditions = {limit.pk: conditions_of(limit) for limit in limits}
+    named = {condition.value for of_limit in conditions.values() for condition in of_limit if _is_credential(condition)}
+    credentials = APICredential.objects.filter(organization_id=organization_id, client_id__in=named)
+    numbers = {client_id: str(pk) for client_id, pk in credentials.values_list("client_id", "pk")} if named else {}
+    return {
+        pk: tuple(
+            condition._replace(value=numbers.get(condition.value, _NO_CREDENTIAL))
+            if _is_credential(condition)
+            else condition
+            for condition in of_limit
+        )
+        for pk, of_limit in conditions.items()
+    }
+
+
+def stored_conditions(organization_id: int, limit: SpendLimit) -> tuple[Condition, ...]:
+    """Return the conditions of a limit with values as rollups store them."""
+    return _conditions(organization_id, [limit])[limit.pk]
+
+
+def _is_credential(condition: Condition) -> bool:
+    return condition.scope is LimitScope.CREDENTIAL and bool(condition.value)
 
 
 def _overrides(organization_id: int) -> dict[int, tuple[LimitOverride, ...]]:

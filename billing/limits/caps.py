@@ -6,9 +6,10 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from billing.limits.estimate import Estimate, identify_call, is_free, reserved_amount
+from billing.limits.estimate import Estimate, identify_call, is_free, reserved_amount, reserved_tokens
 from billing.limits.evaluate import max_committed_usd
 from billing.limits.types import Balance, Dimensions, Rule
+from billing.types import LimitUnit
 from costtrack.errors import InvalidError
 from organizations.models import Organization
 
@@ -37,6 +38,7 @@ class CappedCall:
     amount_usd: Decimal
     is_free: bool
     caps: dict[str, str | int]
+    tokens: int = 0
 
 
 def alternatives(call: Dimensions, accepted: AcceptedCaps, cheaper_models: Sequence[str]) -> Iterator[tuple[Cap, str]]:
@@ -60,7 +62,7 @@ def left_usd(rules: Sequence[Rule], balances: Sequence[Balance]) -> Decimal | No
     amounts = [
         maximum - balance.committed_usd if balance.spent_usd < maximum else Decimal(-1)
         for rule, balance in zip(rules, balances, strict=True)
-        if (maximum := max_committed_usd(rule)) is not None
+        if rule.unit is LimitUnit.USD and (maximum := max_committed_usd(rule)) is not None
     ]
     return min(amounts, default=None)
 
@@ -80,12 +82,15 @@ def fit_call(
         free = usd is not None and is_free(organization=organization, call=call, amount_usd=usd, now=now)
         if usd is None or not (free or _fits(usd, left)):
             return None
-        return CappedCall(call, usd, free, {"model": call.model_as_sent})
+        return CappedCall(call, usd, free, {"model": call.model_as_sent}, reserved_tokens(call, accepted.estimate))
     tokens = _largest_max_tokens(organization, call, accepted, left, now)
     if tokens is None:
         return None
-    usd = _cost(organization, call, replace(accepted.estimate, max_tokens=tokens), now)
-    return None if usd is None else CappedCall(call, usd, is_free=False, caps={"max_tokens": tokens})
+    estimate = replace(accepted.estimate, max_tokens=tokens)
+    usd = _cost(organization, call, estimate, now)
+    if usd is None:
+        return None
+    return CappedCall(call, usd, is_free=False, caps={"max_tokens": tokens}, tokens=reserved_tokens(call, estimate))
 
 
 def _largest_max_tokens(

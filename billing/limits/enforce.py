@@ -24,10 +24,11 @@ from django.db import connection
 from django.db.models import Max, Q, QuerySet
 
 from billing.limits.balances import spend_of_rules
-from billing.limits.cache import LimitSet, client_ids, limit_set, rule_of
+from billing.limits.cache import LimitSet, limit_set, rule_of
 from billing.limits.evaluate import window_span
 from billing.limits.notifications import notify_summary, notify_threshold_event, resets_at
 from billing.limits.per_value import LastCheck, values_to_check
+from billing.limits.selectors import display_values
 from billing.limits.status import statuses
 from billing.limits.threshold_events import (
     RENOTIFY_AFTER,
@@ -40,7 +41,6 @@ from billing.limits.threshold_events import (
 )
 from billing.limits.types import Evaluation, Rule
 from billing.models import SpendLimit, ThresholdEvent
-from billing.types import LimitScope
 from costtrack.money import ZERO
 from costtrack.tenancy import tenant_scope
 from organizations.failures import log_failure
@@ -262,7 +262,7 @@ def take_snapshot(
     return LimitSnapshot(
         rule=rule,
         spent_usd=None if is_for_all_values(rule) else spent_usd,
-        span=window_span(rule.window, organization.calendar, now),
+        span=window_span(rule.window, organization.calendar, now, rule.period),
         now=now,
         is_paused_for_all=for_all is not None
         and for_all.is_paused_manually
@@ -328,7 +328,6 @@ def _update(row: ThresholdEvent, **columns: Any) -> None:
 def _former_rule(organization: Organization, limit_value: LimitValue) -> Rule:
     """Return the rule of a limit that is not in force, without overrides."""
     limit = SpendLimit.objects.of(organization).get(pk=limit_value.limit_id)
-    value = display_value = limit_value.value
-    if limit.scope == LimitScope.CREDENTIAL:
-        display_value = client_ids(organization.pk, [value]).get(value, value)
-    return rule_of(limit, value, display_value)
+    value = limit_value.value
+    pair = (limit.scope, value)
+    return rule_of(limit, value, display_values(organization, [pair])[pair])

@@ -12,10 +12,10 @@ from typing import Any
 
 from billing.limits.cache import limit_set
 from billing.limits.types import Dimensions, Rule
-from billing.pricing.price_book import cached_price_book, identify_model, price_book
+from billing.pricing.price_book import cached_price_book, price_book
 from billing.pricing.quote import Call
 from billing.pricing.token_counting import count_prompt
-from billing.types import UnpricedReason
+from billing.types import LimitUnit, UnpricedReason
 from costtrack.errors import InvalidError, field_error
 from costtrack.money import DECIMALS, MAX_AMOUNT_USD, ZERO
 from organizations.models import Organization
@@ -41,9 +41,9 @@ class Estimate:
 
 
 def identify_call(organization_id: int, call: Dimensions, *, now: datetime) -> Dimensions:
-    """Return the dimensions with the name by which limits know the model, and beside it the model as sent."""
-    model = identify_model(organization_id, call.model, service=call.service, now=now)
-    return replace(call, model=model, sent_model=call.model if call.model != model else "")
+    """Return the dimensions with the model as limits know it, beside it the model as sent, and who bills the call."""
+    model, provider = cached_price_book(organization_id).identify(call.service, call.model, now)
+    return replace(call, model=model, sent_model=call.model if call.model != model else "", provider=provider)
 
 
 class UnpricedModelError(InvalidError):
@@ -51,6 +51,12 @@ class UnpricedModelError(InvalidError):
     (docs/decisions/017-exact-limits.md)."""
 
     code = "model_not_priced"
+
+
+def reserved_tokens(call: Dimensions, estimate: Estimate) -> int:
+    """Return the maximum tokens of the call; 0 if only an amount is given."""
+    tokens = _tokens(call.model_as_sent, estimate)
+    return tokens.input + tokens.output if tokens is not None else 0
 
 
 def reserved_amount(*, organization: Organization, call: Dimensions, estimate: Estimate, now: datetime) -> Decimal:
@@ -135,7 +141,7 @@ def _at_fallback_price(organization: Organization, call: Dimensions, tokens: _To
 
 
 def _refuse_unpriced(model: str, rules: Sequence[Rule]) -> None:
-    if any(rule.pauses and rule.fallback_price is None for rule in rules):
+    if any(rule.pauses and rule.fallback_price is None and rule.unit is LimitUnit.USD for rule in rules):
         message = (
             f"model: {model} has no price, so a limit that pauses access cannot be enforced. Set a price for the "
             "model, name its provider as service, or give the limit a fallback price."

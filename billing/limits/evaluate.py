@@ -11,18 +11,20 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
-from billing.limits.types import Balance, Bucket, Evaluation, Rule
+from billing.limits.types import NO_PERIOD, Balance, Bucket, Evaluation, Period, Rule
 from billing.types import LimitAction, LimitState, LimitWindow, OverrideKind
 from costtrack.calendar import Calendar, Unit, Window
 from costtrack.clock import MICROSECOND
 from costtrack.money import ZERO
 
-ROLLING = timedelta(days=7)
-_UNITS = {
-    LimitWindow.CALENDAR_DAY: Unit.DAY,
-    LimitWindow.CALENDAR_WEEK: Unit.WEEK,
-    LimitWindow.CALENDAR_MONTH: Unit.MONTH,
+ROLLING = {
+    LimitWindow.ROLLING_24H: timedelta(hours=24),
+    LimitWindow.ROLLING_7D: timedelta(days=7),
+    LimitWindow.ROLLING_30D: timedelta(days=30),
 }
+"""The rolling windows, and how long spend counts in them."""
+_UNITS = {LimitWindow.CALENDAR_DAY: Unit.DAY, LimitWindow.CALENDAR_WEEK: Unit.WEEK}
+_MONTHS = {LimitWindow.CALENDAR_MONTH: 1, LimitWindow.CALENDAR_QUARTER: 3}
 _PERCENT = Decimal(100)
 _NOTHING = Decimal("-Infinity")
 
@@ -54,12 +56,16 @@ class ProjectedState(NamedTuple):
         return maximum is None or (self.spent_usd < maximum and self.spent_usd + self.reserved_usd + usd <= maximum)
 
 
-def window_span(window: LimitWindow, calendar: Calendar, now: datetime) -> Window:
+def window_span(window: LimitWindow, calendar: Calendar, now: datetime, period: Period = NO_PERIOD) -> Window:
     """Return the window that contains `now`. A rolling window excludes spend of exactly seven days ago."""
     if window is LimitWindow.LIFETIME:
         return Window(None, None)
-    if window is LimitWindow.ROLLING_7D:
-        return Window(now - ROLLING + MICROSECOND, None)
+    if window is LimitWindow.FIXED_PERIOD:
+        return Window(period.start, period.end)
+    if window in ROLLING:
+        return Window(now - ROLLING[window] + MICROSECOND, None)
+    if window in _MONTHS:
+        return Window(*calendar.months(_MONTHS[window], now, first_day=period.month_day))
     return Window(*calendar.period(_UNITS[window], now))
 
 
@@ -82,7 +88,7 @@ def max_committed_usd(rule: Rule, at: datetime | None = None) -> Decimal | None:
 def evaluate(rule: Rule, balance: Balance, *, calendar: Calendar, now: datetime) -> Evaluation:
     """Return the state of the limit. `balance` must only contain spend inside the window."""
     spent, reserved = balance.spent_usd, balance.reserved_usd
-    span = window_span(rule.window, calendar, now)
+    span = window_span(rule.window, calendar, now, rule.period)
     return Evaluation(
         state=_state(rule, spent),
         spent_usd=spent,
@@ -104,20 +110,23 @@ def fits_at(rule: Rule, balance: Balance, *, usd: Decimal, calendar: Calendar, n
     return next(found, None)
 
 
-def needs_event_detail(balance: Balance, at: datetime | None) -> Bucket | None:
+def needs_event_detail(rule: Rule, balance: Balance, at: datetime | None) -> Bucket | None:
     """Return the bucket whose spend leaves the window around `at`, if it covers more than one event.
 
     Its single events are needed to compute the exact time.
     """
     if at is None:
         return None
-    found = (bucket for bucket in balance.spend if bucket.start < bucket.end and _contains_boundary(bucket, at))
+    leaves_after = ROLLING.get(rule.window, timedelta())
+    found = (
+        bucket for bucket in balance.spend if bucket.start < bucket.end and _contains_boundary(bucket, at, leaves_after)
+    )
     return next(found, None)
 
 
-def _contains_boundary(bucket: Bucket, at: datetime) -> bool:
+def _contains_boundary(bucket: Bucket, at: datetime, leaves_after: timedelta) -> bool:
     """Whether spend of the bucket leaves a rolling window around `at`, or a calendar window ends inside the bucket."""
-    return bucket.start + ROLLING < at <= bucket.end + ROLLING or bucket.start < at < bucket.end
+    return bucket.start + leaves_after < at <= bucket.end + leaves_after or bucket.start < at < bucket.end
 
 
 def _state(rule: Rule, spent: Decimal) -> LimitState:
@@ -142,7 +151,7 @@ def _projected_states(rule: Rule, balance: Balance, calendar: Calendar, now: dat
     """Yield the state now, and at every later time at which it changes."""
     spent, reserved = balance.spent_usd, balance.reserved_usd
     yield _state_at(rule, now, spent, reserved)
-    spend_decreases = _spend_decreases(rule, balance, calendar, window_span(rule.window, calendar, now))
+    spend_decreases = _spend_decreases(rule, balance, calendar, window_span(rule.window, calendar, now, rule.period))
     decreases = [*spend_decreases, *_reservation_decreases(balance), *_override_ends(rule)]
     for at, together in groupby(sorted(decreases), key=attrgetter("at")):
         for decrease in together:
@@ -158,17 +167,18 @@ def _state_at(rule: Rule, at: datetime, spent: Decimal, reserved: Decimal) -> Pr
 
 
 def _spend_decreases(rule: Rule, balance: Balance, calendar: Calendar, span: Window) -> Iterator[Decrease]:
-    """Yield when spend stops counting: at the end of a calendar window, or seven days after it was spent.
+    """Yield when spend stops counting: at the end of a calendar window, or when it leaves a rolling window.
 
     Spend dated after the end of the current calendar window also counts in the next one.
     """
     for bucket in balance.spend:
-        if rule.window is LimitWindow.ROLLING_7D:
-            yield Decrease(bucket.end + ROLLING, bucket.usd, is_spend=True)
+        if rule.window in ROLLING:
+            yield Decrease(bucket.end + ROLLING[rule.window], bucket.usd, is_spend=True)
         elif span.end is not None:
             is_inside = bucket.start < span.end
-            end = span.end if is_inside else calendar.period(_UNITS[rule.window], bucket.start).end
-            yield Decrease(end, bucket.usd, is_spend=True)
+            end = span.end if is_inside else window_span(rule.window, calendar, bucket.start, rule.period).end
+            if end is not None:
+                yield Decrease(end, bucket.usd, is_spend=True)
 
 
 def _reservation_decreases(balance: Balance) -> Iterator[Decrease]:

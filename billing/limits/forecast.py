@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from billing.limits.evaluate import ROLLING, amount_at, window_span
 from billing.limits.types import Balance, Rule
-from billing.types import LimitWindow
 from costtrack.calendar import Calendar, Window
 from costtrack.clock import MICROSECOND
 from costtrack.money import ZERO
@@ -42,7 +41,7 @@ def forecast(
     `recent_usd` is the spend of the last 24 hours. None if the amount is already reached, nothing is being spent, the
     calendar window ends before, or it would take longer than `MAX_HORIZON`.
     """
-    span = window_span(rule.window, calendar, now)
+    span = window_span(rule.window, calendar, now, rule.period)
     rate, spent_usd = _rate(rule, balance, span, recent_usd, now), balance.spent_usd
     if rate.usd <= 0 or spent_usd >= rule.amount_usd:
         return None
@@ -56,22 +55,22 @@ def forecast(
 
 
 def _rate(rule: Rule, balance: Balance, span: Window, recent_usd: Decimal, now: datetime) -> Rate:
-    began = None if rule.window is LimitWindow.ROLLING_7D else span.start
+    began = None if rule.window in ROLLING else span.start
     if began is None or now - began >= RATE_PERIOD:
         return Rate(recent_usd, RATE_PERIOD)
     return Rate(balance.spent_usd, now - began) if now > began else Rate(ZERO, RATE_PERIOD)
 
 
 def _end(rule: Rule, span: Window, now: datetime) -> datetime:
-    """Return the end of the forecast. A rolling limit that is not reached within seven days never is at this rate."""
-    if rule.window is LimitWindow.ROLLING_7D:
-        return now + ROLLING
+    """Return the end of the forecast. A rolling limit that is not reached within its window never is at this rate."""
+    if rule.window in ROLLING:
+        return now + ROLLING[rule.window]
     return span.end if span.end is not None else now + MAX_HORIZON
 
 
 def _changes(rule: Rule, balance: Balance, now: datetime, end: datetime) -> list[tuple[datetime, Decimal]]:
     """Return the times at which the remaining amount changes in a step, each with the spend that leaves the window."""
     changes = [] if rule.raised_until is None else [(rule.raised_until, ZERO)]
-    if rule.window is LimitWindow.ROLLING_7D:
-        changes += [(bucket.end + ROLLING, bucket.usd) for bucket in balance.spend]
+    if rule.window in ROLLING:
+        changes += [(bucket.end + ROLLING[rule.window], bucket.usd) for bucket in balance.spend]
     return sorted((at, usd) for at, usd in changes if now < at < end)

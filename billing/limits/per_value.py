@@ -10,16 +10,17 @@ checked again and again. All values are checked when a window begins or the limi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from psycopg import sql
 
-from billing.limits.cache import LimitSet, is_active
-from billing.limits.evaluate import window_span
+from billing.limits.cache import LimitSet, is_active, period_of
+from billing.limits.evaluate import ROLLING, window_span
 from billing.limits.threshold_events import lowest_threshold_usd
+from billing.limits.types import Rule
 from billing.models import SpendLimit, ThresholdEvent
 from billing.rollups.definitions import SCOPES_OF_EVENT
 from billing.rollups.sql import OF_UNFOLDED
@@ -104,6 +105,12 @@ FROM requested ORDER BY requested.position
 """)
 
 
+def lowest_of_values(limit: SpendLimit, rule: Rule) -> Decimal:
+    """Return the lowest spend with which any value of the limit reaches a threshold. `rule` is for all values."""
+    amounts_usd = [rule.amount_usd, *map(Decimal, limit.member_amounts.values())]
+    return min(lowest_threshold_usd(replace(rule, amount_usd=amount_usd)) for amount_usd in amounts_usd)
+
+
 def values_near_threshold(
     *, organization: Organization, limit: SpendLimit, at_least_usd: Decimal, now: datetime, max_values: int
 ) -> list[str]:
@@ -128,7 +135,7 @@ def list_values_near_threshold(
     fallbacks = [limit.fallback_price or ZERO for limit in limits]
     parameters: dict[str, Any] = {
         "organization": organization.pk,
-        "scopes": [limit.scope for limit in limits],
+        "scopes": [limit.rows_scope for limit in limits],
         "starts": [_start(organization, limit, now) for limit in limits],
         "minimums": [minimum_usd for _, minimum_usd in limit_minimums],
         "fallbacks": fallbacks,
@@ -140,8 +147,12 @@ def list_values_near_threshold(
 
 
 def _start(organization: Organization, limit: SpendLimit, now: datetime) -> str:
-    start = window_span(LimitWindow(limit.window), organization.calendar, now).start
+    start = _span_start(organization, limit, now)
     return start.isoformat() if start is not None else "-infinity"
+
+
+def _span_start(organization: Organization, limit: SpendLimit, now: datetime) -> datetime | None:
+    return window_span(LimitWindow(limit.window), organization.calendar, now, period_of(limit)).start
 
 
 _COMMIT_DELAY = timedelta(minutes=5)
@@ -176,7 +187,7 @@ def values_to_check(
     else:
         since = min(last.at, now) - _COMMIT_DELAY
         # Spend leaves a rolling window all the time; it is enough to check that every minute.
-        is_rolling = limit.window == LimitWindow.ROLLING_7D
+        is_rolling = limit.window in ROLLING
         include_open_events = is_rolling and now.replace(second=0, microsecond=0) > last.at
     values = _candidates(organization, all_limits, limit, since, now)
     values |= {
@@ -199,9 +210,9 @@ def _candidates(
         return set()
     parameters = {
         "organization": organization.pk,
-        "scope": limit.scope,
+        "scope": limit.rows_scope,
         "since": since,
-        "lowest": lowest_threshold_usd(for_all),
+        "lowest": lowest_of_values(limit, for_all),
         "has_fallback": limit.fallback_price is not None,
     }
     return {value for (value,) in fetch_rows(_CANDIDATES, parameters)}
@@ -212,8 +223,8 @@ def _has_window_or_limit_changed(
 ) -> bool:
     """Whether a window, the limit or one of its overrides has begun or ended since the last check."""
     boundaries = [limit.starts_at]
-    if limit.window != LimitWindow.ROLLING_7D:
-        boundaries.append(window_span(LimitWindow(limit.window), organization.calendar, now).start)
+    if limit.window not in ROLLING:
+        boundaries.append(_span_start(organization, limit, now))
     for override in all_limits.overrides.get(limit.pk, ()):
         boundaries += [override.starts_at, override.ends_at]
     return any(boundary is not None and last < boundary <= now for boundary in boundaries)

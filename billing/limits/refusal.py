@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
+from billing.limits.conditions import DISPLAYED_SEPARATOR
+from billing.limits.reserve import requested
 from billing.limits.status import status_and_fit
 from billing.limits.types import LimitStatus, Rule
-from billing.types import LimitWindow
+from billing.models import Authorization
+from billing.types import LimitUnit, LimitWindow, amount_text
 from costtrack.clock import iso
 from costtrack.errors import DomainError
-from costtrack.money import plain, usd
+from costtrack.money import plain
 from organizations.models import Organization
 
 CODE = "spend_limit_exceeded"
@@ -71,23 +75,23 @@ class Refusal:
     def message(self) -> str:
         """Return an explanation for people."""
         rule, evaluation = self.status.rule, self.status.evaluation
-        subject = f"The {describe_limit(rule)}"
+        subject, text_of = f"The {describe_limit(rule)}", partial(amount_text, unit=rule.unit)
         if self.reason is Reason.PAUSED_MANUALLY:
             reason = rule.manual_override.reason if rule.manual_override is not None else ""
             text = f"{subject} is paused manually" + (f": {reason}." if reason else ".")
         elif self.reason is Reason.RESERVED_BY_OTHERS:
             text = (
-                f"{subject} has {usd(evaluation.remaining_usd)} left, and the call may cost {usd(self.requested_usd)}: "
-                f"{usd(evaluation.spent_usd)} of {usd(rule.amount_usd)} are spent, and "
-                f"{usd(evaluation.reserved_usd)} are reserved by calls in progress."
+                f"{subject} has {text_of(evaluation.remaining_usd)} left, and the call may cost "
+                f"{text_of(self.requested_usd)}: {text_of(evaluation.spent_usd)} of {text_of(rule.amount_usd)} are "
+                f"spent, and {text_of(evaluation.reserved_usd)} are reserved by calls in progress."
             )
         elif self.reason is Reason.LIMIT_REACHED:
-            text = f"{subject} is reached: {usd(evaluation.spent_usd)} of {usd(rule.amount_usd)} are spent."
+            text = f"{subject} is reached: {text_of(evaluation.spent_usd)} of {text_of(rule.amount_usd)} are spent."
         else:
             text = (
-                f"{subject} has {usd(evaluation.remaining_usd)} left, and the call may cost {usd(self.requested_usd)}: "
-                f"{usd(evaluation.spent_usd)} of {usd(rule.amount_usd)} are spent and "
-                f"{usd(evaluation.reserved_usd)} reserved."
+                f"{subject} has {text_of(evaluation.remaining_usd)} left, and the call may cost "
+                f"{text_of(self.requested_usd)}: {text_of(evaluation.spent_usd)} of {text_of(rule.amount_usd)} are "
+                f"spent and {text_of(evaluation.reserved_usd)} reserved."
             )
         return f"{text} {self._when()}"
 
@@ -147,7 +151,7 @@ class SpendLimitExceededError(DomainError):
 
 
 def refusal(
-    *, organization: Organization, rules: Sequence[Rule], requested_usd: Decimal, now: datetime
+    *, organization: Organization, rules: Sequence[Rule], authorization: Authorization, now: datetime
 ) -> Refusal | None:
     """Return why a call that these limits cover is refused, or None if it is not.
 
@@ -155,37 +159,49 @@ def refusal(
     before one with too much reserved.
     """
     refusals = [
-        Refusal(organization, status, requested_usd, returns_at)
+        Refusal(organization, status, amount, returns_at)
         for rule in rules
         if rule.pauses or rule.is_paused_manually
-        for status, returns_at in [status_and_fit(organization=organization, rule=rule, usd=requested_usd, now=now)]
+        for amount in [requested(rule, authorization)]
+        for status, returns_at in [status_and_fit(organization=organization, rule=rule, usd=amount, now=now)]
         if returns_at is None or returns_at > now
     ]
     return max(refusals, key=lambda refusal: refusal.retry_at or datetime.max.replace(tzinfo=UTC), default=None)
 
 
 def limit_details(rule: Rule) -> dict[str, Any]:
-    """Return a limit as responses, notices and webhooks show it."""
+    """Return a limit as responses, notices and webhooks show it. Conditions and unit are left out if it has none, and
+    counts US dollars."""
+    conditions = [{"scope": scope.value, "scope_value": value} for scope, value in rule.further]
     return {
         "id": rule.limit_id,
         "scope": rule.scope.value,
         "scope_value": rule.display_value,
+        **({"conditions": conditions} if conditions else {}),
         "window": rule.window.value,
+        **({"unit": rule.unit.value} if rule.unit is not LimitUnit.USD else {}),
         "amount_usd": plain(rule.amount_usd),
         "action": rule.action.value,
     }
 
 
 _WINDOWS = {
+    LimitWindow.ROLLING_24H: "limit of 24 hours",
     LimitWindow.ROLLING_7D: "weekly limit",
+    LimitWindow.ROLLING_30D: "limit of 30 days",
     LimitWindow.CALENDAR_DAY: "daily limit",
     LimitWindow.CALENDAR_WEEK: "limit of the calendar week",
     LimitWindow.CALENDAR_MONTH: "monthly limit",
+    LimitWindow.CALENDAR_QUARTER: "quarterly limit",
+    LimitWindow.FIXED_PERIOD: "limit of the period",
     LimitWindow.LIFETIME: "limit",
 }
 
 
 def describe_limit(rule: Rule) -> str:
     """Return the name of a limit, such as "weekly limit of user ada"."""
-    whose = "the organization" if not rule.display_value else f"{rule.scope.label.lower()} {rule.display_value}"
-    return f"{_WINDOWS[rule.window]} of {whose}"
+    scopes = [rule.scope, *(scope for scope, value in rule.further if not value)]
+    names = DISPLAYED_SEPARATOR.join(scope.label.lower() for scope in scopes)
+    whose = f"{names} {rule.display_value}" if rule.display_value else "the organization"
+    fixed = "".join(f", {scope.label.lower()} {value}" for scope, value in rule.further if value)
+    return f"{_WINDOWS[rule.window]} of {whose}{fixed}"

@@ -36,7 +36,11 @@ class AuthorizationInput(Struct, kw_only=True, omit_defaults=True, forbid_unknow
 
     service: Text | None = None
     model: Text | None = None
+    capability: Text | None = None
+    agent_id: Text | None = None
     user_id: Text | None = None
+    end_user: Text | None = None
+    team: Text | None = None
     workflow_id: Text | None = None
     run_id: Text | None = None
     session_id: Text | None = None
@@ -55,12 +59,17 @@ class AuthorizationInput(Struct, kw_only=True, omit_defaults=True, forbid_unknow
     def ttl(self) -> timedelta:
         return timedelta(seconds=self.ttl_seconds or DEFAULT_TTL_SECONDS)
 
-    def dimensions(self, credential_id: int | None) -> Dimensions:
+    def dimensions(self, credential_id: int | None, environment: str) -> Dimensions:
         return Dimensions(
             credential_id=credential_id,
+            environment=environment,
             service=clean_name(self.service or ""),
             model=clean_name(self.model or ""),
+            capability=clean_name(self.capability or ""),
+            agent_id=clean_name(self.agent_id or ""),
             user_ref=clean_name(self.user_id or ""),
+            end_user=clean_name(self.end_user or ""),
+            team=clean_name(self.team or ""),
             workflow_id=clean_name(self.workflow_id or ""),
             run_id=clean_name(self.run_id or ""),
             session_id=clean_name(self.session_id or ""),
@@ -79,7 +88,10 @@ _extension = msgspec.json.Decoder(ExtensionInput)
 # The members of messages come in any order.
 _encode_in_order = msgspec.json.Encoder(order="deterministic").encode
 
-_TEXTS = ("service", "model", "user_id", "workflow_id", "run_id", "session_id", "idempotency_key")
+_TEXTS = (
+    *("service", "model", "capability", "agent_id", "user_id", "end_user", "team"),
+    *("workflow_id", "run_id", "session_id", "idempotency_key"),
+)
 
 
 def parse_authorization(body: bytes) -> AuthorizationInput:

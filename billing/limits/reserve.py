@@ -15,9 +15,11 @@ from typing import Any
 import msgspec
 from django.db import connection
 
-from billing.limits.evaluate import max_committed_usd, window_span
+from billing.limits.balances import rule_parameters, window_starts
+from billing.limits.evaluate import max_committed_usd
 from billing.limits.types import Rule
 from billing.models import Authorization
+from billing.types import LimitUnit
 from costtrack.ids import ids_at
 from costtrack.tenancy import tenant_reads
 from organizations.credential_check import CredentialCheck, make_with_next_statement
@@ -26,11 +28,12 @@ from organizations.models import Organization
 # A request that waits longer than this for a lock gets a 503.
 _PREPARE = "SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'"
 _LOCK = "SELECT pg_advisory_xact_lock(keys.key) FROM unnest(%s::bigint[]) AS keys (key)"
-# billing/migrations/sql/0014_limit_reserve.sql. A constant, because composing the statement would take as long as
+# billing/migrations/sql/0015_limit_reserve.sql. A constant, because composing the statement would take as long as
 # executing it.
 _RESERVE = """
 SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'; SELECT * FROM billing_reserve(
-    %s, %s::bigint[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s, %s)
+    %s, %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::numeric[],
+    %s, %s)
 """
 _SETTINGS = 2
 _EXTEND = f"""
@@ -73,10 +76,7 @@ def try_reserve(
     parameters: list[Any] = [
         organization.pk,
         lock_keys(rules),
-        [rule.scope.value for rule in rules],
-        [rule.value for rule in rules],
-        [window_span(rule.window, organization.calendar, now).start for rule in rules],
-        [rule.fallback_price for rule in rules],
+        *rule_parameters(rules, window_starts(organization, rules, now)),
         [max_committed_usd(rule) for rule in rules],
         revision,
         _encode({name: getattr(authorization, name) for name in _COLUMNS}).decode(),
@@ -98,7 +98,10 @@ def try_reserve(
     return ReservationResult(
         is_granted=is_granted,
         revision=rows[0][1],
-        left_usd=tuple(amount - authorization.amount_usd for amount in left) if is_granted else left,
+        left_usd=tuple(
+            amount - requested(rule, authorization) if is_granted else amount
+            for rule, amount in zip(rules, left, strict=True)
+        ),
         is_certain=not any(edge for _, edge, _ in balances),
     )
 
@@ -127,6 +130,16 @@ def try_extend(authorization: Authorization, *, rules: Sequence[Rule], expires_a
     if is_extended:
         authorization.expires_at = expires_at
     return is_extended
+
+
+def requested(rule: Rule, authorization: Authorization) -> Decimal:
+    """Return what an authorization reserves under a limit, in the limit's unit."""
+    match rule.unit:
+        case LimitUnit.TOKENS:
+            return Decimal(authorization.tokens)
+        case LimitUnit.REQUESTS:
+            return Decimal(1)
+    return authorization.amount_usd
 
 
 def lock_keys(rules: Sequence[Rule]) -> list[int]:

@@ -5,13 +5,14 @@ A value of a scope has two forms. The API and `SpendLimit.scope_value` name a cr
 overrides, increase requests and threshold events store its primary key. All other values are the same in both forms.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
 from django.db.models import Max, Q, QuerySet
 
-from billing.limits.cache import client_ids, known_value
+from billing.limits.cache import client_ids, conditions_of, known_value
+from billing.limits.conditions import DISPLAYED_SEPARATOR, SEPARATOR, joined_value
 from billing.limits.validation import check_value
 from billing.models import LimitOverride, SpendLimit
 from billing.types import LimitScope, OverrideKind
@@ -69,6 +70,8 @@ def stored_value(limit: SpendLimit, displayed: str, *, now: datetime) -> str:
     """
     check_value(displayed, param="value")
     scope = LimitScope(limit.scope)
+    if limit.further_scopes and displayed:
+        return _joined(limit, displayed.split(DISPLAYED_SEPARATOR), now)
     value = known_value(limit.organization, scope, displayed, now=now)
     if not limit.is_per_value:
         if value and value != known_value(limit.organization, scope, limit.scope_value, now=now):
@@ -79,13 +82,32 @@ def stored_value(limit: SpendLimit, displayed: str, *, now: datetime) -> str:
     return value
 
 
+def _joined(limit: SpendLimit, displayed: Sequence[str], now: datetime) -> str:
+    """Return the stored form of the values of several conditions."""
+    scopes = [condition.scope for condition in conditions_of(limit) if condition.is_per_value]
+    if len(scopes) != len(displayed):
+        raise field_error("value", f"Must be a value of each of: {', '.join(scopes)}, separated by ' x '.")
+    return joined_value(
+        str(credential_pk(limit.organization, value, param="value"))
+        if scope is LimitScope.CREDENTIAL
+        else known_value(limit.organization, scope, value, now=now)
+        for scope, value in zip(scopes, displayed, strict=True)
+    )
+
+
 def display_values(organization: Organization, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Return the displayed form of each (scope, stored value), with at most one query."""
     pairs = set(pairs)
-    names = client_ids(organization.pk, [value for scope, value in pairs if scope == LimitScope.CREDENTIAL])
-    return {
-        (scope, value): names.get(value, value) if scope == LimitScope.CREDENTIAL else value for scope, value in pairs
-    }
+    numbers = [value.partition(SEPARATOR)[0] for scope, value in pairs if scope == LimitScope.CREDENTIAL]
+    names = client_ids(organization.pk, numbers)
+
+    def displayed(scope: str, value: str) -> str:
+        first, *further = value.split(SEPARATOR)
+        return DISPLAYED_SEPARATOR.join(
+            [names.get(first, first) if scope == LimitScope.CREDENTIAL else first, *further]
+        )
+
+    return {(scope, value): displayed(scope, value) for scope, value in pairs}
 
 
 def display_value(limit: SpendLimit, stored: str) -> str:

@@ -17,8 +17,9 @@ from typing import Any
 
 from django.db import transaction
 
-from billing.limits.cache import known_value
+from billing.limits.cache import known_value, stored_conditions
 from billing.limits.changes import announce_limit_change, get_current_limit, lock_limits
+from billing.limits.conditions import compile_conditions, has_own_rows
 from billing.limits.selectors import active_overrides, credential_pk, display_value, stored_value
 from billing.limits.validation import (
     LimitInput,
@@ -30,7 +31,8 @@ from billing.limits.validation import (
     validate_limit_input,
 )
 from billing.models import LimitOverride, SpendLimit
-from billing.types import LimitScope, OverrideKind
+from billing.rollups.limit_rows import add_limit_rows, delete_limit_rows
+from billing.types import LimitScope, LimitUnit, OverrideKind
 from costtrack.clock import iso
 from costtrack.errors import ConflictError, ForbiddenError, field_error
 from costtrack.money import plain
@@ -57,18 +59,23 @@ def create_limit(*, organization: Organization, limit_input: LimitInput, actor: 
     validate_limit_input(limit_input)
     if limit_input.ends_at is not None:
         check_end(limit_input.ends_at, now=now)
-    value = known_value(organization, limit_input.scope, limit_input.scope_value, now=now)
-    limit_input = replace(limit_input, scope_value=value)
+    limit_input = _with_known_values(organization, limit_input, now)
     plan = lock_limits(organization)
     check_plan_has_api(plan, actor)
-    check_plan_allows(plan, limit_input.window, limit_input.amount_usd)
-    if limit_input.scope is LimitScope.CREDENTIAL and limit_input.scope_value:
-        credential_pk(organization, limit_input.scope_value, param="scope_value")
+    if limit_input.unit is LimitUnit.USD:
+        check_plan_allows(plan, limit_input.window, limit_input.amount_usd)
+    for condition in limit_input.conditions:
+        if condition.scope is LimitScope.CREDENTIAL and condition.value:
+            credential_pk(organization, condition.value, param="scope_value")
     if SpendLimit.objects.of(organization).not_removed().count() >= MAX_LIMITS:
         message = f"An organization can have at most {MAX_LIMITS} limits. Leave scope_value empty to limit every value."
         raise ConflictError(message, code="too_many_limits")
     _refuse_duplicate(organization, limit_input)
     limit = SpendLimit.objects.create(organization=organization, created_at=now, **limit_input.columns())
+    if has_own_rows(limit_input.conditions, has_other_unit=limit_input.unit is not LimitUnit.USD):
+        limit.compiled_conditions = compile_conditions(stored_conditions(organization.pk, limit))
+        limit.save(update_fields=["compiled_conditions"])
+        add_limit_rows(organization.pk, limit.rows_scope)
     _audit(limit, "limit.created", actor, **_audit_details(limit_input.columns()))
     announce_limit_change(organization)
     return limit
@@ -85,17 +92,14 @@ def change_limit(
     """
     plan = lock_limits(organization)
     limit = get_current_limit(organization, limit.pk)
-    if "scope_value" in changes:
-        value = known_value(organization, LimitScope(limit.scope), changes["scope_value"], now=now)
-        changes = {**changes, "scope_value": value}
-    check_unchangeable(limit, changes)
     before = to_limit_input(limit)
-    limit_input = replace(before, **changes)
+    limit_input = _with_known_values(organization, replace(before, **changes), now)
+    check_unchangeable(limit, {name: value for name, value in limit_input.columns().items() if name in changes})
     validate_limit_input(limit_input)
     if limit_input.ends_at is not None and limit_input.ends_at != before.ends_at:
         check_end(limit_input.ends_at, now=now)
     check_plan_has_api(plan, actor)
-    if limit_input.amount_usd != before.amount_usd:
+    if limit_input.amount_usd != before.amount_usd and limit_input.unit is LimitUnit.USD:
         check_plan_allows(plan, limit.window, limit_input.amount_usd)
     columns = {name: value for name, value in limit_input.columns().items() if value != getattr(limit, name)}
     if not columns:
@@ -122,8 +126,29 @@ def remove_limit(*, organization: Organization, limit: SpendLimit, actor: Princi
         raise ConflictError(message, code="limit_of_plan")
     limit.removed_at = now
     limit.save(update_fields=["removed_at"])
+    if limit.compiled_conditions:
+        delete_limit_rows(organization.pk, limit.rows_scope)
     _audit(limit, "limit.removed", actor)
     announce_limit_change(organization)
+
+
+def _with_known_values(organization: Organization, limit_input: LimitInput, now: datetime) -> LimitInput:
+    """Return the input with values in the spelling that events have."""
+
+    def known(scope: LimitScope, value: str) -> str:
+        return known_value(organization, scope, value, now=now)
+
+    further = zip(limit_input.further_scopes, limit_input.further_values, strict=True)
+    return replace(
+        limit_input,
+        scope_value=known(limit_input.scope, limit_input.scope_value),
+        further_values=tuple(known(scope, value) for scope, value in further),
+        members=tuple(known(limit_input.scope, value) for value in limit_input.members),
+        member_amounts={
+            known(limit_input.scope, value): plain(Decimal(amount))
+            for value, amount in limit_input.member_amounts.items()
+        },
+    )
 
 
 def _refuse_duplicate(
@@ -163,6 +188,8 @@ def _audit_text(value: object) -> str | None:
             return iso(value)
         case list():
             return ", ".join(map(str, value))
+        case dict():
+            return ", ".join(f"{name}: {amount}" for name, amount in value.items())
     return str(value)
 
 
@@ -203,7 +230,7 @@ def raise_limit(
     check_plan_has_api(plan, actor)
     if amount_usd <= limit.amount_usd:
         raise field_error("amount_usd", f"Must be more than the limit's amount, {plain(limit.amount_usd)} USD.")
-    if not actor.is_operator:
+    if not actor.is_operator and limit.unit == LimitUnit.USD:
         check_plan_allows(plan, limit.window, amount_usd)
     override = LimitOverride(kind=OverrideKind.RAISE, value=value, amount_usd=amount_usd, ends_at=ends_at)
     return _begin(limit, override, reason=reason, actor=actor, now=now)

@@ -13,8 +13,7 @@ from billing.limits.balances import read_balances, split_by_event
 from billing.limits.cache import LimitSet, limit_set
 from billing.limits.evaluate import evaluate, fits_at, needs_event_detail
 from billing.limits.forecast import forecast
-from billing.limits.per_value import ValuesNearThreshold, list_values_near_threshold
-from billing.limits.threshold_events import lowest_threshold_usd
+from billing.limits.per_value import ValuesNearThreshold, list_values_near_threshold, lowest_of_values
 from billing.limits.types import Balance, LimitStatus, Rule
 from billing.types import LimitScope, LimitState
 from costtrack.calendar import Calendar
@@ -80,7 +79,7 @@ def _with_event_detail(
     while inexact := [
         (index, bucket)
         for index, (rule, balance) in enumerate(zip(rules, detailed, strict=True))
-        if (bucket := needs_event_detail(balance, boundary(rule, balance))) is not None
+        if (bucket := needs_event_detail(rule, balance, boundary(rule, balance))) is not None
     ]:
         requests = [(rules[index], detailed[index], bucket) for index, bucket in inexact]
         split = split_by_event(organization=organization, requests=requests)
@@ -195,7 +194,7 @@ def _near(
     organization: Organization, all_limits: LimitSet, rules: Sequence[Rule], now: datetime
 ) -> list[ValuesNearThreshold]:
     limits = {limit.pk: limit for limit in all_limits.limits}
-    limit_minimums = [(limits[rule.limit_id], lowest_threshold_usd(rule)) for rule in rules]
+    limit_minimums = [(limits[rule.limit_id], lowest_of_values(limits[rule.limit_id], rule)) for rule in rules]
     return list_values_near_threshold(
         organization=organization, limit_minimums=limit_minimums, now=now, max_values=MAX_VALUES
     )

@@ -13,6 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
+from billing.limits.evaluate import ROLLING
 from billing.limits.types import Rule
 from billing.models import PAUSING, ThresholdEvent
 from billing.types import LimitWindow, NoticeKind
@@ -55,7 +56,7 @@ class LimitSnapshot:
 
     @property
     def is_rolling(self) -> bool:
-        return self.rule.window is LimitWindow.ROLLING_7D
+        return self.rule.window in ROLLING
 
     @property
     def window(self) -> str:

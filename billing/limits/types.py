@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from billing.types import SCOPE_COLUMNS, LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
+from billing.types import SCOPE_COLUMNS, LimitAction, LimitScope, LimitState, LimitUnit, LimitWindow, OverrideKind
 from costtrack.calendar import Window
 from costtrack.money import ZERO
 
@@ -15,10 +15,16 @@ class Dimensions:
     """The dimensions of a call, named as in the ledger. Empty: not given. `credential_id` is a primary key."""
 
     credential_id: int | None = None
+    environment: str = ""
     service: str = ""
+    provider: str = ""
     model: str = ""
     sent_model: str = ""
+    capability: str = ""
+    agent_id: str = ""
     user_ref: str = ""
+    end_user: str = ""
+    team: str = ""
     workflow_id: str = ""
     run_id: str = ""
     session_id: str = ""
@@ -36,6 +42,8 @@ class Dimensions:
                 return ("",)
             case LimitScope.TAG:
                 return self.tags
+            case LimitScope.SENT_MODEL:
+                return (self.model_as_sent,) if self.model else ()
         value = getattr(self, SCOPE_COLUMNS[scope])
         return (str(value),) if value else ()
 
@@ -49,12 +57,26 @@ class ManualOverride:
     reason: str
 
 
+class Period(NamedTuple):
+    """What a window needs besides its name: the day on which months begin, and the ends of a fixed period."""
+
+    month_day: int = 1
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+NO_PERIOD = Period()
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A limit at one time for one value of its scope, with overrides applied.
+    """A limit at one time for one value, with overrides applied.
 
     `value` is as rollups store it (a credential by its primary key), `display_value` as the API shows it (its Client
-    ID). `amount_usd` is the current amount, `base_amount_usd` the amount without the raise that ends at `raised_until`.
+    ID). `rows_scope` is the scope of its rollup rows; if they are its own, `conditions` says what they count, as a
+    literal of a PostgreSQL array (`billing.limits.conditions`). `further` are the further conditions as shown. All
+    amounts are in its `unit`. `amount_usd` is the current amount, `base_amount_usd` the amount without the raise that
+    ends at `raised_until`.
     """
 
     limit_id: int
@@ -72,8 +94,17 @@ class Rule:
     cheaper_models: tuple[str, ...] = ()
     raised_until: datetime | None = None
     manual_override: ManualOverride | None = None
+    unit: LimitUnit = LimitUnit.USD
+    own_rows: str = ""
+    conditions: str | None = None
+    further: tuple[tuple[LimitScope, str], ...] = ()
+    period: Period = NO_PERIOD
     ignores_spend: bool = False
     """For a call that costs nothing: only a manual pause refuses it."""
+
+    @property
+    def rows_scope(self) -> str:
+        return self.own_rows or self.scope.value
 
     @property
     def pauses(self) -> bool:

@@ -1,14 +1,15 @@
 """The fields of a limit and their validation. Pure. Every error names the invalid field as the API spells it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from billing.limits.conditions import MAX_CONDITIONS, Condition
 from billing.models import PAUSING, SpendLimit
 from billing.models.limits import default_thresholds
-from billing.types import LimitAction, LimitScope, LimitWindow
+from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, MissingValue
 from costtrack.errors import field_error
 from costtrack.money import DECIMALS, MAX_AMOUNT_USD, ZERO, is_storable, plain
 from organizations.models import Plan
@@ -18,7 +19,10 @@ AMOUNT_DECIMALS = DECIMALS
 MAX_THRESHOLDS = 10
 MAX_CHEAPER_MODELS = 10
 
+MAX_MEMBERS = 1_000
+MAX_MONTH_DAY = 31
 WEEKLY = frozenset({LimitWindow.ROLLING_7D, LimitWindow.CALENDAR_WEEK})
+MONTHLY = frozenset({LimitWindow.ROLLING_30D, LimitWindow.CALENDAR_MONTH})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +31,15 @@ class LimitInput:
 
     scope: LimitScope
     scope_value: str = ""
+    further_scopes: Sequence[LimitScope] = ()
+    further_values: Sequence[str] = ()
+    members: Sequence[str] = ()
+    member_amounts: Mapping[str, str] = field(default_factory=dict)
+    missing: MissingValue = MissingValue.ALLOW
+    default_value: str = ""
     window: LimitWindow
+    month_day: int = 1
+    unit: LimitUnit = LimitUnit.USD
     amount_usd: Decimal
     action: LimitAction = LimitAction.PAUSE
     thresholds: Sequence[int] = tuple(default_thresholds())
@@ -40,8 +52,24 @@ class LimitInput:
     def columns(self) -> dict[str, Any]:
         """Return the values of the model's fields."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        thresholds = with_pausing_threshold(self.thresholds)
-        return {**values, "thresholds": thresholds, "cheaper_models": list(self.cheaper_models)}
+        lists = {name: list(values[name]) for name in ("further_scopes", "further_values", "members", "cheaper_models")}
+        return {
+            **values,
+            **lists,
+            "further_scopes": [scope.value for scope in self.further_scopes],
+            "member_amounts": dict(self.member_amounts),
+            "thresholds": with_pausing_threshold(self.thresholds),
+        }
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions of the limit: its scope first, then the further ones."""
+        default = self.default_value if self.missing is MissingValue.DEFAULT else ""
+        further = zip(self.further_scopes, self.further_values, strict=True)
+        return (
+            Condition(self.scope, self.scope_value, default),
+            *(Condition(scope, value) for scope, value in further),
+        )
 
 
 def to_limit_input(limit: SpendLimit) -> LimitInput:
@@ -50,6 +78,11 @@ def to_limit_input(limit: SpendLimit) -> LimitInput:
         **{
             **values,
             "scope": LimitScope(limit.scope),
+            "further_scopes": tuple(map(LimitScope, limit.further_scopes)),
+            "further_values": tuple(limit.further_values),
+            "members": tuple(limit.members),
+            "missing": MissingValue(limit.missing),
+            "unit": LimitUnit(limit.unit),
             "window": LimitWindow(limit.window),
             "action": LimitAction(limit.action),
             "thresholds": tuple(limit.thresholds),
@@ -71,7 +104,11 @@ def validate_limit_input(limit_input: LimitInput) -> None:
     check_value(limit_input.scope_value, param="scope_value")
     if limit_input.scope is LimitScope.ORGANIZATION and limit_input.scope_value:
         raise field_error("scope_value", "Must be empty for the scope organization.")
-    check_amount(limit_input.amount_usd, param="amount_usd")
+    _check_conditions(limit_input)
+    _check_members(limit_input)
+    _check_missing(limit_input)
+    _check_unit(limit_input)
+    _check_number(limit_input.amount_usd, param="amount_usd")
     _check_thresholds(limit_input.thresholds)
     _check_soft_amount(limit_input)
     if limit_input.fallback_price is not None:
@@ -88,7 +125,7 @@ def check_value(value: str, *, param: str) -> None:
 
 
 def check_amount(amount: Decimal, *, param: str) -> None:
-    """Check that the amount is more than 0. To refuse everything, a limit is paused manually."""
+    """Check that the amount is more than 0."""
     _check_number(amount, param=param)
     if amount == 0:
         raise field_error(param, "Must be more than 0.")
@@ -99,11 +136,20 @@ def check_end(ends_at: datetime, *, now: datetime, param: str = "ends_at") -> No
         raise field_error(param, "Must be in the future.")
 
 
+UNCHANGEABLE = (
+    *("scope", "scope_value", "further_scopes", "further_values", "missing", "default_value"),
+    *("window", "month_day", "unit"),
+)
+"""What a limit counts, which threshold events and rollup rows refer to."""
+
+
 def check_unchangeable(limit: SpendLimit, changes: Mapping[str, Any]) -> None:
     """Refuse to change scope and window, which threshold events refer to, and what a plan's own limit is bound to."""
-    for name in ("scope", "scope_value", "window"):
-        if name in changes and changes[name] != getattr(limit, name):
-            raise field_error(name, "Cannot be changed. Create a new limit instead.")
+    for name in UNCHANGEABLE:
+        if name in changes and _comparable(changes[name]) != _comparable(getattr(limit, name)):
+            raise field_error(
+                "conditions" if name.startswith("further") else name, "Cannot be changed. Create a new limit instead."
+            )
     if not limit.is_plan:
         return
     if changes.get("action", limit.action) != limit.action:
@@ -113,11 +159,15 @@ def check_unchangeable(limit: SpendLimit, changes: Mapping[str, Any]) -> None:
             raise field_error(name, "The plan's own limit is always in force.")
 
 
+def _comparable(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
 def plan_maximum(plan: Plan, window: str) -> Decimal | None:
     """Return the maximum amount that a plan allows within a window (docs/limits.md); None: any amount."""
     if window in WEEKLY:
         return plan.max_weekly_limit_usd
-    return plan.max_monthly_limit_usd if window == LimitWindow.CALENDAR_MONTH else None
+    return plan.max_monthly_limit_usd if window in MONTHLY else None
 
 
 def check_plan_allows(plan: Plan, window: str, amount: Decimal, *, param: str = "amount_usd") -> None:
@@ -168,7 +218,77 @@ def _check_soft_amount(limit_input: LimitInput) -> None:
         )
 
 
+def _check_conditions(limit_input: LimitInput) -> None:
+    scopes = (limit_input.scope, *limit_input.further_scopes)
+    if len(scopes) > MAX_CONDITIONS:
+        raise field_error("conditions", f"Must be at most {MAX_CONDITIONS - 1}.")
+    if LimitScope.ORGANIZATION in scopes[1:]:
+        raise field_error("conditions", "Must not be for the scope organization.")
+    if len(set(scopes)) < len(scopes):
+        raise field_error("conditions", "Must be for different scopes.")
+    for value in limit_input.further_values:
+        check_value(value, param="conditions")
+    for condition in limit_input.conditions:
+        if "*" in condition.value and condition.scope not in (LimitScope.MODEL, *_WITH_STARS):
+            raise field_error("scope_value", "Only models can be named by a pattern.")
+
+
+_WITH_STARS = (
+    LimitScope.USER,
+    LimitScope.END_USER,
+    LimitScope.TAG,
+    LimitScope.RUN,
+    LimitScope.SESSION,
+    LimitScope.WORKFLOW,
+)
+"""Scopes whose values may contain a star, which then has no meaning."""
+
+
+def _check_members(limit_input: LimitInput) -> None:
+    is_per_value = limit_input.scope is not LimitScope.ORGANIZATION and not limit_input.scope_value
+    if limit_input.members and limit_input.scope is LimitScope.CREDENTIAL:
+        raise field_error("members", "Cannot be credentials.")
+    if (limit_input.members or limit_input.member_amounts) and not is_per_value:
+        raise field_error("members", "Only a limit for every value of its scope has members.")
+    if len(limit_input.members) > MAX_MEMBERS or len(limit_input.member_amounts) > MAX_MEMBERS:
+        raise field_error("members", f"Must be at most {MAX_MEMBERS}.")
+    for value in (*limit_input.members, *limit_input.member_amounts):
+        check_value(value, param="members")
+    if not all(limit_input.members) or not all(limit_input.member_amounts):
+        raise field_error("members", "Must not be empty.")
+    for value, amount in limit_input.member_amounts.items():
+        if limit_input.members and value not in limit_input.members:
+            raise field_error("member_amounts", f"{value} is not a member.")
+        _check_number(Decimal(amount), param="member_amounts")
+
+
+def _check_missing(limit_input: LimitInput) -> None:
+    is_per_value = limit_input.scope is not LimitScope.ORGANIZATION and not limit_input.scope_value
+    check_value(limit_input.default_value, param="default_value")
+    if limit_input.missing is not MissingValue.ALLOW and not is_per_value:
+        raise field_error("missing", "Only a limit for every value of its scope can require a value.")
+    if (limit_input.missing is MissingValue.DEFAULT) != bool(limit_input.default_value):
+        raise field_error("default_value", "Required if missing is default, and only then.")
+
+
+def _check_unit(limit_input: LimitInput) -> None:
+    if limit_input.unit is LimitUnit.USD:
+        return
+    if limit_input.amount_usd != limit_input.amount_usd.to_integral_value():
+        raise field_error("amount_usd", "Must be a whole number of tokens or requests.")
+    if limit_input.fallback_price is not None:
+        raise field_error("fallback_price", "Only a limit in US dollars has a fallback price.")
+
+
 def _check_period(limit_input: LimitInput) -> None:
+    if not 1 <= limit_input.month_day <= MAX_MONTH_DAY:
+        raise field_error("month_day", f"Must be from 1 to {MAX_MONTH_DAY}.")
+    is_monthly = limit_input.window in (LimitWindow.CALENDAR_MONTH, LimitWindow.CALENDAR_QUARTER)
+    if limit_input.month_day != 1 and not is_monthly:
+        raise field_error("month_day", "Only for months and quarters.")
+    if limit_input.window is LimitWindow.FIXED_PERIOD and None in (limit_input.starts_at, limit_input.ends_at):
+        name = "starts_at" if limit_input.starts_at is None else "ends_at"
+        raise field_error(name, "Required for a fixed period.", code="required")
     if (
         limit_input.starts_at is not None
         and limit_input.ends_at is not None

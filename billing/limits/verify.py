@@ -4,19 +4,20 @@ and check the state of each authorization.
 Each statement reads one snapshot and takes no lock, so it is correct while events arrive.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import groupby
 from typing import Any
 
 from django.db import connection, transaction
 from psycopg import sql
 
-from billing.limits.cache import LimitSet, limit_set
+from billing.limits.balances import rule_parameters
+from billing.limits.cache import LimitSet, limit_set, period_of
 from billing.limits.evaluate import window_span
-from billing.limits.types import Rule
+from billing.limits.types import NO_PERIOD, Period, Rule
 from billing.models import SpendLimit
 from billing.rollups.compare import WORK_MEMORY
 from billing.rollups.definitions import SCOPES_OF_EVENT
@@ -53,13 +54,15 @@ ORDER BY 1
 # The function reads folded spend by full hours, so for the hour in which the window begins it only has unfolded spend.
 _COMPARE_BALANCES = sql.SQL("""
 WITH requested AS MATERIALIZED (
-    SELECT * FROM unnest(%(scopes)s::text[], %(values)s::text[], %(fallbacks)s::numeric[])
-        WITH ORDINALITY AS given (scope, value, fallback, ordinal)
+    SELECT * FROM unnest(%(scopes)s::text[], %(values)s::text[], %(units)s::text[], %(fallbacks)s::numeric[])
+        WITH ORDINALITY AS given (scope, value, unit, fallback, ordinal)
 ), balance AS MATERIALIZED (
-    SELECT * FROM billing_balances(%(organization)s, %(scopes)s::text[], %(values)s::text[],
-        array_fill(%(start)s::timestamptz, ARRAY[cardinality(%(scopes)s::text[])]), %(fallbacks)s::numeric[], %(now)s)
+    SELECT * FROM billing_balances(%(organization)s, %(scopes)s::text[], %(values)s::text[], %(conditions)s::text[],
+        %(units)s::text[], array_fill(%(start)s::timestamptz, ARRAY[cardinality(%(scopes)s::text[])]),
+        %(fallbacks)s::numeric[], %(now)s)
 ), counted AS MATERIALIZED (
     SELECT event.*, coalesce(event.token_cost_usd, 0) + event.compute_cost_usd AS usd,
+        event.input_tokens + event.output_tokens + event.cache_read_tokens + event.cache_creation_tokens AS tokens,
         %(start)s::timestamptz IS NULL OR event.occurred_at >= {first_hour}
             OR substring(uuid_send(event.id), 1, 14) IN (
                 SELECT substring(uuid_send(batch.id), 1, 14) FROM billing_ingestbatch AS batch
@@ -73,8 +76,11 @@ WITH requested AS MATERIALIZED (
     WHERE event.organization_id = %(organization)s
         AND (%(start)s::timestamptz IS NULL OR event.occurred_at >= %(start)s)
 ), ledger AS (
-    SELECT requested.ordinal, sum(event.usd) FILTER (WHERE event.is_counted) AS spent,
-        sum(event.usd) FILTER (WHERE NOT event.is_counted) AS edge,
+    SELECT requested.ordinal,
+        sum(billing_in_unit(requested.unit, event.usd, event.tokens, event.requests))
+            FILTER (WHERE event.is_counted) AS spent,
+        sum(billing_in_unit(requested.unit, event.usd, event.tokens, event.requests))
+            FILTER (WHERE NOT event.is_counted) AS edge,
         sum(event.unpriced_tokens) * min(requested.fallback) / 1000000 AS fallback_cost
     FROM counted AS event {scopes}
     JOIN requested ON requested.scope = event_scope.scope AND requested.value = event_scope.value
@@ -85,7 +91,7 @@ WITH requested AS MATERIALIZED (
         AND archive.value = requested.value
     WHERE archive.archived AND {since_first_hour} GROUP BY requested.ordinal
 ), reserved AS (
-    SELECT requested.ordinal, sum(event.amount_usd) AS amount
+    SELECT requested.ordinal, sum(billing_in_unit(requested.unit, event.amount_usd, event.tokens, 1)) AS amount
     FROM billing_authorization AS event {scopes}
     JOIN requested ON requested.scope = event_scope.scope AND requested.value = event_scope.value
     WHERE event.organization_id = %(organization)s AND event.status = 'reserved' AND event.expires_at > %(now)s
@@ -145,7 +151,11 @@ CROSS JOIN LATERAL (
         ('user_id', event.user_ref, authorized.user_ref),
         ('workflow_id', event.workflow_id, authorized.workflow_id),
         ('run_id', event.run_id, authorized.run_id),
-        ('session_id', event.session_id, authorized.session_id)
+        ('session_id', event.session_id, authorized.session_id),
+        ('end_user', event.end_user, authorized.end_user),
+        ('team', event.team, authorized.team),
+        ('agent_id', event.agent_id, authorized.agent_id),
+        ('capability', event.capability, authorized.capability)
     ) AS named (name, of_event, authorized) WHERE authorized <> '' AND of_event IS DISTINCT FROM authorized
     UNION ALL
     SELECT 'tags', event.tags::text, authorized.tags::text WHERE NOT event.tags @> authorized.tags
@@ -181,21 +191,26 @@ def _rule_groups(organization: Organization, now: datetime) -> Iterator[_CheckGr
     rules = all_limits.single_limit_rules(now=now)
     for limit in all_limits.per_value_limits(now=now):
         rules += _rules_of(organization, all_limits, limit, now)
-    for window, group in groupby(sorted(rules, key=_window), key=_window):
-        of_window = list(group)
+    by_window: dict[tuple[str, Period], list[Rule]] = defaultdict(list)
+    for rule in rules:
+        by_window[rule.window.value, rule.period if rule.window in _WITH_PERIOD else NO_PERIOD].append(rule)
+    for (window, _), of_window in sorted(by_window.items(), key=_window_name):
         for first in range(0, len(of_window), MAX_VALUES):
             yield _CheckGroup(window, of_window[first : first + MAX_VALUES])
 
 
-def _window(rule: Rule) -> str:
-    return rule.window.value
+_WITH_PERIOD = (LimitWindow.CALENDAR_MONTH, LimitWindow.CALENDAR_QUARTER, LimitWindow.FIXED_PERIOD)
+
+
+def _window_name(group: tuple[tuple[str, Period], list[Rule]]) -> str:
+    return group[0][0]
 
 
 def _rules_of(organization: Organization, all_limits: LimitSet, limit: SpendLimit, now: datetime) -> list[Rule]:
     """Return the rules of a per-value limit for the values that have changed recently."""
-    start = window_span(LimitWindow(limit.window), organization.calendar, now).start
+    start = window_span(LimitWindow(limit.window), organization.calendar, now, period_of(limit)).start
     since = max(start or now - _LOOKBACK, now - _LOOKBACK) - _FUTURE_TOLERANCE
-    values = fetch_rows(_VALUES, {"organization": organization.pk, "scope": limit.scope, "since": since})
+    values = fetch_rows(_VALUES, {"organization": organization.pk, "scope": limit.rows_scope, "since": since})
     return [rule for (value,) in values if (rule := all_limits.rule(limit.pk, value, now=now)) is not None]
 
 
@@ -210,7 +225,7 @@ def _check_group(organization: Organization, group: _CheckGroup, now: datetime) 
 def _compare_balances(
     cursor: Any, organization: Organization, rules: Sequence[Rule], now: datetime
 ) -> tuple[int, list[Difference]]:
-    start = window_span(rules[0].window, organization.calendar, now).start
+    start = window_span(rules[0].window, organization.calendar, now, rules[0].period).start
     query = _COMPARE_BALANCES.format(
         scopes=_SCOPES,
         rollup=sql.Identifier("billing_scopetotal" if start is None else "billing_scopehour"),
@@ -219,9 +234,13 @@ def _compare_balances(
     )
     parameters = {
         "organization": organization.pk,
-        "scopes": [rule.scope.value for rule in rules],
-        "values": [rule.value for rule in rules],
-        "fallbacks": [rule.fallback_price for rule in rules],
+        **dict(
+            zip(
+                ("scopes", "values", "conditions", "units", "starts", "fallbacks"),
+                rule_parameters(rules, ()),
+                strict=True,
+            )
+        ),
         "start": start,
         "now": now,
         "max_rows": _MAX_DIFFERENCES,

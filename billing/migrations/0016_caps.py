@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0014_model_identity")]
+    dependencies = [("billing", "0015_limit_conditions")]
 
     operations = [
         migrations.AddField(

@@ -191,6 +191,10 @@ class UsageEvent(TenantModel):
     cost_group = dimension_field()
     tool = dimension_field()
 
+    # Who bills the call, and the environment of its credential, for limits.
+    provider = dimension_field()
+    environment = dimension_field()
+
     # Context and attribution.
     run_id = dimension_field()
     workflow_id = dimension_field()
@@ -204,6 +208,7 @@ class UsageEvent(TenantModel):
     agent_name = dimension_field()
     user_ref = dimension_field()
     end_user = dimension_field()
+    team = dimension_field()
     tags = tags_field()
     metadata = models.JSONField(null=True)
 

@@ -6,7 +6,7 @@ from typing import Self
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from billing.types import IncreaseState, LimitAction, LimitScope, LimitWindow, OverrideKind
+from billing.types import IncreaseState, LimitAction, LimitScope, LimitUnit, LimitWindow, MissingValue, OverrideKind
 from costtrack.fields import optional_money_field
 from costtrack.money import DECIMALS, DIGITS, usd
 from organizations.models import OrganizationScopedQuerySet
@@ -34,7 +34,16 @@ class SpendLimit(TenantModel):
     """How much may be spent in a scope within a window.
 
     `scope_value` names what is limited: a Client ID, a user, a tag, ... If it is empty, the limit applies to every
-    value of the scope separately (a per-value limit). The organization scope has no values.
+    value of the scope separately (a per-value limit). The organization scope has no values. `further_scopes` and
+    `further_values` are further conditions that a call must meet, each for one value or, if it is empty, for every
+    value separately. `compiled_conditions` are all conditions of a limit with rollup rows of its own
+    (`billing.limits.conditions`), and empty for another one.
+
+    `members` are the values of the scope that a per-value limit applies to, such as the users of a group; empty: all
+    values. `member_amounts` has other amounts for some of them (as texts). `missing` says what happens to calls without
+    a value of the scope.
+
+    `amount_usd` and `soft_amount_usd` are in the limit's `unit`.
 
     `is_plan` marks the limit of the organization's plan: admins may lower it and cannot remove it. The row of a removed
     limit stays, because threshold events reference it.
@@ -42,7 +51,16 @@ class SpendLimit(TenantModel):
 
     scope = models.CharField(max_length=16, choices=LimitScope)
     scope_value = models.CharField(max_length=255, blank=True, default="")
+    further_scopes = ArrayField(models.CharField(max_length=16, choices=LimitScope), default=list)
+    further_values = ArrayField(models.CharField(max_length=255, blank=True), default=list)
+    compiled_conditions = ArrayField(models.CharField(max_length=512, null=True), default=list, editable=False)
+    members = ArrayField(models.CharField(max_length=255), default=list)
+    member_amounts = models.JSONField(default=dict)
+    missing = models.CharField(max_length=8, choices=MissingValue, default=MissingValue.ALLOW)
+    default_value = models.CharField(max_length=255, blank=True, default="")
     window = models.CharField(max_length=16, choices=LimitWindow)
+    month_day = models.PositiveSmallIntegerField(default=1)
+    unit = models.CharField(max_length=8, choices=LimitUnit, default=LimitUnit.USD)
     amount_usd = _amount_field()
     soft_amount_usd = optional_money_field()
     action = models.CharField(max_length=8, choices=LimitAction, default=LimitAction.PAUSE)
@@ -79,13 +97,28 @@ class SpendLimit(TenantModel):
         )
 
     def __str__(self) -> str:
-        scope = f"Each {self.scope}" if self.is_per_value else f"{self.get_scope_display()} {self.scope_value}".strip()
-        return f"{scope}, {self.get_window_display().lower()}"
+        named = [(self.get_scope_display(), self.scope_value)]
+        named += [
+            (LimitScope(scope).label, value)
+            for scope, value in zip(self.further_scopes, self.further_values, strict=True)
+        ]
+        is_organization = self.scope == LimitScope.ORGANIZATION.value
+        texts = [
+            f"{label} {value}".strip() if value or (is_organization and not index) else f"Each {label.lower()}"
+            for index, (label, value) in enumerate(named)
+        ]
+        return f"{', '.join(texts)}, {self.get_window_display().lower()}"
 
     @property
     def is_per_value(self) -> bool:
-        """Whether the limit applies to every value of its scope separately."""
-        return self.scope != LimitScope.ORGANIZATION.value and not self.scope_value
+        """Whether the limit applies to every value of a scope separately."""
+        is_each = self.scope != LimitScope.ORGANIZATION.value and not self.scope_value
+        return is_each or "" in self.further_values
+
+    @property
+    def rows_scope(self) -> str:
+        """The scope of the limit's rollup rows: its own, or the limit's."""
+        return f"#{self.pk}" if self.compiled_conditions else self.scope
 
 
 class LimitOverride(TenantModel):

@@ -349,7 +349,8 @@ class CustomerDay(Costs):
 
 class ScopeCosts(RollupRow):
     """`scope` is one of `billing.types.LimitScope`; `value` is the value of the scope (the id of a credential), and
-    empty for the organization. A call counts under each of its scopes, and under each of its tags.
+    empty for the organization. A call counts under each of its scopes, and under each of its tags. The rows of a limit
+    with several conditions or another unit have its id as `scope` (`#12`) and amounts in its unit.
 
     `charged_usd` excludes negative amounts, so it is an upper bound of the cost of any part of the hour.
     """

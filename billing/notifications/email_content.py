@@ -12,9 +12,8 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from billing.types import LimitAction, LimitScope, LimitWindow, NoticeKind
+from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, NoticeKind, amount_text
 from costtrack.clock import SECOND
-from costtrack.money import usd
 
 _UTC = ZoneInfo("UTC")
 
@@ -60,10 +59,14 @@ def _format(instant: datetime, zone: ZoneInfo) -> str:
 
 _TEXT_BAR_WIDTH = 20
 IN_WINDOW = {
+    LimitWindow.ROLLING_24H: "in the last 24 hours",
     LimitWindow.ROLLING_7D: "in the last 7 days",
+    LimitWindow.ROLLING_30D: "in the last 30 days",
     LimitWindow.CALENDAR_DAY: "today",
     LimitWindow.CALENDAR_WEEK: "this week",
     LimitWindow.CALENDAR_MONTH: "this month",
+    LimitWindow.CALENDAR_QUARTER: "this quarter",
+    LimitWindow.FIXED_PERIOD: "in the period",
     LimitWindow.LIFETIME: "since the beginning",
 }
 
@@ -165,7 +168,12 @@ class EmailContext:
         if scope is LimitScope.ORGANIZATION:
             return self.organization
         value, name = self.limit.get("scope_value"), scope.label.lower()
-        return f"{name} {value}" if value else f"each {name}"
+        conditions = "".join(
+            f", {LimitScope(condition['scope']).label.lower()} {condition['scope_value']}"
+            for condition in self.limit.get("conditions", ())
+            if condition["scope_value"]
+        )
+        return (f"{name} {value}" if value else f"each {name}") + conditions
 
     @property
     def capitalized_subject(self) -> str:
@@ -176,9 +184,13 @@ class EmailContext:
     def in_window(self) -> str:
         return IN_WINDOW[self.window]
 
+    def format_amount(self, amount: Decimal) -> str:
+        """Return an amount of the limit in its unit."""
+        return amount_text(amount, LimitUnit(self.limit.get("unit", LimitUnit.USD)))
+
     def usd(self, name: str, values: Mapping[str, Any] | None = None) -> str | None:
         text = (self.data if values is None else values).get(name)
-        return None if text is None else usd(Decimal(text))
+        return None if text is None else self.format_amount(Decimal(text))
 
     def time(self, name: str, values: Mapping[str, Any] | None = None) -> LocalTime | None:
         return local_time((self.data if values is None else values).get(name), self.zone)
@@ -192,10 +204,14 @@ class EmailContext:
 
 _FULL = 100
 _WINDOW_NAMES = {
+    LimitWindow.ROLLING_24H: "Rolling 24 hours",
     LimitWindow.ROLLING_7D: "Rolling 7 days",
+    LimitWindow.ROLLING_30D: "Rolling 30 days",
     LimitWindow.CALENDAR_DAY: "Calendar day",
     LimitWindow.CALENDAR_WEEK: "Calendar week",
     LimitWindow.CALENDAR_MONTH: "Calendar month",
+    LimitWindow.CALENDAR_QUARTER: "Calendar quarter",
+    LimitWindow.FIXED_PERIOD: "Fixed period",
     LimitWindow.LIFETIME: "Lifetime",
 }
 
@@ -211,7 +227,7 @@ def _threshold(context: EmailContext) -> Content:
     threshold = context.data["threshold"]
     what = "passed the soft limit" if threshold == 0 else f"used {threshold}% of the limit"
     then = (
-        f"At {usd(context.amount)}, further calls are refused."
+        f"At {context.format_amount(context.amount)}, further calls are refused."
         if context.pauses
         else "Nothing is refused: this limit only sends notifications."
     )
@@ -296,7 +312,8 @@ def _requested(context: EmailContext) -> Content:
         label="Increase requested",
         tone=Tone.PLAIN,
         headline=f"{request['requested_by']} requests {context.usd('amount_usd', request)}",
-        lead=f"The limit of {context.subject} is {usd(context.amount)}. An owner can approve the increase until a date,"
+        lead=f"The limit of {context.subject} is {context.format_amount(context.amount)}. "
+        "An owner can approve the increase until a date,"
         " or decline it. The answer is sent by e-mail.",
         details=_request_details(context),
         quote=_quote("Reason", request.get("reason")),
@@ -412,8 +429,8 @@ def _test(context: EmailContext) -> Content:
 
 def _spent_sentence(context: EmailContext) -> str:
     if context.spent is None:
-        return f"The limit of {context.subject} is {usd(context.amount)}."
-    spent = f"{context.usd('spent_usd')} of {usd(context.amount)}"
+        return f"The limit of {context.subject} is {context.format_amount(context.amount)}."
+    spent = f"{context.usd('spent_usd')} of {context.format_amount(context.amount)}"
     return f"{context.capitalized_subject} has spent {spent} {context.in_window}."
 
 
@@ -422,12 +439,14 @@ def _progress_bar(context: EmailContext) -> ProgressBar | None:
     if spent is None:
         return None
     percent = int(spent * _FULL // amount) if amount > 0 else _FULL
-    return ProgressBar(percent, max(0, min(percent, _FULL)), usd(spent), usd(amount))
+    return ProgressBar(
+        percent, max(0, min(percent, _FULL)), context.format_amount(spent), context.format_amount(amount)
+    )
 
 
 def _limit_details(context: EmailContext, *more: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:
     return _nonempty(
-        ("Limit", f"{usd(context.amount)}, {_WINDOW_NAMES[context.window].lower()}"),
+        ("Limit", f"{context.format_amount(context.amount)}, {_WINDOW_NAMES[context.window].lower()}"),
         ("For", context.capitalized_subject),
         ("Left", context.usd("remaining_usd")),
         ("Window", _window(context)),
@@ -445,7 +464,7 @@ def _window(context: EmailContext) -> str | None:
 def _request_details(context: EmailContext) -> tuple[tuple[str, str], ...]:
     request = context.data["request"]
     return _nonempty(
-        ("Limit", f"{usd(context.amount)}, {_WINDOW_NAMES[context.window].lower()}"),
+        ("Limit", f"{context.format_amount(context.amount)}, {_WINDOW_NAMES[context.window].lower()}"),
         ("For", context.capitalized_subject),
         ("Requested by", request["requested_by"]),
         ("Until", context.format_time("until", request)),

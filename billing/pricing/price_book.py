@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property, lru_cache, partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from django.db.models import Q
 
@@ -218,6 +218,13 @@ _MAX_DAYS = 2048
 RECENT_SECONDS = 1.0
 
 
+class ModelIdentity(NamedTuple):
+    """The name by which limits, filters and reports know a model, and who bills it (empty: unknown)."""
+
+    model: str
+    provider: str
+
+
 class PriceBook:
     """An organization's own prices and agreements, with the shared prices of everyone as fallback."""
 
@@ -246,15 +253,17 @@ class PriceBook:
             self._days[key] = price
         return price
 
-    def identify(self, service: str, model: str, occurred_at: datetime) -> str:
-        """Return the name by which limits, filters and reports know a model, from its name as sent."""
+    def identify(self, service: str, model: str, occurred_at: datetime) -> ModelIdentity:
+        """Return how limits, filters and reports know a model and who bills it, from the names as sent."""
         model = clean_name(model)
         if not model:
-            return ""
+            return ModelIdentity("", service_name(service))
         price = self.find(service, model, occurred_at)
         day = occurred_at.astimezone(UTC).date()
         found = price.model if price is not None else canonical_model(service, model, day)
-        return model_identity(found.model if found is not None else model, day)
+        if found is None:
+            return ModelIdentity(model_identity(model, day), service_name(service))
+        return ModelIdentity(model_identity(found.model, day), found.platform)
 
     def quote(self, call: Call) -> Quote:
         """Return the cost of a call with its lines, or the reason why it is unknown."""
@@ -355,7 +364,7 @@ def cached_price_book(organization_id: int) -> PriceBook:
 
 def identify_model(organization_id: int, name: str, *, service: str = "", now: datetime) -> str:
     """Return the name by which limits, filters and reports know a model that a caller names in any spelling."""
-    return cached_price_book(organization_id).identify(service, name, now) if name else ""
+    return cached_price_book(organization_id).identify(service, name, now).model if name else ""
 
 
 def agreements_of(organization_id: int) -> tuple[Agreement, ...]:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from billing.models import rollups
 from billing.models.ledger import COST_SQL
-from billing.types import SCOPE_COLUMNS
+from billing.types import SCOPE_COLUMNS, LimitScope
 
 
 class Merge(StrEnum):
@@ -260,10 +260,13 @@ CUSTOMER_DAYS = Rollup(
     condition="event.end_user <> ''",
 )
 
+TOKENS_SQL = "event.input_tokens + event.output_tokens + event.cache_read_tokens + event.cache_creation_tokens"
+# The amount in the unit of the scope: US dollars, or that of a limit with rows of its own.
+_AMOUNT = f"billing_in_unit(event_scope.unit, {COST_SQL}, {TOKENS_SQL}, event.requests)"
 SCOPE_COSTS = (
     *_sums("requests", "unpriced"),
-    Measure("cost_usd", COST_SQL),
-    Measure("charged_usd", f"greatest({COST_SQL}, 0)"),
+    Measure("cost_usd", _AMOUNT),
+    Measure("charged_usd", f"greatest({_AMOUNT}, 0)"),
     Measure("last_received_at", "event.received_at", Merge.LAST),
 )
 
@@ -273,20 +276,35 @@ def _text(column: str) -> str:
 
 
 # The scopes of an event with their values. The live views contain this expression with the same aliases.
-_SCOPE_VALUES = ",\n        ".join(f"('{scope}', {_text(column)})" for scope, column in SCOPE_COLUMNS.items())
-SCOPES_OF_EVENT = """CROSS JOIN LATERAL (
-    SELECT 'organization' AS scope, '' AS value
+_SHARED = (
+    *(LimitScope.CREDENTIAL, LimitScope.USER, LimitScope.MODEL),
+    *(LimitScope.WORKFLOW, LimitScope.RUN, LimitScope.SESSION),
+)
+_SCOPE_VALUES = ",\n        ".join(f"('{scope}', {_text(SCOPE_COLUMNS[scope])})" for scope in _SHARED)
+_DIMENSIONS = ",\n        ".join(
+    "coalesce(nullif(event.sent_model, ''), event.model)" if column == "sent_model" else f"event.{column}"
+    for column in (*SCOPE_COLUMNS.values(), "tags")
+)
+_OF_LIMITS = f"""SELECT scope, value, unit
+    FROM billing_limit_values(
+        event.organization_id,
+        {_DIMENSIONS}
+    )"""  # noqa: S608 - constants
+SCOPES_OF_EVENT = f"""CROSS JOIN LATERAL (
+    SELECT 'organization' AS scope, '' AS value, 'usd' AS unit
     UNION ALL
-    SELECT scope, value
+    SELECT scope, value, 'usd'
     FROM (VALUES
-        {scope_values}
+        {_SCOPE_VALUES}
     ) AS named (scope, value)
     WHERE value <> ''
     UNION ALL
-    SELECT 'tag', tag
+    SELECT 'tag', tag, 'usd'
     FROM unnest(event.tags) AS label (tag)
     WHERE tag <> ''
-) AS event_scope""".replace("{scope_values}", _SCOPE_VALUES)
+    UNION ALL
+    {_OF_LIMITS}
+) AS event_scope"""  # noqa: S608 - constants
 SCOPE_TOTALS = Rollup(
     "scope_totals",
     rollups.ScopeTotal,
@@ -303,6 +321,14 @@ SCOPE_HOURS = Rollup(
     joined=SCOPES_OF_EVENT,
     coarser=(SCOPE_TOTALS,),
 )
+
+# The rows of one limit that has rows of its own.
+LIMIT_SCOPES = f"""CROSS JOIN LATERAL (
+    {_OF_LIMITS}
+    WHERE scope = %(scope)s
+) AS event_scope"""
+LIMIT_TOTALS = replace(SCOPE_TOTALS, joined=LIMIT_SCOPES)
+LIMIT_HOURS = replace(SCOPE_HOURS, joined=LIMIT_SCOPES, coarser=())
 
 # The rollups that are folded from events, in this order.
 FINEST = (

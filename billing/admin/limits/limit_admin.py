@@ -28,9 +28,8 @@ from billing.limits.services import change_limit, create_limit
 from billing.limits.types import LimitStatus
 from billing.models import PAUSING, SpendLimit, ThresholdEvent
 from billing.models.limits import default_thresholds
-from billing.types import LimitScope, LimitWindow
+from billing.types import LimitScope, LimitUnit, LimitWindow, amount_text
 from costtrack.clock import utc_now
-from costtrack.money import usd
 from organizations.admin_request import request_user
 from organizations.models import Organization
 from organizations.principals import Principal
@@ -97,8 +96,8 @@ class SpendLimitAdmin(LimitActionsAdmin):
     )
     empty_title = "No limits yet"
     empty_text = (
-        "A limit caps the spend of the organization, or of each credential, user, tag, model, workflow, "
-        "run or session. It sends warnings, and pauses access when the amount is reached."
+        "A limit caps the spend of the organization, or of each credential, user, team, tag, model, workflow, run or "
+        "session. It sends warnings, and pauses access when the amount is reached."
     )
 
     # --- Forms -------------------------------------------------------------------------------------------------
@@ -120,6 +119,7 @@ class SpendLimitAdmin(LimitActionsAdmin):
                         )
                     },
                 ),
+                ("Members", {"fields": ("member_list", "amount_list")}),
                 ("When", {"fields": ("starts_at", "ends_at")}),
             )
         return ((None, {"fields": PLAN_TERMS if obj.is_plan else TERMS}),)
@@ -136,7 +136,8 @@ class SpendLimitAdmin(LimitActionsAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
         actor, now = Principal(user=request_user(request)), utc_now()
         if change:
-            changes = {name: value for name, value in form.changes().items() if name in form.changed_data}
+            changed = {*form.changed_data, *(("members", "member_amounts") if form.has_changed_members else ())}
+            changes = {name: value for name, value in form.changes().items() if name in changed}
             change_limit(organization=obj.organization, limit=obj, changes=changes, actor=actor, now=now)
         else:
             obj.pk = create_limit(organization=obj.organization, limit_input=form.terms(), actor=actor, now=now).pk
@@ -170,7 +171,7 @@ class SpendLimitAdmin(LimitActionsAdmin):
     def spent(self, limit: SpendLimit) -> SafeString:
         status = _status(limit)
         if status is None:
-            return formatting.strong(usd(limit.amount_usd))
+            return formatting.strong(amount_text(limit.amount_usd, LimitUnit(limit.unit)))
         return progress_bar.labelled(status, of=status.rule.display_value if limit.is_per_value else "")
 
     @admin.display(description="Resets")

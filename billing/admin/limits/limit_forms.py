@@ -1,11 +1,12 @@
 """Forms of spend limits: creation, changes, and overrides. The services validate again."""
 
 from dataclasses import replace
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
 from django.contrib.postgres.forms import SimpleArrayField
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from billing.admin.components.form_fields import (
     MoneyField,
@@ -22,31 +23,62 @@ from billing.limits.validation import (
     validate_limit_input,
 )
 from billing.models import SpendLimit
-from billing.types import LimitAction, LimitScope, LimitWindow
+from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, MissingValue
 from costtrack.clock import utc_now
 from costtrack.date_fields import EndFormField, StartFormField, use_calendar
-from costtrack.errors import DomainError
+from costtrack.errors import DomainError, field_error
+from costtrack.money import plain
 from costtrack.text import MAX_REASON_LENGTH
 from organizations.admin_actions import add_service_error
 from organizations.models import Organization
 
-ABOUT = ("organization", "scope", "scope_value", "window")
+ABOUT = (
+    *("organization", "scope", "scope_value", "conditions", "missing", "default_value"),
+    *("window", "month_day", "unit"),
+)
 """The fields that cannot be changed later."""
 PLAN_TERMS = ("amount_usd", "thresholds", "soft_amount_usd", "fallback_price", "cheaper_models")
 """The fields of a plan's limit that an organization may change."""
 TERMS = (
     *("amount_usd", "action", "thresholds", "soft_amount_usd", "fallback_price", "cheaper_models"),
-    *("starts_at", "ends_at"),
+    *("member_list", "amount_list", "starts_at", "ends_at"),
 )
 
 _REASON_HELP = "Stored with the limit and in the audit log."
 _VALUE_HELP = "Empty: all values."
 
 
+_LISTS = ("conditions", "member_list", "amount_list")
+"""Fields with one entry per line."""
+
+
 class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
     """Validates a limit; the services write it. For an existing limit only some fields are editable."""
 
-    amount_usd = MoneyField(label="Amount (US dollars)", help_text="The amount that may be spent in each window.")
+    conditions = forms.CharField(
+        label="Further conditions",
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        help_text="One per line, at most two: a scope and a value, for example model: gpt-4o. Without a value, as in "
+        "model:, every value counts separately.",
+    )
+    member_list = forms.CharField(
+        label="Members",
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="For a limit that applies to each value: the values that it applies to, one per line, such as the "
+        "users of a group. Empty: all values.",
+    )
+    amount_list = forms.CharField(
+        label="Other amounts",
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        help_text="Amounts of single values, one per line, for example ada: 50.",
+    )
+    amount_usd = MoneyField(
+        label="Amount",
+        help_text="What may be spent in each window, in the limit's unit. 0 refuses every call with a cost.",
+    )
     thresholds = SimpleArrayField(
         forms.IntegerField(),
         label="Warn at",
@@ -55,7 +87,7 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         help_text="Percentages of the amount in ascending order, for example 50, 80, 95. 100 always notifies.",
     )
     soft_amount_usd = MoneyField(
-        label="Soft amount (US dollars)",
+        label="Soft amount",
         required=False,
         help_text="An additional warning at an amount. It does not pause access. Optional.",
     )
@@ -78,17 +110,28 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
 
     class Meta:
         model = SpendLimit
-        fields = (*ABOUT, *TERMS)
-        labels = {"scope": "Scope", "scope_value": "Value", "action": "When reached"}
+        fields = tuple(name for name in (*ABOUT, *TERMS) if name not in _LISTS)
+        labels = {
+            "scope": "Scope",
+            "scope_value": "Value",
+            "missing": "Calls without a value",
+            "default_value": "Default value",
+            "month_day": "Months begin on day",
+            "action": "When reached",
+        }
         help_texts = {
             "scope": "Whose spend counts toward the limit.",
-            "scope_value": "A Client ID, a user, a tag, a model, a workflow, a run or a session, as in your events. "
-            "Empty: the limit applies to each value separately.",
-            "window": "Days, weeks and months follow the organization's time zone and week start. In a rolling window, "
-            "spend stops counting after 7 days.",
+            "scope_value": "A Client ID, a user, a tag, a model, a team, ... as in your events. A model can be a "
+            "pattern with *. Empty: the limit applies to each value separately.",
+            "missing": "For a limit that applies to each value: calls without one can be refused, or count together.",
+            "default_value": "The value under which calls without one count.",
+            "window": "Days, weeks, months and quarters follow the organization's time zone and week start. In a "
+            "rolling window, spend stops counting after its time. A fixed period begins and ends at the times below.",
+            "month_day": "For months and quarters. A shorter month begins on its last day.",
+            "unit": "Tokens are input, cache reads, cache writes and output together.",
             "action": "While access is paused, calls are refused before they are made. Usage is always recorded.",
         }
-        widgets = {"scope_value": UnfoldAdminTextInputWidget()}
+        widgets = {"scope_value": UnfoldAdminTextInputWidget(), "default_value": UnfoldAdminTextInputWidget()}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -97,6 +140,10 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
                 self.fields.pop(name, None)
         if self.instance.pk is not None:
             use_calendar(self, self.instance.organization.calendar)
+            self.fields.pop("conditions")
+            self.initial["member_list"] = "\n".join(self.instance.members)
+            amounts = self.instance.member_amounts.items()
+            self.initial["amount_list"] = "\n".join(f"{value}: {amount}" for value, amount in amounts)
 
     def clean_organization(self) -> Organization:
         """Use the organization's time zone for the time fields, which are cleaned after this one."""
@@ -115,17 +162,33 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
 
     def changes(self) -> dict[str, Any]:
         """Return the editable fields as the services expect them."""
-        return {name: self.cleaned_data[name] for name in TERMS if name in self.cleaned_data}
+        changes = {name: self.cleaned_data[name] for name in TERMS if name in self.cleaned_data}
+        if "member_list" in changes:
+            changes["members"] = _lines(changes.pop("member_list"))
+            changes["member_amounts"] = dict(map(_named_amount, _lines(changes.pop("amount_list"))))
+        return changes
+
+    @property
+    def has_changed_members(self) -> bool:
+        return not {"member_list", "amount_list"}.isdisjoint(self.changed_data)
 
     def terms(self) -> LimitInput:
         if self.instance.pk is not None:
             # The instance already has the new values; fields that are not in the form are unchanged.
             return replace(to_limit_input(self.instance), **self.changes())
-        given = {**self.changes(), "action": LimitAction(self.cleaned_data["action"])}
+        cleaned = self.cleaned_data
+        given = {**self.changes(), "action": LimitAction(cleaned["action"])}
+        conditions = list(map(_condition, _lines(cleaned["conditions"])))
         return LimitInput(
-            scope=LimitScope(self.cleaned_data["scope"]),
-            scope_value=self.cleaned_data["scope_value"],
-            window=LimitWindow(self.cleaned_data["window"]),
+            scope=LimitScope(cleaned["scope"]),
+            scope_value=cleaned["scope_value"],
+            further_scopes=tuple(scope for scope, _ in conditions),
+            further_values=tuple(value for _, value in conditions),
+            missing=MissingValue(cleaned["missing"]),
+            default_value=cleaned["default_value"],
+            window=LimitWindow(cleaned["window"]),
+            month_day=cleaned["month_day"],
+            unit=LimitUnit(cleaned["unit"]),
             **given,
         )
 
@@ -134,10 +197,31 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         validate_limit_input(terms)
         if terms.ends_at is not None and "ends_at" in self.changed_data:
             check_end(terms.ends_at, now=utc_now())
-        if "amount_usd" in self.changed_data:
+        if "amount_usd" in self.changed_data and terms.unit is LimitUnit.USD:
             check_plan_allows(organization.plan, terms.window, terms.amount_usd)
         if self.instance.pk is None and terms.scope is LimitScope.CREDENTIAL and terms.scope_value:
             credential_pk(organization, terms.scope_value, param="scope_value")
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _condition(line: str) -> tuple[LimitScope, str]:
+    """Parse `model: gpt-4o`."""
+    scope, _, value = (part.strip() for part in line.partition(":"))
+    if scope not in LimitScope.values:
+        raise field_error("conditions", f"{scope} is not one of: {', '.join(LimitScope.values)}.")
+    return LimitScope(scope), value
+
+
+def _named_amount(line: str) -> tuple[str, str]:
+    """Parse `ada: 50`. The name may contain colons."""
+    value, _, amount = (part.strip() for part in line.rpartition(":"))
+    try:
+        return value, plain(Decimal(amount))
+    except InvalidOperation:
+        raise field_error("member_amounts", f"{amount} is not an amount.") from None
 
 
 class OverrideForm(forms.Form):

@@ -1,6 +1,7 @@
 """The content of a limit's page: its status, values, overrides, requests, configuration, and threshold events."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django.template.loader import render_to_string
@@ -18,8 +19,7 @@ from billing.admin.limits.limit_statuses import status_of, worst_values
 from billing.limits.selectors import active_overrides, display_values
 from billing.limits.types import LimitStatus, Rule
 from billing.models import PAUSING, IncreaseRequest, LimitOverride, SpendLimit, ThresholdEvent
-from billing.types import IncreaseState, LimitWindow, OverrideKind
-from costtrack.money import usd
+from billing.types import IncreaseState, LimitUnit, LimitWindow, MissingValue, OverrideKind, amount_text
 
 MAX_VALUES = 10
 MAX_THRESHOLD_EVENTS = 10
@@ -96,7 +96,7 @@ class LimitPage:
         return [
             Card(
                 limit_text.name(limit),
-                amount=usd(limit.amount_usd),
+                amount=self._amount(limit.amount_usd),
                 text="for each",
                 table=table,
                 footer=note if rows else "",
@@ -150,7 +150,7 @@ class LimitPage:
                 "Amount",
                 lambda row: formatting.link(
                     change_url("billing_increaserequest", row.pk),
-                    " for ".join(filter(None, (usd(row.amount_usd), names[row.value]))),
+                    " for ".join(filter(None, (self._amount(row.amount_usd), names[row.value]))),
                 ),
             ),
             Column[IncreaseRequest]("Until", lambda row: self.times.exact(row.until)),
@@ -171,7 +171,7 @@ class LimitPage:
                         change_url("billing_thresholdevent", row.pk),
                         ", ".join(filter(None, (limit_text.threshold(row), names[row.value]))),
                     ),
-                    f"{usd(row.spent_usd)} of {usd(row.amount_usd)}",
+                    f"{self._amount(row.spent_usd)} of {self._amount(row.amount_usd)}",
                 ),
             ),
             Column[ThresholdEvent]("When", lambda row: self.times.two_lines(row.reached_at)),
@@ -184,6 +184,9 @@ class LimitPage:
         )
         return Table("Threshold events", columns, rows, empty="No thresholds reached yet.")
 
+    def _amount(self, amount: Decimal) -> str:
+        return amount_text(amount, LimitUnit(self.limit.unit))
+
     def _names(self, values: list[str]) -> dict[str, str]:
         """Return the display values of stored values."""
         names = display_values(self.limit.organization, [(self.limit.scope, value) for value in values])
@@ -193,7 +196,11 @@ class LimitPage:
         limit, times, fallback = self.limit, self.times, self.limit.fallback_price
         return [
             ("Scope", limit_text.whose(limit)),
-            ("Amount", f"{formatting.exact(limit.amount_usd)} for {limit_text.PER[LimitWindow(limit.window)]}"),
+            ("Amount", f"{self._amount(limit.amount_usd)} for {limit_text.PER[LimitWindow(limit.window)]}"),
+            ("Months begin on", f"day {limit.month_day}" if limit.month_day > 1 else ""),
+            ("Members", ", ".join(limit.members)),
+            ("Other amounts", ", ".join(f"{value}: {amount}" for value, amount in limit.member_amounts.items())),
+            ("Calls without a value", _missing(limit)),
             ("When reached", limit.get_action_display()),
             ("Warns at", ", ".join(f"{threshold}%" for threshold in limit.thresholds)),
             ("Soft amount", formatting.exact(limit.soft_amount_usd)),
@@ -207,9 +214,15 @@ class LimitPage:
         ]
 
 
+def _missing(limit: SpendLimit) -> str:
+    if limit.missing == MissingValue.ALLOW:
+        return ""
+    return f"{limit.get_missing_display()} {limit.default_value}".strip()
+
+
 def _what(override: LimitOverride) -> str:
     if override.amount_usd is not None:
-        return f"Raised to {usd(override.amount_usd)}"
+        return f"Raised to {amount_text(override.amount_usd, LimitUnit(override.limit.unit))}"
     return OverrideKind(override.kind).label
 
 
@@ -230,8 +243,8 @@ def _status_card(status: LimitStatus, limit: SpendLimit, times: LocalTimes) -> C
     reserved_by = open_link if evaluation.reserved_usd else ""
     return Card(
         limit_text.name(limit),
-        amount=usd(evaluation.spent_usd),
-        text=format_html('<span class="ct-of">of {}</span>', usd(status.rule.amount_usd)),
+        amount=amount_text(evaluation.spent_usd, status.rule.unit),
+        text=format_html('<span class="ct-of">of {}</span>', amount_text(status.rule.amount_usd, status.rule.unit)),
         badges=limit_text.badge(status),
         body=render_to_string("admin/billing/spendlimit/status.html", body),
         details=without_empty([*_details(status, times), ("Reserved by", reserved_by)]),
@@ -261,7 +274,7 @@ def _thresholds(status: LimitStatus) -> list[Threshold]:
     if rule.soft_amount_usd is not None:
         marks.append(("Soft amount", rule.soft_amount_usd))
     marks.sort(key=lambda mark: mark[1])
-    return [(label, usd(amount), spent >= amount) for label, amount in marks]
+    return [(label, amount_text(amount, rule.unit), spent >= amount) for label, amount in marks]
 
 
 def _details(status: LimitStatus, times: LocalTimes) -> list[tuple[str, SafeString | str]]:
@@ -270,7 +283,10 @@ def _details(status: LimitStatus, times: LocalTimes) -> list[tuple[str, SafeStri
         ("Counting since", times.exact(start) if start is not None else "First event"),
         ("Resets", limit_text.reset(status, times)),
         ("Reached at this pace", _forecast(status, times)),
-        ("Amount without the raise", usd(rule.base_amount_usd) if rule.amount_usd != rule.base_amount_usd else ""),
+        (
+            "Amount without the raise",
+            amount_text(rule.base_amount_usd, rule.unit) if rule.amount_usd != rule.base_amount_usd else "",
+        ),
         ("Raised until", times.two_lines(rule.raised_until)),
         ("As of", times.exact(status.evaluation.as_of)),
     ]

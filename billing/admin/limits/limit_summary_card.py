@@ -10,8 +10,7 @@ from billing.admin.components.urls import change_url
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_statuses import notable_statuses
 from billing.limits.types import LimitStatus
-from billing.types import LimitScope, LimitState, LimitWindow
-from costtrack.money import usd
+from billing.types import LimitScope, LimitState, LimitWindow, amount_text
 from organizations.models import Organization
 
 _MAX_BANNERS = 3
@@ -25,7 +24,11 @@ _WINDOWS = (
     LimitWindow.ROLLING_7D,
     LimitWindow.CALENDAR_WEEK,
     LimitWindow.CALENDAR_MONTH,
+    LimitWindow.ROLLING_30D,
     LimitWindow.CALENDAR_DAY,
+    LimitWindow.ROLLING_24H,
+    LimitWindow.CALENDAR_QUARTER,
+    LimitWindow.FIXED_PERIOD,
     LimitWindow.LIFETIME,
 )
 
@@ -75,17 +78,17 @@ def limit_overview(organization: Organization, *, now: datetime) -> LimitOvervie
 
 
 def limit_summary(status: LimitStatus, times: LocalTimes, *, has_others: bool = False) -> LimitSummary:
-    state = status.evaluation.state
+    state, rule = status.evaluation.state, status.rule
     return LimitSummary(
-        name=limit_text.name_of_rule(status.rule),
-        url=change_url("billing_spendlimit", status.rule.limit_id),
+        name=limit_text.name_of_rule(rule),
+        url=change_url("billing_spendlimit", rule.limit_id),
         tone=progress_bar.TONES[state],
         icon=_ICONS.get(state, ""),
         badge=limit_text.badge(status),
         gauge=progress_bar.labelled(status),
         figures=progress_bar.sentence(status),
         sentence=limit_text.status_sentence(status, times),
-        at=f"{'Pauses' if status.rule.pauses else 'Notifies'} at {usd(status.rule.amount_usd)}",
+        at=f"{'Pauses' if rule.pauses else 'Notifies'} at {amount_text(rule.amount_usd, rule.unit)}",
         resets=limit_text.reset(status, times),
         has_others=has_others,
     )

@@ -6,40 +6,45 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.datetimes import LocalTimes
+from billing.limits.cache import rule_of
+from billing.limits.evaluate import ROLLING
 from billing.limits.threshold_events import SOFT, Cause
 from billing.limits.types import LimitStatus, Rule
 from billing.models import PAUSING, SpendLimit, ThresholdEvent
-from billing.types import LimitScope, LimitState, LimitWindow, OverrideKind
-from costtrack.money import usd
+from billing.types import LimitScope, LimitState, LimitWindow, OverrideKind, amount_text
 
 WINDOWS = {
+    LimitWindow.ROLLING_24H: "rolling 24 hours",
     LimitWindow.ROLLING_7D: "rolling 7 days",
+    LimitWindow.ROLLING_30D: "rolling 30 days",
     LimitWindow.CALENDAR_DAY: "day",
     LimitWindow.CALENDAR_WEEK: "week",
     LimitWindow.CALENDAR_MONTH: "month",
+    LimitWindow.CALENDAR_QUARTER: "quarter",
+    LimitWindow.FIXED_PERIOD: "fixed period",
     LimitWindow.LIFETIME: "all time",
 }
 """The window of an amount, after a limit's name."""
 
 PER = {
+    LimitWindow.ROLLING_24H: "any 24 hours",
     LimitWindow.ROLLING_7D: "any seven days",
+    LimitWindow.ROLLING_30D: "any 30 days",
     LimitWindow.CALENDAR_DAY: "a day",
     LimitWindow.CALENDAR_WEEK: "a week",
     LimitWindow.CALENDAR_MONTH: "a month",
+    LimitWindow.CALENDAR_QUARTER: "a quarter",
+    LimitWindow.FIXED_PERIOD: "the period",
     LimitWindow.LIFETIME: "all time",
 }
 """The window of an amount, in a sentence."""
 
 REMOVED = "Removed"
 
-_EACH = {
-    LimitScope.CREDENTIAL: "Each credential",
-    LimitScope.USER: "Each user",
-    LimitScope.TAG: "Each tag",
-    LimitScope.MODEL: "Each model",
-    LimitScope.WORKFLOW: "Each workflow",
-    LimitScope.RUN: "Each run",
-    LimitScope.SESSION: "Each session",
+_ROLLING = {
+    LimitWindow.ROLLING_24H: "24 hours",
+    LimitWindow.ROLLING_7D: "7 days",
+    LimitWindow.ROLLING_30D: "30 days",
 }
 _BADGES = {
     LimitState.OK: "success",
@@ -56,14 +61,25 @@ def name(limit: SpendLimit, value: str = "") -> str:
 
 def name_of_rule(rule: Rule) -> str:
     """Return the name of a rule, which is a limit for one value."""
-    return f"{rule.scope.label} {rule.display_value}".strip() + f", {WINDOWS[rule.window]}"
+    return f"{whose_rule(rule)}, {WINDOWS[rule.window]}"
 
 
 def whose(limit: SpendLimit, value: str = "") -> str:
     """Return the scope and value: `Organization`, `User ada`, `Each run`."""
-    if limit.is_per_value and not value:
-        return _EACH[LimitScope(limit.scope)]
-    return f"{limit.get_scope_display()} {value or limit.scope_value}".strip()
+    return whose_rule(rule_of(limit, "", value or limit.scope_value))
+
+
+def whose_rule(rule: Rule) -> str:
+    """Return the scope and value of a rule, with its further conditions: `Each user, model gpt-4o`."""
+    conditions = ((rule.scope, "" if rule.is_per_value else rule.display_value), *rule.further)
+    names = [
+        f"{scope.label} {value}".strip() if value or scope is LimitScope.ORGANIZATION else f"Each {scope.label.lower()}"
+        for scope, value in conditions
+    ]
+    if rule.is_per_value and rule.display_value:
+        names[0] = f"{rule.scope.label} {rule.display_value}"
+        names[1:] = [name for name, (_, value) in zip(names[1:], rule.further, strict=True) if value]
+    return ", ".join([names[0], *(f"{name[:1].lower()}{name[1:]}" for name in names[1:])])
 
 
 def badge(status: LimitStatus) -> SafeString:
@@ -99,7 +115,7 @@ def status_sentence(status: LimitStatus, times: LocalTimes) -> str:
         return f"Access is paused. It resumes {times.inline(evaluation.resets_at)}."
     if evaluation.state is LimitState.EXCEEDED:
         return "The amount is spent. This limit only sends notifications; access continues."
-    left = usd(evaluation.remaining_usd)
+    left = amount_text(evaluation.remaining_usd, rule.unit)
     return f"{left} left. {'Access is paused at the limit.' if rule.pauses else 'The limit only sends notifications.'}"
 
 
@@ -113,8 +129,8 @@ def reset(status: LimitStatus, times: LocalTimes) -> SafeString | str:
         instant = override.until
     if instant is not None:
         return times.two_lines(instant)
-    if status.rule.window is LimitWindow.ROLLING_7D:
-        return formatting.two_lines("Continuously", "spend stops counting after 7 days")
+    if status.rule.window in ROLLING:
+        return formatting.two_lines("Continuously", f"spend stops counting after {_ROLLING[status.rule.window]}")
     return "Never"
 
 

@@ -3,14 +3,15 @@ text that has the same information."""
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from billing.limits.status import percent_of
 from billing.limits.types import Evaluation, LimitStatus, Rule
-from billing.types import LimitState
-from costtrack.money import ZERO, usd
+from billing.types import LimitState, amount_text
+from costtrack.money import ZERO
 
 _HUNDRED = Decimal(100)
 _FULL = "100"
@@ -64,8 +65,8 @@ def labelled(status: LimitStatus, *, of: str = "") -> SafeString:
         "admin/billing/spendlimit/labelled_gauge.html",
         {
             "bar": bar(status),
-            "spent": usd(status.evaluation.spent_usd),
-            "amount": usd(status.rule.amount_usd),
+            "spent": amount_text(status.evaluation.spent_usd, status.rule.unit),
+            "amount": amount_text(status.rule.amount_usd, status.rule.unit),
             "summary": summary(status),
             "of": of,
         },
@@ -75,13 +76,14 @@ def labelled(status: LimitStatus, *, of: str = "") -> SafeString:
 def summary(status: LimitStatus) -> str:
     """Return `81%, $2.00 reserved`, which is shown after the two amounts."""
     reserved = status.evaluation.reserved_usd
-    return f"{percent_spent(status):,}%" + (f", {usd(reserved)} reserved" if reserved else "")
+    return f"{percent_spent(status):,}%" + (f", {amount_text(reserved, status.rule.unit)} reserved" if reserved else "")
 
 
 def sentence(status: LimitStatus) -> str:
     evaluation: Evaluation = status.evaluation
-    reserved = f" and {usd(evaluation.reserved_usd)} reserved" if evaluation.reserved_usd else ""
-    return f"{usd(evaluation.spent_usd)} spent{reserved} of {usd(status.rule.amount_usd)}"
+    text_of = partial(amount_text, unit=status.rule.unit)
+    reserved = f" and {text_of(evaluation.reserved_usd)} reserved" if evaluation.reserved_usd else ""
+    return f"{text_of(evaluation.spent_usd)} spent{reserved} of {text_of(status.rule.amount_usd)}"
 
 
 def percent_spent(status: LimitStatus) -> int:

@@ -1,6 +1,7 @@
 """The read-only admin of threshold events: each time that spend has reached a threshold of a limit."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, cast
 
 from django.contrib import admin
@@ -18,7 +19,7 @@ from billing.admin.components.urls import change_url
 from billing.admin.limits import limit_text
 from billing.limits.selectors import display_values
 from billing.models import PAUSING, IncreaseRequest, ThresholdEvent
-from costtrack.money import usd
+from billing.types import LimitUnit, amount_text
 from organizations.models import Organization
 from organizations.permissions import LIMITS
 
@@ -102,7 +103,9 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
     what = column(ThresholdEvent, "Threshold", limit_text.threshold)
 
     spent = column(
-        ThresholdEvent, "Spent", lambda row: formatting.two_lines(usd(row.spent_usd), f"of {usd(row.amount_usd)}")
+        ThresholdEvent,
+        "Spent",
+        lambda row: formatting.two_lines(_amount(row, row.spent_usd), f"of {_amount(row, row.amount_usd)}"),
     )
 
     @admin.display(description="State")
@@ -116,3 +119,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
     resolved = column(
         ThresholdEvent, "Resolved", lambda row: LocalTimes.of(row.organization).two_lines(row.resolved_at)
     )
+
+
+def _amount(row: ThresholdEvent, amount: Decimal) -> str:
+    return amount_text(amount, LimitUnit(row.limit.unit))

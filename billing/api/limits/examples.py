@@ -16,6 +16,16 @@ OF_A_USER = request_example(
     soft_amount_usd="15",
     thresholds=[80, 95, 100],
 )
+OF_USER_AND_MODEL = request_example(
+    "A million tokens of one model for each user, in months from the 15th on",
+    scope="user",
+    conditions=[{"scope": "model", "scope_value": "gpt-4o"}],
+    missing="refuse",
+    window="calendar_month",
+    month_day=15,
+    unit="tokens",
+    amount_usd="1000000",
+)
 LOWERED = request_example("Lowered", amount_usd="50")
 RAISE = request_example("Raised until Friday evening", amount_usd="80", ends_at=_FRIDAY, reason="The launch.")
 PAUSE = request_example("Pause one run under a per-value limit", value="run-17", reason="It is stuck in a loop.")
@@ -27,7 +37,14 @@ LIMIT = OpenApiExample(
         "id": 12,
         "scope": "organization",
         "scope_value": "",
+        "conditions": [],
+        "members": [],
+        "member_amounts": {},
+        "missing": "allow",
+        "default_value": "",
         "window": "rolling_7d",
+        "month_day": 1,
+        "unit": "usd",
         "amount_usd": "50",
         "action": "pause",
         "thresholds": [80, 95, 100],

@@ -6,14 +6,24 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing.limits.validation import AMOUNT_DECIMALS, MAX_CHEAPER_MODELS, MAX_THRESHOLDS, MAX_VALUE_LENGTH, LimitInput
+from billing.limits.validation import (
+    AMOUNT_DECIMALS,
+    MAX_CHEAPER_MODELS,
+    MAX_MEMBERS,
+    MAX_MONTH_DAY,
+    MAX_THRESHOLDS,
+    MAX_VALUE_LENGTH,
+    LimitInput,
+)
 from billing.models import PAUSING, IncreaseRequest, LimitOverride, SpendLimit, ThresholdEvent
 from billing.models.limits import default_thresholds
-from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
+from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, MissingValue, OverrideKind
 from costtrack.date_fields import EndField, StartField
+from costtrack.money import plain
 from costtrack.serializers import AmountField, AmountInputField, StrictSerializer
 from costtrack.text import MAX_REASON_LENGTH
 
+UNIT_TEXT = "What the limit counts. All amounts of the limit are in this unit, also those whose names end in `_usd`."
 VALUE_TEXT = "One value of a per-value limit (a credential by its Client ID). Empty: all values."
 
 
@@ -53,13 +63,30 @@ class OverrideSerializer(serializers.ModelSerializer[LimitOverride]):
         fields = ("id", "kind", "value", "amount_usd", "starts_at", "ends_at", "reason", "actor")
 
 
+class ConditionSerializer(StrictSerializer):
+    """A further condition that a call must meet."""
+
+    scope = serializers.ChoiceField(choices=LimitScope.choices)
+    scope_value = serializers.CharField(
+        default="",
+        allow_blank=True,
+        max_length=MAX_VALUE_LENGTH,
+        help_text="Empty: every value of the scope counts separately.",
+    )
+
+
 class LimitSerializer(serializers.ModelSerializer[SpendLimit]):
     """A limit as configured, with its active overrides. Its current state is at `/usage/limits`."""
 
     # The context must have `display_values` and `active_overrides` (`active_overrides_by_limit`).
     scope = serializers.ChoiceField(choices=LimitScope.choices)
     scope_value = serializers.CharField(help_text="Empty: the limit applies to every value of the scope separately.")
+    conditions = serializers.SerializerMethodField(help_text="Further conditions that a call must meet.")
     window = serializers.ChoiceField(choices=LimitWindow.choices)
+    unit = serializers.ChoiceField(choices=LimitUnit.choices, help_text=UNIT_TEXT)
+    missing = serializers.ChoiceField(choices=MissingValue.choices)
+    members = serializers.ListField(child=serializers.CharField())
+    member_amounts = serializers.DictField(child=serializers.CharField())
     action = serializers.ChoiceField(choices=LimitAction.choices)
     amount_usd = AmountField()
     thresholds = serializers.ListField(child=serializers.IntegerField())
@@ -74,9 +101,15 @@ class LimitSerializer(serializers.ModelSerializer[SpendLimit]):
     class Meta:
         model = SpendLimit
         fields = (
-            *("id", "scope", "scope_value", "window", "amount_usd", "action", "thresholds", "soft_amount_usd"),
+            *("id", "scope", "scope_value", "conditions", "members", "member_amounts", "missing", "default_value"),
+            *("window", "month_day", "unit", "amount_usd", "action", "thresholds", "soft_amount_usd"),
             *("fallback_price", "cheaper_models", "starts_at", "ends_at", "is_plan", "created_at", "overrides"),
         )
+
+    @extend_schema_field(ConditionSerializer(many=True))
+    def get_conditions(self, limit: SpendLimit) -> Any:
+        further = zip(limit.further_scopes, limit.further_values, strict=True)
+        return [{"scope": scope, "scope_value": value} for scope, value in further]
 
     @extend_schema_field(OverrideSerializer(many=True))
     def get_overrides(self, limit: SpendLimit) -> Any:
@@ -98,6 +131,15 @@ class _LimitSettingsSerializer(StrictSerializer):
     )
     soft_amount_usd = DollarsField(
         required=False, allow_null=True, help_text="An amount at which to notify; at most the limit's amount."
+    )
+    members = serializers.ListField(
+        child=serializers.CharField(max_length=MAX_VALUE_LENGTH),
+        max_length=MAX_MEMBERS,
+        required=False,
+        help_text="The values that a limit for every value applies to, such as the users of a group. Empty: all.",
+    )
+    member_amounts = serializers.DictField(
+        child=DollarsField(), required=False, help_text="Other amounts of some values, by value."
     )
     fallback_price = DollarsField(
         required=False,
@@ -123,21 +165,64 @@ class NewLimitSerializer(_LimitSettingsSerializer):
         help_text="A Client ID, a user, a tag, ... as named in events. Empty: the limit applies to every value "
         "separately, for example to each run.",
     )
+    conditions = ConditionSerializer(
+        many=True, required=False, help_text="Further conditions that a call must meet, at most two."
+    )
+    missing = serializers.ChoiceField(
+        choices=MissingValue.choices,
+        required=False,
+        help_text="What happens to calls without a value of the scope, for a limit for every value.",
+    )
+    default_value = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=MAX_VALUE_LENGTH,
+        help_text="The value under which calls without one count, if `missing` is `default`.",
+    )
     window = serializers.ChoiceField(choices=LimitWindow.choices)
-    amount_usd = DollarsField(help_text="More than 0. When it is reached, the limit pauses access, or only notifies.")
+    month_day = serializers.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=MAX_MONTH_DAY,
+        help_text="The day on which months and quarters begin; the last day of a shorter month.",
+    )
+    unit = serializers.ChoiceField(choices=LimitUnit.choices, required=False, help_text=UNIT_TEXT)
+    amount_usd = DollarsField(
+        help_text="When it is reached, the limit pauses access, or only notifies. 0 refuses every call with a cost."
+    )
 
     def to_limit_input(self) -> LimitInput:
-        data = self.validated_data
-        enums = {"scope": LimitScope(data["scope"]), "window": LimitWindow(data["window"])}
+        data = with_conditions(self.validated_data)
+        enums = {name: choices(data[name]) for name, choices in _CHOICES.items() if name in data}
         return LimitInput(**{**data, **enums})
 
 
+_CHOICES: dict[str, Any] = {"scope": LimitScope, "window": LimitWindow, "missing": MissingValue, "unit": LimitUnit}
+
+
+def with_conditions(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields as the services take them."""
+    data = dict(data)
+    if "conditions" in data:
+        conditions = data.pop("conditions")
+        data["further_scopes"] = tuple(LimitScope(condition["scope"]) for condition in conditions)
+        data["further_values"] = tuple(condition["scope_value"] for condition in conditions)
+    if "member_amounts" in data:
+        data["member_amounts"] = {value: plain(amount) for value, amount in data["member_amounts"].items()}
+    return data
+
+
 class LimitChangeSerializer(_LimitSettingsSerializer):
-    """Only given fields change. Scope, value and window are accepted if they equal the current ones."""
+    """Only given fields change. What the limit counts, and its window, are accepted if they equal the current ones."""
 
     scope = serializers.ChoiceField(choices=LimitScope.choices, required=False)
     scope_value = serializers.CharField(required=False, allow_blank=True, max_length=MAX_VALUE_LENGTH)
+    conditions = ConditionSerializer(many=True, required=False)
+    missing = serializers.ChoiceField(choices=MissingValue.choices, required=False)
+    default_value = serializers.CharField(required=False, allow_blank=True, max_length=MAX_VALUE_LENGTH)
     window = serializers.ChoiceField(choices=LimitWindow.choices, required=False)
+    month_day = serializers.IntegerField(required=False, min_value=1, max_value=MAX_MONTH_DAY)
+    unit = serializers.ChoiceField(choices=LimitUnit.choices, required=False)
     amount_usd = DollarsField(required=False)
 
 

@@ -23,6 +23,7 @@ from billing.api.limits.serializers import (
     RaiseSerializer,
     ResumeSerializer,
     ThresholdEventSerializer,
+    with_conditions,
 )
 from billing.limits import services
 from billing.limits.selectors import active_overrides_by_limit, in_force_at
@@ -81,7 +82,7 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
                 description=f"The same limit exists already, or the organization has {services.MAX_LIMITS} limits."
             ),
         },
-        examples=[examples.OF_EACH_RUN, examples.OF_A_USER],
+        examples=[examples.OF_EACH_RUN, examples.OF_A_USER, examples.OF_USER_AND_MODEL],
     )
     def create(self, request: Request, **_: str) -> Response:
         """Create a limit. It applies from the next call on and counts what is already spent."""
@@ -103,7 +104,7 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
         limit = services.change_limit(
             organization=self.organization,
             limit=self.get_object(),
-            changes=validated(LimitChangeSerializer, request.data, self.organization.calendar),
+            changes=with_conditions(validated(LimitChangeSerializer, request.data, self.organization.calendar)),
             actor=self.principal,
             now=utc_now(),
         )

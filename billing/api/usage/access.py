@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from msgspec import UNSET, Meta, UnsetType
 from rest_framework import serializers
@@ -12,20 +12,24 @@ from rest_framework.response import Response
 from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.usage.authorizations import SpendLimitExceeded
-from billing.limits.authorize import Access, check_access
+from billing.limits.authorize import Access, DimensionRequiredError, check_access
 from billing.limits.estimate import UnpricedModelError, identify_call
 from billing.limits.refusal import CODE
 from billing.limits.types import Dimensions
 from costtrack.clock import utc_now
+from costtrack.errors import InvalidError
 from costtrack.money import DECIMALS, DIGITS
 from costtrack.name_fields import NameField
 from costtrack.responses import OneOf, ResponseBody, about
 from costtrack.serializers import AmountInputField, StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
 
+T = TypeVar("T", bound=ResponseBody)
 MAX_TAGS = 50
 _No = Annotated[bool, Meta(extra_json_schema={"const": False})]
 _NotPricedCode = Annotated[str, Meta(extra_json_schema={"const": UnpricedModelError.code})]
+_RequiredCode = Annotated[str, Meta(extra_json_schema={"const": DimensionRequiredError.code})]
+_NAMES = (*("service", "model", "capability", "agent_id", "end_user", "team", "workflow_id", "run_id", "session_id"),)
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -34,7 +38,11 @@ class AccessQuery(StrictSerializer):
 
     service = optional_text()
     model = optional_text()
+    capability = optional_text()
+    agent_id = optional_text()
     user_id = optional_text()
+    end_user = optional_text()
+    team = optional_text()
     workflow_id = optional_text()
     run_id = optional_text()
     session_id = optional_text()
@@ -80,10 +88,20 @@ class NotPriced(ResponseBody):
     as_of: datetime
 
 
+class DimensionMissing(ResponseBody):
+    """A limit for every value of a dimension requires the call to have one."""
+
+    allowed: _No
+    error: str
+    code: _RequiredCode
+    reason: _RequiredCode
+    as_of: datetime
+
+
 class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET /usage/access`"""
 
-    @operation("usage_access", AccessQuery, OneOf("Access", (NotAllowed, NotPriced, Allowed)))
+    @operation("usage_access", AccessQuery, OneOf("Access", (NotAllowed, NotPriced, DimensionMissing, Allowed)))
     def get(self, request: Request) -> Response:
         """Check whether a call may proceed and, if not, which limit blocks it and until when. The status is always
         200. Open to any credential. A call of a model without costs is refused only by a manual pause."""
@@ -96,19 +114,18 @@ class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
                 now=now,
             )
         except UnpricedModelError as error:
-            return Response(_not_priced(error, now), headers=_NO_STORE)
+            return Response(_invalid(NotPriced, error, now), headers=_NO_STORE)
+        except DimensionRequiredError as error:
+            return Response(_invalid(DimensionMissing, error, now), headers=_NO_STORE)
         return Response(_response(access, now), headers=_NO_STORE)
 
     def _call(self, params: dict[str, Any]) -> Dimensions:
         credential = self.principal.credential
         return Dimensions(
             credential_id=credential.pk if credential is not None else None,
-            service=params.get("service", ""),
-            model=params.get("model", ""),
+            environment=credential.environment if credential is not None else "",
             user_ref=self.organization.user_name(params.get("user_id", "")),
-            workflow_id=params.get("workflow_id", ""),
-            run_id=params.get("run_id", ""),
-            session_id=params.get("session_id", ""),
+            **{name: params.get(name, "") for name in _NAMES},
             tags=tuple(dict.fromkeys(filter(None, params.get("tags", ())))),
         )
 
@@ -120,5 +137,5 @@ def _response(access: Access, now: datetime) -> Allowed | NotAllowed:
     return NotAllowed(allowed=False, error=refusal.message, code=CODE, **refusal.details())
 
 
-def _not_priced(error: UnpricedModelError, now: datetime) -> NotPriced:
-    return NotPriced(allowed=False, error=error.message, code=error.code, reason=error.code, as_of=now)
+def _invalid(body: type[T], error: InvalidError, now: datetime) -> T:
+    return body(allowed=False, error=error.message, code=error.code, reason=error.code, as_of=now)

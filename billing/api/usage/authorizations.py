@@ -20,7 +20,7 @@ from billing.api.queries import validated_query
 from billing.api.structs import struct_schemas
 from billing.limits.authorize import AuthorizationRequest, Grant, authorize, dry_run, extend, release
 from billing.limits.caps import AcceptedCaps, Cap
-from billing.limits.estimate import Estimate, identify_call, is_free, reserved_amount
+from billing.limits.estimate import Estimate, identify_call, is_free, reserved_amount, reserved_tokens
 from billing.limits.refusal import CODE, CURRENCY, Reason
 from billing.limits.request_schema import (
     AuthorizationInput,
@@ -31,7 +31,7 @@ from billing.limits.request_schema import (
 )
 from billing.models import Authorization
 from billing.reports.authorizations import get_authorization, list_authorizations, status_at
-from billing.types import AuthorizationStatus, LimitAction, LimitScope, LimitWindow
+from billing.types import AuthorizationStatus, LimitAction, LimitScope, LimitUnit, LimitWindow
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.responses import Amount, OneOf, ResponseBody, about, choice
@@ -73,13 +73,14 @@ EXAMPLES = [
 ]
 
 
-class Left(ResponseBody):
+class Left(ResponseBody, kw_only=True):
     """A limit that applies to the call, and what remains of it after this authorization."""
 
     id: int
     scope: LimitScope
     scope_value: Annotated[str, about("The value that the limit applies to; empty for the organization.")]
     window: LimitWindow
+    unit: Annotated[LimitUnit | UnsetType, about("Of both amounts; absent: US dollars.")] = UNSET
     amount_usd: Amount
     remaining_usd: Amount
 
@@ -132,7 +133,13 @@ class AuthorizationBody(ResponseBody, kw_only=True):
     service: str
     model: Annotated[str, about("The model as limits and reports know it.")]
     sent_model: Annotated[str, about("The model as sent.")]
+    provider: Annotated[str, about("Who bills the call; empty if that is unknown.")]
+    capability: str
+    agent_id: str
+    environment: Annotated[str, about("Of the credential.")]
     user_id: str
+    end_user: str
+    team: str
     workflow_id: str
     run_id: str
     session_id: str
@@ -145,11 +152,20 @@ class AuthorizationPage(ResponseBody):
     next_cursor: Annotated[UUID | None, about("Cursor of the next page; null on the last page.")]
 
 
-class RefusedLimit(ResponseBody):
+class LimitConditionBody(ResponseBody):
+    scope: LimitScope
+    scope_value: Annotated[str, about("Empty: every value of the scope counts separately.")]
+
+
+class RefusedLimit(ResponseBody, kw_only=True):
     id: int
     scope: LimitScope
     scope_value: Annotated[str, Meta(examples=["ada"])]
+    conditions: Annotated[
+        list[LimitConditionBody] | UnsetType, about("Further conditions of the limit; absent if there are none.")
+    ] = UNSET
     window: LimitWindow
+    unit: Annotated[LimitUnit | UnsetType, about("Of all amounts of the response; absent: US dollars.")] = UNSET
     amount_usd: Annotated[Amount, Meta(examples=["50"])]
     action: LimitAction
 
@@ -275,7 +291,8 @@ class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
         credential = self.principal.credential
         credential_id = credential.pk if credential is not None else None
         now = utc_now()
-        dimensions = params.dimensions(credential_id)
+        environment = credential.environment if credential is not None else ""
+        dimensions = params.dimensions(credential_id, environment)
         dimensions = replace(dimensions, user_ref=self.organization.user_name(dimensions.user_ref))
         call = identify_call(self.organization.pk, dimensions, now=now)
         estimate = Estimate(params.estimated_cost_usd, params.messages, params.input_tokens, params.max_tokens)
@@ -283,6 +300,7 @@ class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
         return AuthorizationRequest(
             dimensions=call,
             amount_usd=amount_usd,
+            tokens=reserved_tokens(call, estimate),
             is_free=is_free(organization=self.organization, call=call, amount_usd=amount_usd, now=now),
             accepted_caps=_accepted_caps(params, estimate),
             ttl=params.ttl,
@@ -395,6 +413,7 @@ def _limits(grant: Grant) -> list[Left]:
             scope=left.rule.scope,
             scope_value=left.rule.display_value,
             window=left.rule.window,
+            unit=left.rule.unit if left.rule.unit is not LimitUnit.USD else UNSET,
             amount_usd=Amount.of(left.rule.amount_usd),
             remaining_usd=Amount.of(left.remaining_usd),
         )

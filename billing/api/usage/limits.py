@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
+from billing.api.usage.authorizations import LimitConditionBody
 from billing.api.usage.figures import SpendBody, local_formatter, spend_body
 from billing.limits.cache import known_value, limit_set
 from billing.limits.status import LimitFilter, PerValueStatus, list_limits, percent_of, statuses
@@ -22,7 +23,7 @@ from billing.limits.types import Dimensions, LimitStatus, ManualOverride, Rule
 from billing.reports.usage.figures import UsageFilter
 from billing.reports.usage.own import own_limits, own_usage
 from billing.reports.usage.totals import spend_now
-from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
+from billing.types import LimitAction, LimitScope, LimitState, LimitUnit, LimitWindow, OverrideKind
 from costtrack.calendar import Preset
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
@@ -42,14 +43,21 @@ class ManualOverrideBody(ResponseBody):
     until: Annotated[datetime | None, about("Null: until it is ended.")]
 
 
-class _Settings(ResponseBody):
+class _Settings(ResponseBody, kw_only=True):
     """The settings of a limit."""
 
     id: int
     scope: LimitScope
     scope_value: Annotated[str, about("The value that the limit applies to (a credential by its Client ID).", "ada")]
+    conditions: Annotated[
+        list[LimitConditionBody] | UnsetType,
+        about("Further conditions that a call must meet; absent if there are none."),
+    ] = UNSET
     of_each: Annotated[bool, about("True for a per-value limit.")]
     window: LimitWindow
+    unit: Annotated[
+        LimitUnit | UnsetType, about("Of all amounts, also those whose names end in `_usd`; absent: US dollars.")
+    ] = UNSET
     action: LimitAction
     amount_usd: Annotated[Amount, about("The current amount.", "50")]
     base_amount_usd: Annotated[Amount, about("The amount without a temporary raise.", "50")]
@@ -262,6 +270,11 @@ def _per_value_limit(each: PerValueStatus) -> PerValueLimit:
     return PerValueLimit.of(**_settings(each.rule), values=values, values_left_out=each.left_out, values_used=each.used)
 
 
+def _condition(condition: tuple[LimitScope, str]) -> LimitConditionBody:
+    scope, value = condition
+    return LimitConditionBody(scope=scope, scope_value=value)
+
+
 def _settings(rule: Rule) -> dict[str, Any]:
     return {
         "id": rule.limit_id,
@@ -273,6 +286,8 @@ def _settings(rule: Rule) -> dict[str, Any]:
         "amount_usd": rule.amount_usd,
         "base_amount_usd": rule.base_amount_usd,
         "raised_until": rule.raised_until,
+        **({"conditions": [*map(_condition, rule.further)]} if rule.further else {}),
+        **({"unit": rule.unit} if rule.unit is not LimitUnit.USD else {}),
         "soft_amount_usd": rule.soft_amount_usd,
         "thresholds": rule.thresholds,
         "paused_by_hand": _override(rule.manual_override, OverrideKind.PAUSE),

@@ -127,6 +127,7 @@ def _parsed_event(index: int, payload: Payload) -> ParsedEvent:
         session_id=short_text(payload.session_id),
         tool=short_text(metadata.mcp_tool_call_metadata.name) if metadata.mcp_tool_call_metadata else None,
         end_user=end_user,
+        team=short_text(metadata.user_api_key_team_alias) or short_text(metadata.user_api_key_team_id),
         user_id=user_of(payload, metadata, end_user=end_user),
         cost_usd=cost,
         tags=_tags(payload.request_tags),

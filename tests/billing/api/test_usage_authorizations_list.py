@@ -27,7 +27,11 @@ def test_an_authorization_is_shown_with_all_that_is_known_of_it(api: APIClient, 
     created = api.post(URL, authorization, headers={"Idempotency-Key": "k"}).json()
     expected = {
         **{name: value for name, value in created.items() if name != "limits"},
-        **dict.fromkeys(("service", "model", "sent_model", "workflow_id", "session_id"), ""),
+        **dict.fromkeys(
+            ("service", "provider", "model", "sent_model", "capability", "agent_id", "end_user", "team"), ""
+        ),
+        **dict.fromkeys(("workflow_id", "session_id"), ""),
+        "environment": key.credential.environment,
         "user_id": "ada",
         "tags": ["a"],
         "run_id": "r",

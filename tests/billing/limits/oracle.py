@@ -9,7 +9,8 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 ZERO = Decimal(0)
-WEEK, DAY, QUARTER = timedelta(days=7), timedelta(days=1), timedelta(minutes=15)
+DAY, QUARTER = timedelta(days=1), timedelta(minutes=15)
+ROLLING = {"rolling_24h": DAY, "rolling_7d": 7 * DAY, "rolling_30d": 30 * DAY}
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 Spend = tuple[datetime, Decimal]
@@ -40,8 +41,8 @@ class Oracle:
     def counted(self, at: datetime) -> list[Spend]:
         """What counts at an instant, also what was told to be spent a little later; in a rolling window not what was
         spent exactly seven days ago."""
-        if self.window == "rolling_7d":
-            return [item for item in self.spend if item[0] > at - WEEK]
+        if self.window in ROLLING:
+            return [item for item in self.spend if item[0] > at - ROLLING[self.window]]
         start, _ = self.span(at)
         return [item for item in self.spend if start is None or item[0] >= start]
 
@@ -87,10 +88,10 @@ class Oracle:
     def _changes(self, now: datetime) -> Iterator[datetime]:
         yield from (self.raised_until, self.manual_override_until)
         yield from (expires_at for expires_at, _ in self.reservations)
-        if self.window == "rolling_7d":
-            yield from (at + WEEK for at, _ in self.spend)
+        if self.window in ROLLING:
+            yield from (at + ROLLING[self.window] for at, _ in self.spend)
         end = self.span(now)[1]
-        while end is not None and end < now + 40 * DAY:
+        while end is not None and end < now + 100 * DAY:
             yield end
             end = self.span(end)[1]
 
@@ -98,7 +99,7 @@ class Oracle:
 
     def span(self, at: datetime) -> tuple[datetime | None, datetime | None]:
         """The calendar window that runs then."""
-        if self.window not in ("calendar_day", "calendar_week", "calendar_month"):
+        if not self.window.startswith("calendar"):
             return None, None
         first = self._today(at)
         if self.window == "calendar_week":
@@ -108,6 +109,11 @@ class Oracle:
         if self.window == "calendar_month":
             first = last = first.replace(day=1)
             while (last + DAY).month == first.month:
+                last += DAY
+        if self.window == "calendar_quarter":
+            while first.day != 1 or first.month not in (1, 4, 7, 10):
+                first -= DAY
+            while (last + DAY).day != 1 or (last + DAY).month not in (1, 4, 7, 10):
                 last += DAY
         if self.window == "calendar_week":
             last = first + 6 * DAY

@@ -13,8 +13,7 @@ from hypothesis.extra.django import TestCase
 
 from billing.ingest import json_events
 from billing.ingest.services import ingest
-from billing.limits.balances import read_balances
-from billing.limits.evaluate import window_span
+from billing.limits.balances import read_balances, rule_parameters, window_starts
 from billing.limits.types import Rule
 from billing.models import Authorization
 from billing.rollups.fold import fold
@@ -121,17 +120,14 @@ def _rule(scope: LimitScope, value: str, window: LimitWindow) -> Rule:
 
 
 def _metered(organization: Organization, rules: list[Rule]) -> list[tuple[Decimal, Decimal, Decimal]]:
-    starts = [window_span(rule.window, organization.calendar, NOW).start for rule in rules]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT spent_usd, edge_usd, reserved_usd"
-            " FROM billing_balances(%s, %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s)",
+            " FROM billing_balances("
+            "%s, %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s)",
             [
                 organization.pk,
-                [rule.scope.value for rule in rules],
-                [rule.value for rule in rules],
-                starts,
-                [None] * len(rules),
+                *rule_parameters(rules, window_starts(organization, rules, NOW)),
                 NOW,
             ],
         )

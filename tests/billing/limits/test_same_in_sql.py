@@ -13,6 +13,7 @@ from psycopg import sql
 from billing.ingest.services import ingest
 from billing.ingest.types import ParsedBatch, ParsedEvent, UsageEventInput
 from billing.limits.balances import read_balances
+from billing.limits.conditions import SHARED_SCOPES
 from billing.limits.evaluate import fits_at
 from billing.limits.reserve import try_reserve
 from billing.limits.types import Dimensions, ManualOverride, Rule
@@ -46,12 +47,12 @@ class SameInSql(TestCase):
         credential_id = make_key(organization, Scope.USAGE_WRITE).credential.pk if keys else None
         dimensions = Dimensions(credential_id=credential_id, tags=tuple(tags), **call)
         _authorization(organization, "1", dimensions).save(force_insert=True)
-        expected = {(scope.value, value) for scope in LimitScope for value in dimensions.values(scope)}
+        expected = {(scope.value, value) for scope in SHARED_SCOPES for value in dimensions.values(scope)}
 
         with connection.cursor() as cursor:
             cursor.execute(SCOPES)
             assert sorted(cursor.fetchall()) == sorted(expected)
-        rules = [_rule("1", scope, value) for scope in LimitScope for value in ("", "a", "b", str(credential_id))]
+        rules = [_rule("1", scope, value) for scope in SHARED_SCOPES for value in ("", "a", "b", str(credential_id))]
         for rule, balance in zip(rules, read_balances(organization=organization, rules=rules, now=NOW), strict=True):
             is_covered = (rule.scope.value, rule.value) in expected
             if rule.scope is LimitScope.ORGANIZATION or rule.value:  # a limit of a value never has the empty one

@@ -14,7 +14,7 @@ from billing.limits.evaluate import evaluate, fits_at, window_span
 from billing.limits.types import Balance, Bucket, ManualOverride, Reservation, Rule
 from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
 from costtrack.calendar import Calendar, Window
-from tests.billing.limits.oracle import NEVER, Oracle
+from tests.billing.limits.oracle import NEVER, ROLLING, Oracle
 from tests.profiles import examples
 
 MOMENT, SECOND, HOUR = timedelta(microseconds=1), timedelta(seconds=1), timedelta(hours=1)
@@ -116,8 +116,9 @@ def balance_of(oracle: Oracle, now: datetime) -> Balance:
 
 def span_in(oracle: Oracle, now: datetime) -> Window:
     """A rolling window begins a moment after the instant seven days ago, which is out of it."""
-    is_rolling = oracle.window == "rolling_7d"
-    return Window(now - timedelta(days=7) + MOMENT, None) if is_rolling else Window(*oracle.span(now))
+    if oracle.window in ROLLING:
+        return Window(now - ROLLING[oracle.window] + MOMENT, None)
+    return Window(*oracle.span(now))
 
 
 def _or_none(until: datetime) -> datetime | None:

@@ -17,7 +17,10 @@ ADD = f"{LIST}add/"
 _NEW = {
     "scope": "user",
     "scope_value": "ada",
+    "missing": "allow",
     "window": "calendar_week",
+    "month_day": "1",
+    "unit": "usd",
     "amount_usd": "12.5",
     "action": "pause",
     "thresholds": "50, 90",
@@ -54,7 +57,7 @@ def test_a_limit_is_added_through_the_service(owner: User, organization: Organiz
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("amount_usd", "0"),
+        ("amount_usd", "-1"),
         ("amount_usd", "much"),
         ("amount_usd", "100.01"),  # the plan's maximum is 100 a week
         ("thresholds", "0"),
