@@ -129,8 +129,8 @@ class Exchange:
             self._send(message)
 
     def _send_parts(self, response: Iterable[bytes]) -> None:
-        self._on_loop(self._begin())
         try:
+            self._on_loop(self._begin())
             for part in response:
                 if self._client_is_gone:
                     break
