@@ -10,7 +10,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -19,9 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
+
 # PostgreSQL refuses to run as root; then it runs under this account.
 _SERVER_USER = "pgserver"
 _MAX_SOCKET_FOLDER_LENGTH = 80  # a socket's whole path has at most 103 bytes, on some systems
+LOCK_NAME = "up.lock"
+"""A file in every data folder of `costtrack up`."""
 _PORT = "5432"  # only part of the socket's name; fixed, so that PGPORT cannot change it
 
 
@@ -58,6 +61,9 @@ class Postgres:
     data_dir: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    notices: list[str] = field(default_factory=list)
+    """A line for each folder above the data folder that was opened to the server's account. They are in the log too.
+    Print them when the work is done: after an error, the error is the only line."""
 
     def __post_init__(self) -> None:
         # An optional extra: installations with their own servers do not have it.
@@ -82,10 +88,16 @@ class Postgres:
     def start(self, log: Path) -> subprocess.Popen[bytes]:
         """Start the server process and return immediately; `wait_until_ready` waits for it."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
+        self._refuse_foreign_data()
         if self._user is not None:
-            _prepare_account(self._user, self.data_dir, self._programs)
-        self._prepare_data(log)
+            opened = _prepare_account(self._user, self.data_dir, self._programs)
+            self.notices += opened
+            with log.open("a", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in opened)
+        if not (self.pgdata / "PG_VERSION").exists():
+            self._initialize(log)
         _make_socket_folder(self.sockets, self._user)
+        self._remove_stale_socket()
         options = {
             "listen_addresses": "",
             "port": _PORT,
@@ -130,8 +142,27 @@ class Postgres:
     def _group(self) -> int | None:
         return None if self._user is None else pwd.getpwnam(self._user).pw_gid
 
-    def _prepare_data(self, log: Path) -> None:
-        """Create the data folder if there is none; refuse one of another server or version."""
+    def _remove_stale_socket(self) -> None:
+        """Remove the socket and its lock after a kill. PostgreSQL refuses a lock whose process id is in use, whatever
+        has it now; the lock of the data, which it checks first, also looks for the memory of the old server."""
+        socket = self.sockets / f".s.PGSQL.{_PORT}"
+        lock = self.sockets / f"{socket.name}.lock"
+        if lock.exists() and not self._is_server(lock):
+            for path in (socket, lock):
+                path.unlink(missing_ok=True)
+
+    def _is_server(self, lock: Path) -> bool:
+        """Whether the process in a lock file is a server on this data."""
+        try:
+            pid = int(lock.read_text(encoding="ascii", errors="replace").split()[0])
+            return str(self.pgdata) in psutil.Process(pid).cmdline()
+        except psutil.AccessDenied:
+            return True
+        except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+            return False
+
+    def _refuse_foreign_data(self) -> None:
+        """Refuse a data folder of another server or version."""
         version = self.pgdata / "PG_VERSION"
         if version.exists():
             existing = version.read_text(encoding="ascii", errors="replace").strip()
@@ -140,10 +171,8 @@ class Postgres:
                     f"{self.pgdata} was created by PostgreSQL {existing}, but this version of costtrack includes"
                     f" PostgreSQL {self.version}: back it up with the old version and restore it into a new folder"
                 )
-            return
-        if self.pgdata.exists() and any(self.pgdata.iterdir()):
+        elif self.pgdata.exists() and any(self.pgdata.iterdir()):
             raise EmbeddedServerError(f"{self.pgdata} is not a PostgreSQL data folder")
-        self._initialize(log)
 
     def _initialize(self, log: Path) -> None:
         """Run initdb in a folder that is renamed at the end, so that an interruption leaves nothing half done."""
@@ -262,8 +291,10 @@ def _make_socket_folder(folder: Path, user: str | None) -> None:
     folder.chmod(0o700)
 
 
-def _prepare_account(user: str, data_dir: Path, programs: Path) -> None:
-    """As root: create PostgreSQL's account, and give it access to the data folder and the programs."""
+def _prepare_account(user: str, data_dir: Path, programs: Path) -> list[str]:
+    """As root: create PostgreSQL's account, and give it access to the data folder and the programs. Returns a line for
+    each folder above the data folder that was opened, except one that costtrack made."""
+    notices = []
     try:
         pwd.getpwnam(user)
     except KeyError:
@@ -278,16 +309,17 @@ def _prepare_account(user: str, data_dir: Path, programs: Path) -> None:
     for folder in (data_dir, *installed.parents):
         _allow(folder, 0o011)
     for folder in data_dir.parents:
-        if _allow(folder, 0o011):
+        if _allow(folder, 0o011) and not (folder / LOCK_NAME).exists():
             mode = stat.S_IMODE(folder.stat().st_mode)
-            sys.stderr.write(
+            notices.append(
                 f"Opened {folder} (now mode {mode:o}), so that the account {user} can reach the data folder. Other"
-                " accounts can pass through it, but not list it.\n"
+                " accounts can pass through it, but not list it."
             )
     for top in (installed, *installed.parent.parent.glob(f"{installed.parent.name}.libs")):
         for path in (top, *top.rglob("*")):
             # The account gets the permissions of the owner, except writing.
             _allow(path, (path.stat().st_mode & 0o500) >> 3 | (path.stat().st_mode & 0o500) >> 6)
+    return notices
 
 
 def _allow(path: Path, bits: int) -> bool:

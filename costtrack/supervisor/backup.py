@@ -133,6 +133,8 @@ class _Restore:
         try:
             self._make(dump)
             self._server.pgdata.rename(self._folder.database)
+            for line in self._server.notices:
+                self._terminal.say(line)
         finally:
             self._remove_unfinished()
 

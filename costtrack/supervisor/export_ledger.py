@@ -37,6 +37,8 @@ def _with_server(folder: DataFolder, terminal: Terminal, command: list[str]) -> 
     try:
         if postgresql.wait_until_ready is not None:
             postgresql.wait_until_ready()
+        for line in postgresql.notices:
+            terminal.say(line)
         return manage(folder.shown, command)
     finally:
         embedded.stop(process, seconds=60)

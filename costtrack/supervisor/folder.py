@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from costtrack.embedded import LOCK_NAME
 from costtrack.private_files import read_private, write_private
 
 
@@ -67,7 +68,7 @@ class DataFolder:
         """Create the folder and lock it for this process. Raises StackError."""
         try:
             self._make()
-            lock = (self.path / "up.lock").open("a+", encoding="ascii")
+            lock = (self.path / LOCK_NAME).open("a+", encoding="ascii")
         except OSError as error:
             raise StackError(f"the data folder {self.shown} cannot be used: {error.strerror}") from error
         with lock:

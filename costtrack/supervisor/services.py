@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ class Service:
     start: Callable[[Path], "subprocess.Popen[bytes]"]
     wait_until_ready: Callable[[], None] | None = None
     patience: float = 10.0  # seconds to stop before it is killed
+    notices: Sequence[str] = ()  # lines for the user, once it is ready
 
 
 def stop_signal(name: str) -> signal.Signals:
@@ -53,7 +54,8 @@ def servers(folder: DataFolder) -> list[Service]:
         if not is_set("DATABASE_URL"):
             postgres = embedded.Postgres(folder.path, postgres_settings(_memory()))
             title = f"PostgreSQL {postgres.version}"
-            services.append(Service("postgresql", title, postgres.start, postgres.wait_until_ready, patience=60))
+            wait = postgres.wait_until_ready
+            services.append(Service("postgresql", title, postgres.start, wait, patience=60, notices=postgres.notices))
         if not is_set("REDIS_URL"):
             redis = embedded.Redis(folder.path)
             services.append(Service("redis", "Redis", redis.start, redis.wait_until_ready))

@@ -96,6 +96,8 @@ class _Stack:
                         service.wait_until_ready()
             except EmbeddedServerError as error:
                 raise self._explained(str(error), service.name, since) from error
+            for line in service.notices:
+                self._terminal.say(line)
 
     def _prepare_database(self, *, repair: bool) -> list[str]:
         """Prepare tables, prices, the operator, and the demo if requested. Returns the output of the demo."""

@@ -1,7 +1,10 @@
 """The embedded servers: real ones, started on folders of this test's own."""
 
 import os
+import pwd
 import shutil
+import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +93,57 @@ def test_broken_data_is_an_error_and_not_an_endless_wait(folder: Path) -> None:
     server.start(folder / "postgresql.log")
     with pytest.raises(embedded.EmbeddedServerError, match="PostgreSQL does not start"):
         server.wait_until_ready()
+
+
+def test_the_lock_of_a_socket_that_names_another_process_is_removed(folder: Path) -> None:
+    """After a kill, another process may have the number of the old server."""
+    (folder / "run").mkdir(mode=0o700)
+    lock = folder / "run" / ".s.PGSQL.5432.lock"
+    server = embedded.Postgres(folder, _FAST)
+    embedded.stop(server.start(folder / "postgresql.log"))
+    account = pwd.getpwnam("pgserver").pw_uid if os.geteuid() == 0 else os.geteuid()
+    other = subprocess.Popen(["/bin/sleep", "600"], user=account)
+    try:
+        lock.write_text(f"{other.pid}\n{folder}\n")
+        process = server.start(folder / "postgresql.log")
+        try:
+            server.wait_until_ready()
+            assert lock.read_text().split()[0] == str(process.pid)
+        finally:
+            embedded.stop(process)
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_second_server_on_the_same_data_is_refused(folder: Path) -> None:
+    server, second = embedded.Postgres(folder, _FAST), embedded.Postgres(folder, _FAST)
+    process = server.start(folder / "postgresql.log")
+    try:
+        server.wait_until_ready()
+        second.start(folder / "postgresql.log").wait(60)
+        with pytest.raises(embedded.EmbeddedServerError, match="PostgreSQL does not start"):
+            second.wait_until_ready()
+        with psycopg.connect(server.url()) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        embedded.stop(process)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Folders are opened for the account of PostgreSQL when root runs it.")
+def test_a_folder_that_is_opened_is_named_unless_costtrack_made_it(folder: Path) -> None:
+    private, own = folder / "private", folder / "private" / "data"
+    own.mkdir(parents=True)
+    (own / embedded.LOCK_NAME).touch()
+    for path in (folder, private, own):
+        path.chmod(0o700)
+    server = embedded.Postgres(own / "restore.new", _FAST)
+    embedded.stop(server.start(folder / "postgresql.log"))
+    assert [line.split(",")[0] for line in server.notices] == [
+        f"Opened {path} (now mode 711)" for path in (private, folder)
+    ]
+    assert set(server.notices) <= set((folder / "postgresql.log").read_text().splitlines())
+    assert stat.S_IMODE(own.stat().st_mode) == 0o711
 
 
 def test_redis_keeps_its_data_from_one_start_to_the_next(folder: Path) -> None:

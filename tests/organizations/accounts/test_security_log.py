@@ -7,8 +7,9 @@ import pytest
 from django.test import Client
 
 from costtrack.clock import utc_now
+from costtrack.tenancy import tenant_scope
 from organizations import security_log
-from organizations.models import SecurityEvent, User
+from organizations.models import Organization, SecurityEvent, User
 from organizations.types import SecurityEventKind
 from tests.organizations.accounts.conftest import sign_in
 
@@ -32,6 +33,28 @@ def test_sign_ins_failures_and_sign_outs_are_written_with_the_address(owner: Use
     assert kinds() == ["sign_in_failed", "sign_in_failed", "signed_in", "signed_out"]
     assert set(SecurityEvent.objects.values_list("address", flat=True)) == {"192.0.2.1"}
     assert kinds(email="nobody@acme.example") == ["sign_in_failed"]
+
+
+@pytest.mark.parametrize("page", ["/admin/logout/", "/o/acme/admin/logout/"])
+def test_signing_out_of_the_admin_pages_is_written_too(page: str, owner: User) -> None:
+    """There, a request sees only rows of organizations."""
+    client = client_at("192.0.2.1")
+    sign_in(client, owner.email, PASSWORD)
+    assert client.post(page).status_code == 302
+    assert kinds(email=owner.email) == ["signed_in", "signed_out"]
+
+
+def test_events_can_be_written_and_read_where_only_one_organization_is_seen(
+    owner: User, organization: Organization
+) -> None:
+    with tenant_scope(organization.pk):
+        for _ in range(2):
+            security_log.record(SecurityEventKind.LOCKED_OUT, email=owner.email, address="192.0.2.1", user=owner)
+        security_log.record(SecurityEventKind.SIGNED_IN, email=owner.email, address="192.0.2.1", user=owner)
+        assert security_log.is_known_address(owner.email, "192.0.2.1")
+        assert [event.kind for event in security_log.recent_events(owner)] == ["signed_in", "locked_out"]
+        assert not SecurityEvent.objects.exists()
+    assert kinds() == ["locked_out", "signed_in"]
 
 
 def test_the_address_is_that_of_the_trusted_proxy(owner: User, settings: Any) -> None:
