@@ -57,7 +57,7 @@ class ProjectedState(NamedTuple):
 
 
 def window_span(window: LimitWindow, calendar: Calendar, now: datetime, period: Period = NO_PERIOD) -> Window:
-    """Return the window that contains `now`. A rolling window excludes spend of exactly seven days ago."""
+    """Return the window that contains `now`. A rolling window excludes spend exactly as old as it is long."""
     if window is LimitWindow.LIFETIME:
         return Window(None, None)
     if window is LimitWindow.FIXED_PERIOD:

@@ -25,6 +25,8 @@ from tests.limits import set_limit
 DAY = 60 * 24
 MILLION = 1_000_000
 USERS = ("ada", "brin", "cleo")
+FIXED_PERIOD = (timedelta(days=-3), timedelta(days=20))
+"""When it begins and ends, after the history has begun."""
 # A time zone, and a day soon after which its clocks are changed.
 TIME_ZONES = (
     ("Europe/Berlin", "2026-10-20"),
@@ -71,7 +73,9 @@ limit_histories = st.builds(
     zone_and_day=st.sampled_from(TIME_ZONES),
     week_start=st.integers(1, 7),
     minute=st.integers(0, DAY),
-    amounts=st.lists(st.sampled_from(("0.1", "1", "2.5", "3.1")), min_size=10, max_size=10),
+    amounts=st.lists(
+        st.sampled_from(("0.1", "1", "2.5", "3.1")), min_size=2 * len(LimitWindow), max_size=2 * len(LimitWindow)
+    ),
     steps=st.lists(st.tuples(_minutes_between_steps, _steps), min_size=3, max_size=7),
 )
 
@@ -98,6 +102,11 @@ class SetLimit:
     amount: Decimal
     pauses: bool
     fallback: Decimal | None
+    period: tuple[datetime | None, datetime | None]
+
+    def is_in_force(self, at: datetime) -> bool:
+        start, end = self.period
+        return (start is None or start <= at) and (end is None or at < end)
 
     def covers(self, user: str) -> bool:
         return self.scope is LimitScope.ORGANIZATION or (bool(user) and self.value in ("", user))
@@ -114,6 +123,10 @@ class Limits:
     limits: list[SetLimit] = field(default_factory=list)
     sent: list[SentCall] = field(default_factory=list)
     _ids: Iterator[int] = field(default_factory=count)
+    _period: tuple[datetime | None, datetime | None] = (None, None)
+
+    def in_force(self, at: datetime) -> list[SetLimit]:
+        return [limit for limit in self.limits if limit.is_in_force(at)]
 
     @contextmanager
     def under(self, history: LimitHistory) -> Iterator[None]:
@@ -125,13 +138,14 @@ class Limits:
             Organization.objects.filter(pk=self.organization.pk).update(
                 time_zone=self.time_zone, week_start=self.week_start, plan="enterprise"
             )
-            self._set_limits(history.amounts)
+            self._set_limits(history)
             yield
             transaction.set_rollback(True)
 
-    def _set_limits(self, amounts: list[str]) -> None:
+    def _set_limits(self, history: LimitHistory) -> None:
         """For each window one of the organization, and one of a user or of each."""
-        fallbacks = (None, Decimal(5))
+        fallbacks, amounts = (None, Decimal(5)), history.amounts
+        self._period = (history.start + FIXED_PERIOD[0], history.start + FIXED_PERIOD[1])
         for index, window in enumerate(LimitWindow):
             value = "ada" if index % 2 else ""
             self._set(LimitScope.ORGANIZATION, "", window, Decimal(amounts[2 * index]), fallbacks[index % 2])
@@ -142,10 +156,19 @@ class Limits:
     ) -> None:
         pauses = window is not LimitWindow.CALENDAR_WEEK
         action = LimitAction.PAUSE if pauses else LimitAction.NOTIFY
+        starts_at, ends_at = self._period if window is LimitWindow.FIXED_PERIOD else (None, None)
         created = set_limit(
-            self.organization, amount, scope, value, window, action=action.value, fallback_price=fallback
+            self.organization,
+            amount,
+            scope,
+            value,
+            window,
+            action=action.value,
+            fallback_price=fallback,
+            starts_at=starts_at,
+            ends_at=ends_at,
         )
-        self.limits.append(SetLimit(created.pk, scope, value, window, amount, pauses, fallback))
+        self.limits.append(SetLimit(created.pk, scope, value, window, amount, pauses, fallback, (starts_at, ends_at)))
 
     def oracle(self, limit: SetLimit, user: str) -> Oracle:
         """What must be known of a limit, for one user of a limit of each."""
@@ -155,6 +178,7 @@ class Limits:
             zone=self.time_zone,
             week_start=self.week_start,
             pauses=limit.pauses,
+            period=limit.period,
             spend=tuple((call.at, _cost(call, limit.fallback)) for call in self._counted(limit, user)),
         )
 

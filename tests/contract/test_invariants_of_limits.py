@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 
 from billing.types import LimitScope, LimitWindow
 from organizations.models import Organization
+from tests.billing.limits.oracle import ROLLING
 from tests.conftest import Key
 from tests.contract.limit_history import USERS, LimitHistory, Limits, SetLimit, limit_histories
 from tests.limits import set_limit
@@ -54,9 +55,9 @@ def test_7_and_13_a_limit_pauses_when_it_is_reached_and_until_it_says(
 def assert_limits_match(limits: Limits, now: datetime) -> set[datetime]:
     """`GET /usage/limits` and the books say the same. Answers when limits say that they are over."""
     listed = {row["id"]: row for row in get_json(limits, now, "/usage/limits")["limits"]}
-    assert listed.keys() == {limit.id for limit in limits.limits}
+    assert listed.keys() == {limit.id for limit in limits.in_force(now)}
     resets: set[datetime] = set()
-    for limit in limits.limits:
+    for limit in limits.in_force(now):
         row = listed[limit.id]
         if limit.scope is LimitScope.USER and not limit.value:
             rows = {row["scope_value"]: row for row in row["values"]}
@@ -85,8 +86,8 @@ def assert_limit_matches(limits: Limits, limit: SetLimit, user: str, row: dict[s
     assert (row["state"] == "ok") == (spent < limit.amount * 8 / 10)
     assert instant(row["resets_at"]) == oracle.resets_at(now)
     start, end = oracle.span(now)
-    if limit.window is LimitWindow.ROLLING_7D:
-        start = now - timedelta(days=7) + MICROSECOND
+    if limit.window.value in ROLLING:
+        start = now - ROLLING[limit.window.value] + MICROSECOND
     assert (instant(row["window_start"]), instant(row["window_end"])) == (start, end)
     assert instant(row["as_of"]) == now
     if row["hit_at"] is not None:
@@ -97,7 +98,7 @@ def assert_limit_matches(limits: Limits, limit: SetLimit, user: str, row: dict[s
 def assert_access_matches(limits: Limits, now: datetime, usd: Decimal) -> None:
     """`GET /usage/access`, for a user and for nobody."""
     for user in ("", "ada", "brin"):
-        covering = [limits.oracle(limit, user) for limit in limits.limits if limit.covers(user)]
+        covering = [limits.oracle(limit, user) for limit in limits.in_force(now) if limit.covers(user)]
         answer = get_json(limits, now, f"/usage/access?user_id={user}&estimated_cost_usd={usd}")
         assert answer["allowed"] == all(oracle.lets_through(usd, now) for oracle in covering)
         if not answer["allowed"]:

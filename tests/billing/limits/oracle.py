@@ -31,6 +31,8 @@ class Oracle:
     manual_override_until: datetime = NEVER
     spend: tuple[Spend, ...] = ()
     reservations: tuple[Spend, ...] = ()
+    period: tuple[datetime | None, datetime | None] = (None, None)
+    """Of a fixed period: nothing counts outside of it."""
 
     def after(self, now: datetime) -> "Oracle":
         """What is known then: nothing of what is spent later than an hour ahead."""
@@ -43,7 +45,9 @@ class Oracle:
         spent exactly seven days ago."""
         if self.window in ROLLING:
             return [item for item in self.spend if item[0] > at - ROLLING[self.window]]
-        start, _ = self.span(at)
+        start, end = self.span(at)
+        if end is not None and end <= at:
+            return []
         return [item for item in self.spend if start is None or item[0] >= start]
 
     def spent(self, at: datetime) -> Decimal:
@@ -93,12 +97,15 @@ class Oracle:
         end = self.span(now)[1]
         while end is not None and end < now + 100 * DAY:
             yield end
-            end = self.span(end)[1]
+            _, following = self.span(end)
+            end = following if following != end else None
 
     # --- Windows -----------------------------------------------------------------------------------------------
 
     def span(self, at: datetime) -> tuple[datetime | None, datetime | None]:
-        """The calendar window that runs then."""
+        """The calendar window that runs then, or the fixed period."""
+        if self.window == "fixed_period":
+            return self.period
         if not self.window.startswith("calendar"):
             return None, None
         first = self._today(at)

@@ -14,7 +14,7 @@ from billing.limits.forecast import forecast
 from billing.limits.types import Balance, Bucket, Rule
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.calendar import Calendar
-from tests.billing.limits.oracle import Oracle
+from tests.billing.limits.oracle import ROLLING, Oracle
 from tests.profiles import examples
 
 MOMENT, HOUR, DAY = timedelta(microseconds=1), timedelta(hours=1), timedelta(days=1)
@@ -156,7 +156,7 @@ class Ahead:
         is_young = start is not None and now - start < DAY
         usd, during = (oracle.spent(now), now - start) if is_young and start is not None else (recent, DAY)
         self.rate = Fraction(usd) / (during // MOMENT) if during else Fraction(0)
-        self.end = end or now + (7 * DAY if oracle.window == "rolling_7d" else TEN_YEARS)
+        self.end = end or now + ROLLING.get(oracle.window, TEN_YEARS)
 
     def is_reached(self, at: datetime) -> bool:
         # What is spent from now on stays in the window as long as it is looked ahead.
@@ -171,7 +171,8 @@ class Ahead:
                 yield from (at - MOMENT, at)
 
     def _counts(self, when: datetime, at: datetime) -> bool:
-        return self.oracle.window != "rolling_7d" or when > at - 7 * DAY
+        lasts = ROLLING.get(self.oracle.window)
+        return lasts is None or when > at - lasts
 
 
 def _end_of_raise(oracle: Oracle, now: datetime) -> datetime | None:
