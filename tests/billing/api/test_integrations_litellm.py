@@ -131,6 +131,7 @@ def test_no_prompt_and_no_answer_is_in_the_database(api: APIClient) -> None:
     assert "neutral" not in stored
 
 
+@pytest.mark.usefixtures("whole_history")
 def test_runs_are_made_of_what_the_caller_says(api: APIClient) -> None:
     post(api, [with_metadata(spend_logs_metadata={"run_id": "child", "parent_run_id": "root", "workflow_id": "w"})])
     answer = api.get("/costs/runs/root?include_children=true").json()

@@ -52,6 +52,7 @@ def test_a_voided_event_counts_and_costs_nothing_in_any_rollup(organization: Org
     set_price("m", input="3", output="10")
     everywhere = {
         "run_id": "r",
+        "workflow_id": "w",
         "session_id": "s",
         "group_id": "g",
         "tags": ["x", "y"],

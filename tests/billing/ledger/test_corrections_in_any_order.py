@@ -38,6 +38,7 @@ EVENTS = st.fixed_dictionaries(
         "input_tokens": st.integers(0, 10**7),
         "output_tokens": st.integers(0, 3),
         "run_id": st.just("r"),
+        "workflow_id": st.just("w"),
         "session_id": st.just("s"),
         "execution_id": st.just("e"),
         "end_user": st.just("c"),
