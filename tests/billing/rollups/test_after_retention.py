@@ -13,6 +13,8 @@ from billing.rollups.retention import drop_events
 from organizations.models import Organization, User
 from tests.usage import NOW, Send, set_price
 
+pytestmark = pytest.mark.usefixtures("whole_history")
+
 AUGUST, OCTOBER = datetime(2026, 8, 20, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UTC)
 
 
