@@ -72,7 +72,10 @@ _REMEMBER = """status => {
 }"""
 
 
-def test_a_file_is_said_to_be_in_the_making_until_it_comes(browse: Browse, owner: User, send: Send) -> None:
+def test_a_file_is_said_to_be_in_the_making_until_it_comes(
+    browse: Browse, owner: User, organization: Organization, send: Send
+) -> None:
+    Organization.objects.filter(pk=organization.pk).update(plan="enterprise")
     send({"id": "mine", "model": "m", "cost_usd": "1"}, now=utc_now())
     page = browse(owner)
     page.goto(EXPORTS)

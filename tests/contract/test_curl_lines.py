@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
+from organizations.models import Organization
 from tests.conftest import Key
 from tests.usage import Send, set_price
 
@@ -31,6 +32,12 @@ _GLOW = 'glow() { "$PYTHON" -m costtrack "$@"; }\n'
 def curl() -> None:
     if shutil.which("curl") is None:
         pytest.fail("This test needs curl: install it (on Debian: apt install curl).")
+
+
+@pytest.fixture
+def enterprise(organization: Organization) -> None:
+    """The documents' dates are years ago, and other plans have neither such usage nor exports."""
+    Organization.objects.filter(pk=organization.pk).update(plan="enterprise")
 
 
 @pytest.fixture
@@ -64,7 +71,7 @@ def shell(curl: None, live_server: LiveServer, key: Key, tmp_path: Path) -> Shel
 
 
 @pytest.fixture
-def january(send: Send) -> None:
+def january(enterprise: None, send: Send) -> None:
     group = {"group_id": "7c9e6679-7425-40de-944b-e07fc1f90ae7", "group_name": "Office hours"}
     call = {**group, "service": "openai", "model": "gpt-4o", "input_tokens": 90, "output_tokens": 10}
     send(
@@ -208,6 +215,7 @@ def test_syntropic_lines(
 # --- Document 004 ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("enterprise")
 @pytest.mark.parametrize("header", ["Authorization: Bearer $KEY", "x-alphaneural-api-key: $KEY"])
 def test_alphaneural_spend_lines(shell: Shell, live_server: LiveServer, key: Key, send: Send, header: str) -> None:
     """The last day of the window is in it."""

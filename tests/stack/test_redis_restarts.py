@@ -96,7 +96,8 @@ def test_it_survives_restarts_of_redis_while_it_holds_messages_and_then_sends_a_
     worker.wait_until(Notice.objects.of(organization).exists)
     deliver_emails(now=utc_now())
     assert [message.to for message in mail.outbox] == [[owner.email]]
-    assert "80%" in mail.outbox[0].subject
+    assert mail.outbox[0].subject == "Limit nearly reached: acme (90% of $10.00)"
+    assert "Acme Research has used 80% of the limit" in mail.outbox[0].body
     inspect = [*CELERY, "inspect", "--timeout", "30", "--destination", f"limits@{os.uname().nodename}", "ping"]
     pong = subprocess.run(inspect, env=worker.environment, capture_output=True, text=True, check=False, timeout=60)
     assert "pong" in pong.stdout, pong

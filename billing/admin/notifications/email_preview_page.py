@@ -6,7 +6,7 @@ from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
 
 from billing.notifications.email_examples import example_notice, example_organization
-from billing.notifications.emails import render
+from billing.notifications.emails import email_subject, render
 from billing.types import NoticeKind
 from costtrack.admin_site import register_page
 from costtrack.clock import utc_now
@@ -21,12 +21,13 @@ def email_previews(request: HttpRequest) -> TemplateResponse:
         raise PermissionDenied
     kind = _kind(request.GET.get("kind", NoticeKind.THRESHOLD.value))
     notice = example_notice(kind, now=utc_now().replace(second=0, microsecond=0))
-    text, html = render(notice=notice, organization=example_organization())
+    organization = example_organization()
+    text, html = render(notice=notice, organization=organization)
     context = {
         **admin.site.each_context(request),
         "title": "E-mail previews",
         "choices": [(each.label, f"?kind={each.value}", each is kind) for each in NoticeKind],
-        "subject": notice.subject,
+        "subject": email_subject(notice, organization),
         "text": text,
         "html": html,
     }

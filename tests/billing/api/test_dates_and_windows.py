@@ -195,6 +195,7 @@ def test_neighboring_windows_add_up_to_the_whole(
         assert total(api, "2026-10-27", "2026-10-27") == 12
 
 
+@pytest.mark.usefixtures("whole_history")
 @pytest.mark.parametrize("text", ["2026-W44", "2026-W44-1", "2026-301", "20261028", "2026-10-28T24:00"])
 def test_what_is_no_date_is_refused_everywhere(api: APIClient, organization: Organization, text: str) -> None:
     window = {"start_date": text, "end_date": text}

@@ -20,6 +20,7 @@ def _usage(send: Send) -> None:
     send({"run_id": "r", "session_id": "s", "execution_id": "e", "model": "m", "cost_usd": "1"})
 
 
+@pytest.mark.usefixtures("whole_history")
 @pytest.mark.parametrize("path", [*GETS, *POSTS])
 def test_documented_families_ignore_and_name_them(api: APIClient, path: str) -> None:
     def call(query: str) -> Any:

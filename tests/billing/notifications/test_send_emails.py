@@ -43,7 +43,7 @@ def test_each_recipient_gets_a_message_of_their_own(organization: Organization, 
         delivery = Delivery.objects.get(recipient=message["To"])
         assert message["Message-ID"] == f"<{delivery.message_id}@spend.acme.example>"
         assert message["Auto-Submitted"] == "auto-generated"
-        assert message["Subject"] == delivery.notice.subject
+        assert message["Subject"] == "Access paused: acme (100% of $100.00)"
         assert parseaddr(str(message["From"])) == ("Costs", "costs@spend.acme.example")
         assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
 

@@ -8,6 +8,7 @@ from costtrack.client.instance import checked_url
 from tests.costtrack.client.conftest import HANG_UP, TOKEN, Run, Server
 
 SUMMARY = ("costs", "summary")
+ABOUT = "Only events with a session. All usage: costtrack usage summary"
 UNREACHABLE = "http://127.0.0.1:9"  # nothing listens on the port `discard`
 
 
@@ -146,6 +147,7 @@ def test_what_the_server_says_cannot_color_or_move_the_screen(run: Run, server: 
     assert run(*SUMMARY).out == (
         "name�[2J  �]0;title� �evil [bold]x[/bold] next\n"
         "list      �1m\n"
+        f"\n{ABOUT}\n"
     )  # fmt: skip
 
 
@@ -173,7 +175,7 @@ def test_long_values_are_whole_where_no_terminal_ends_the_line(run: Run, server:
 )
 def test_amounts_keep_every_digit(number: bytes, shown: str, run: Run, server: Server) -> None:
     server.answers(b'{"total_cost_usd": ' + number + b"}")
-    assert run(*SUMMARY).out.split("total cost")[1].strip() == shown
+    assert run(*SUMMARY).out.removesuffix(f"\n{ABOUT}\n").split("total cost")[1].strip() == shown
 
 
 # --- Errors ----------------------------------------------------------------------------------------------------

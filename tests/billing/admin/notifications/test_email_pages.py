@@ -4,7 +4,10 @@ import pytest
 from django.test import Client
 
 from billing.models import NotificationPreference
+from billing.notifications.email_examples import example_notice, example_organization
+from billing.notifications.emails import email_subject
 from billing.types import NoticeKind
+from costtrack.clock import utc_now
 from organizations.models import AuditEntry, Membership, Organization, User
 from organizations.types import Role
 
@@ -24,6 +27,8 @@ def test_each_kind_has_a_preview_of_both_parts(kind: NoticeKind, signed_in: Clie
     page = response.content.decode()
     assert '<iframe title="HTML version" sandbox srcdoc="&lt;!doctype html&gt;' in page
     assert "You get this because" in page
+    notice, organization = example_notice(kind, now=utc_now()), example_organization()
+    assert f"<h2>{email_subject(notice, organization)}</h2>" in page
     assert 'aria-current="page"' in page
 
 
