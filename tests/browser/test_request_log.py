@@ -36,7 +36,7 @@ from tests.conftest import Key
 pytestmark = pytest.mark.usefixtures("history")
 
 PER_PAGE = 50
-HEADS = ("When", "Model", "Capability", "Status", "Tokens in", "Tokens out", "Cost", "Run, credential")
+HEADS = ("When", "Model", "Capability", "Endpoint", "Status", "Tokens in", "Tokens out", "Cost", "Run, credential")
 COST = HEADS.index("Cost")
 
 Item = dict[str, Any]
@@ -60,7 +60,8 @@ class Calls:
         return [
             f"{at:%Y-%m-%d %H:%M:%S}".removesuffix(":00") + f" {ZONE}",
             f"{call['model']}\n{call['service']}",
-            f"{call['capability'] or '-'}\n{call['endpoint']}",
+            call["capability"] or "-",
+            call["endpoint"] or "-",
             f"{status} Voided" if call["voided"] else status,
             count(call["prompt_tokens"]),
             count(call["completion_tokens"]),

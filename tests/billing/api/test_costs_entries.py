@@ -227,7 +227,6 @@ def test_pages_follow_each_other(api: APIClient) -> None:
         ("limit=0", "limit"),
         ("limit=201", "limit"),
         ("cursor=x", "cursor"),
-        ("page=2", "page"),
         ("cursor=%00", "cursor"),
     ],
 )
