@@ -165,6 +165,8 @@ def _clean_names(event: UsageEventInput) -> None:
     for field, text in zip(_NAMES, _names_of(event), strict=True):
         if text and (name := clean_name(text)) != text:
             setattr(event, field, name or None)
+    if event.model and not clean_name(event.model):
+        event.model = None
 
 
 def _time(occurred_at: datetime, now: datetime) -> datetime:

@@ -34,15 +34,19 @@ class OrganizationSchema(DialectSchema):
     """Where a path names no organization, the query may (`organizations.selectors.access_without_url`)."""
 
     def get_override_parameters(self) -> list[Any]:
-        parameters = [IDEMPOTENCY_KEY] if self.method == "POST" and not getattr(self.view, "only_reads", False) else []
+        parameters = [IDEMPOTENCY_KEY] if self._takes_idempotency_key() else []
         if "{slug}" in self.path:
             return parameters
         text = "The organization's slug. Required for operators and for users who are members of several."
         return [*parameters, OpenApiParameter("organization", str, description=text)]
 
     def error_statuses(self) -> set[int]:
-        """Add 404: the organization in the path or the query may not exist."""
-        return super().error_statuses() | {HTTPStatus.NOT_FOUND}
+        """Add 404: the organization in the path or the query may not exist. The Idempotency-Key may be a 422."""
+        statuses = super().error_statuses() | {HTTPStatus.NOT_FOUND}
+        return statuses | {HTTPStatus.UNPROCESSABLE_ENTITY} if self._takes_idempotency_key() else statuses
+
+    def _takes_idempotency_key(self) -> bool:
+        return self.method == "POST" and not getattr(self.view, "only_reads", False)
 
     def _resolve_path_parameters(self, variables: list[str]) -> list[dict[str, Any]]:
         parameters: list[dict[str, Any]] = super()._resolve_path_parameters(variables)

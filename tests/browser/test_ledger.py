@@ -99,7 +99,9 @@ def walk_batches(page: PlainPage, every: list[Event]) -> None:
     page.click(count(len(smallest)))
     assert_events(page, smallest)
     follow(page, "Batches", "Batches")
-    narrow(page, when_to="2026-11-02")
+    narrow(page, when_to="2026-11-02")  # a day of Acme's time zone: they were received that evening
+    assert_batches(page, every)
+    narrow(page, when_to="2026-11-01")
     assert listed(page) == []
 
 

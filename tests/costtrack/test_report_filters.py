@@ -8,6 +8,7 @@ from django.http import QueryDict
 from rest_framework import serializers
 
 from costtrack.filters import ParameterFilter, ParameterOption, ReportFilterSet
+from costtrack.ignored_parameters import ignored_headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,5 +55,9 @@ def test_errors_are_those_of_the_serializer_field_under_the_name_of_the_paramete
     assert errors("order=50%25") == {"order": [('"50%" is not a valid choice.', "invalid_choice")]}
 
 
-def test_an_unknown_parameter_is_refused_by_name() -> None:
-    assert errors("modell=gpt") == {"modell": [("Unknown field.", "unknown_field")]}
+def test_unknown_parameters_have_no_effect_and_are_noted_by_name() -> None:
+    chosen = filters("modell=gpt&error_code=429&organization=acme&colour=")
+    assert chosen.qs == Query(status_code=429)
+    assert ignored_headers(chosen.data) == {"X-Ignored-Parameters": "modell, colour"}
+    assert ignored_headers(filters("model=gpt").data) == {}
+    assert list(errors("modell=gpt&error_code=x")) == ["error_code"]

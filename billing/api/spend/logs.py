@@ -188,6 +188,11 @@ class SpendLogPageFilterSet(SpendLogFilterSet, RequiredWindowFilterSet):
     sort_by = ParameterOption(serializers.ChoiceField(default="startTime", choices=list(_SORTS)))
     sort_order = ParameterOption(serializers.ChoiceField(default="desc", choices=["asc", "desc"]))
 
+    def __init__(self, view: OrganizationScopedReportViewSet, query: LogFilter) -> None:
+        if view.request.query_params.get("error_message"):  # ignored, it would return rows that do not match
+            raise BadParameterError("error_message: error messages are not stored.", param="error_message")
+        super().__init__(view, query)
+
     def narrow(self, query: LogFilter) -> LogFilter:
         query = super().narrow(query)
         if query.min_cost is not None and query.max_cost is not None and query.min_cost > query.max_cost:

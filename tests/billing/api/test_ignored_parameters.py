@@ -7,10 +7,15 @@ from rest_framework.test import APIClient
 
 from tests.usage import Send
 
+DATES = "start_date=2026-10-05&end_date=2026-10-31"
 GETS = (
-    *("/usage/summary", "/usage/timeseries", "/usage/requests", "/usage/events", "/costs/runs", "/costs/runs/r"),
-    *("/costs/sessions", "/costs/sessions/s", "/costs/executions", "/costs/executions/e", "/costs/summary"),
-    *("/spend/logs", "/spend/tags", "/spend/users", "/spend/keys", "/global/spend"),
+    *("/usage/summary", "/usage/timeseries", "/usage/capabilities", "/usage/credentials", "/usage/requests"),
+    *("/usage/events", "/usage/price-check", "/usage/export"),
+    *("/costs/runs", "/costs/runs/r", "/costs/runs/r/entries", "/costs/summary"),
+    *("/costs/sessions", "/costs/sessions/s", "/costs/executions", "/costs/executions/e"),
+    *("/spend/logs", f"/spend/logs/v2?{DATES}", "/spend/tags", "/spend/users", "/spend/keys"),
+    *("/global/spend", "/global/spend/logs", "/global/spend/keys", "/global/spend/models", "/global/spend/tags"),
+    *(f"/global/spend/report?{DATES}", f"/global/activity?{DATES}"),
 )
 POSTS = ("/system/pricing", "/system/groups", "/system/export")
 
@@ -20,16 +25,16 @@ def _usage(send: Send) -> None:
     send({"run_id": "r", "session_id": "s", "execution_id": "e", "model": "m", "cost_usd": "1"})
 
 
-@pytest.mark.usefixtures("whole_history")
+@pytest.mark.usefixtures("whole_history")  # exports
 @pytest.mark.parametrize("path", [*GETS, *POSTS])
 def test_documented_families_ignore_and_name_them(api: APIClient, path: str) -> None:
     def call(query: str) -> Any:
-        url = f"{path}?{query}"
+        url = f"{path}{'&' if '?' in path else '?'}{query}"
         return api.post(url, {}, format="json") if path in POSTS else api.get(url)
 
     for _ in range(2):  # the second response comes from the cache
         response = call("_=17&cacheBuster=%C3%A4%0A&organization=acme")
-        assert response.status_code == 200, response.content
+        assert response.status_code == 200, response
         assert response.headers["X-Ignored-Parameters"] == "_, cacheBuster"
     assert "X-Ignored-Parameters" not in call("organization=acme").headers
 

@@ -81,8 +81,6 @@ def test_activity_counts_calls_and_tokens(api: APIClient, send: Send) -> None:
 @pytest.mark.parametrize(
     ("url", "status", "param"),
     [
-        ("/global/spend?limit=1", 400, "limit"),
-        ("/global/spend/logs?start_date=2026-10-01", 400, "start_date"),
         ("/global/spend/logs?api_key=a%00", 422, "api_key"),
         ("/global/spend/keys?limit=0", 422, "limit"),
         ("/global/spend/keys?limit=x", 422, "limit"),

@@ -285,7 +285,6 @@ def test_dates_are_required_and_bad_ones_named(api: APIClient, query: str, param
         ("team_id=a%00b", 422, "team_id"),
         ("key_alias=a%00b", 422, "key_alias"),
         ("error_message=timeout", 400, "error_message"),
-        ("summarize=false", 400, "summarize"),
     ],
 )
 def test_bad_parameters_are_named(api: APIClient, query: str, status: int, param: str) -> None:

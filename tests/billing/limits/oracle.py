@@ -108,11 +108,11 @@ class Oracle:
             return self.period
         if not self.window.startswith("calendar"):
             return None, None
-        first = self._today(at)
+        first = last = self._today(at)
         if self.window == "calendar_week":
             while first.isoweekday() != self.week_start:
                 first -= DAY
-        last = first
+            last = first + 6 * DAY
         if self.window == "calendar_month":
             first = last = first.replace(day=1)
             while (last + DAY).month == first.month:
@@ -122,8 +122,6 @@ class Oracle:
                 first -= DAY
             while (last + DAY).day != 1 or (last + DAY).month not in (1, 4, 7, 10):
                 last += DAY
-        if self.window == "calendar_week":
-            last = first + 6 * DAY
         return beginning(self.zone, first), beginning(self.zone, last + DAY)
 
     def _today(self, at: datetime) -> date:
