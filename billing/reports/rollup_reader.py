@@ -31,6 +31,7 @@ from billing.rollups.sql import (
     measure_columns,
 )
 from costtrack.database.queries import fetch_rows
+from costtrack.ids import earliest_after
 from costtrack.revision_cache import RevisionCache
 from organizations.models import Organization
 
@@ -182,8 +183,12 @@ class RollupReader:
 
     @property
     def _first_id(self) -> UUID:
-        """A lower bound of the ids, so that the partitions of earlier months are not planned."""
-        return UUID(self._state.partition("/")[0]) if self._state is not None else _FIRST_ID
+        """A lower bound of the ids, so that the partitions of earlier months are not planned. For the last
+        attempt it is an hour lower: batches of other clocks may have been stored since."""
+        if self._state is None:
+            return _FIRST_ID
+        first = UUID(self._state.partition("/")[0])
+        return first if self._uses_sums else earliest_after(first)
 
 
 def read_rollups(organization: Organization, compose: Compose) -> list[tuple[Any, ...]]:

@@ -1,6 +1,7 @@
 """Reports add the unfolded events to rollups, each once, whatever is folded or stored in the meantime."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from operator import methodcaller
 from typing import Any
 
@@ -17,6 +18,7 @@ from organizations.models import Organization
 from tests.billing.rollups.planting import FULL, rows_of_full
 from tests.usage import NOW, Send
 
+SECOND = timedelta(seconds=1)
 OTHER = {**FULL, "model": "other", "service": "anthropic", "session_id": "session-2", "run_id": "run-2", "tags": ["c"]}
 
 
@@ -134,15 +136,16 @@ def test_what_changes_while_a_statement_is_composed_counts_once(
     assert requests(RollupReader(organization), rollup) == 3
 
 
+@pytest.mark.parametrize("step", [SECOND, -SECOND], ids=["ids ascend", "clocks differ"])
 def test_a_report_is_complete_although_something_is_stored_at_each_attempt(
-    organization: Organization, send: Send
+    organization: Organization, send: Send, step: timedelta
 ) -> None:
     sent = 0
 
     def compose(reader: RollupReader) -> sql.Composable:
         nonlocal sent
         table = reader.table(MODEL_DAYS)
-        send(FULL)
+        send(FULL, now=NOW + sent * step)
         sent += 1
         return count_in(table)
 
