@@ -104,10 +104,8 @@ class Oracle:
 
     def span(self, at: datetime) -> tuple[datetime | None, datetime | None]:
         """The calendar window that runs then, or the fixed period."""
-        if self.window == "fixed_period":
-            return self.period
         if not self.window.startswith("calendar"):
-            return None, None
+            return self.period if self.window == "fixed_period" else (None, None)
         first = last = self._today(at)
         if self.window == "calendar_week":
             while first.isoweekday() != self.week_start:
