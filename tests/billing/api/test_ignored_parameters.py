@@ -14,8 +14,8 @@ GETS = (
     *("/costs/runs", "/costs/runs/r", "/costs/runs/r/entries", "/costs/summary"),
     *("/costs/sessions", "/costs/sessions/s", "/costs/executions", "/costs/executions/e"),
     *("/spend/logs", f"/spend/logs/v2?{DATES}", "/spend/tags", "/spend/users", "/spend/keys"),
-    *("/global/spend", "/global/spend/logs", "/global/spend/keys", "/global/spend/models", "/global/spend/tags"),
-    *(f"/global/spend/report?{DATES}", f"/global/activity?{DATES}"),
+    *("/global/spend", "/global/spend/logs", "/global/spend/keys", "/global/spend/models"),
+    *(f"/global/spend/tags?{DATES}", f"/global/spend/report?{DATES}", f"/global/activity?{DATES}"),
 )
 POSTS = ("/system/pricing", "/system/groups", "/system/export")
 
