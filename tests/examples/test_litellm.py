@@ -99,6 +99,7 @@ for row in json.load(sys.stdin):
 """
 
 
+@pytest.mark.usefixtures("whole_history")  # the payloads are a year old
 def test_litellms_own_types_read_spend_logs(organization: Organization, python: Path) -> None:
     api = make_key(organization, *Scope).client()
     assert api.post("/integrations/litellm", all_payloads(), format="json").status_code == 200
