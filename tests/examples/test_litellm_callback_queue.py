@@ -172,6 +172,36 @@ def test_a_call_that_costtrack_cannot_read_does_not_keep_others_out(
     assert QuarantinedRecord.objects.of(organization).count() == 1
 
 
+def test_a_call_is_not_dropped_because_another_server_refuses_it(run: Programs, reporting: dict[str, str]) -> None:
+    results = run(
+        """
+        import threading
+        from http.server import BaseHTTPRequestHandler, HTTPServer
+        from costtrack_litellm.payloads import Usage
+
+        class Refusing(BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_error(400)
+
+            def log_message(self, *_):
+                pass
+
+        server = HTTPServer(("127.0.0.1", 0), Refusing)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        os.environ["COSTTRACK_URL"] = f"http://127.0.0.1:{server.server_port}"
+        misdirected = CosttrackCallback()
+        usage = {"id": "call", "model": "fine", "startTime": 1.7e9, "status": "success", "metadata": {}}
+        misdirected.reporter.put(Usage.of(usage))
+        results.append(misdirected.reporter.flush(1))
+        results.append(len(misdirected.reporter._open_queue()))
+        misdirected.reporter.flush = lambda seconds: True
+        """,
+        **reporting,
+    )
+    assert results == [False, 1]
+
+
 def test_a_folder_that_cannot_be_written_is_named_at_the_start(run: Programs, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     results = run(

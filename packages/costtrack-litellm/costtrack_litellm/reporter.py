@@ -1,4 +1,4 @@
-"""Reports calls to costtrack: a thread stores them on disk, another one sends them, and no call waits for either."""
+"""Reports calls to costtrack: one thread stores them on disk, another sends them, and neither delays a call."""
 
 import logging
 import os
@@ -193,7 +193,7 @@ class Reporter:
                     content=f"[{','.join(item.body for item in items)}]",
                     headers={"Content-Type": "application/json"},
                 )
-                if answer.status_code in _NEVER_READABLE:
+                if answer.status_code in _NEVER_READABLE and (len(items) > 1 or _is_from_costtrack(answer)):
                     return self._deliver_each(items, client, answer)
                 is_done = answer.is_success and "accepted" in body_of(answer)
         except httpx.HTTPError as error:
@@ -217,6 +217,12 @@ class Reporter:
             logger.error("costtrack refused usage: HTTP %s %s", refusal.status_code, refusal.text[:1000])
             return True
         return all(self._deliver([item], client) for item in items)
+
+
+def _is_from_costtrack(refusal: httpx.Response) -> bool:
+    """A proxy in front of costtrack, or another server at a wrong address, can send the same statuses. Its refusal says
+    nothing about the call, which is retried."""
+    return "code" in body_of(refusal)
 
 
 def _batch(items: list[Item]) -> list[Item]:
