@@ -93,7 +93,7 @@ def matches(conditions: Sequence[Condition], call: Dimensions) -> Iterator[Match
 
 
 def match_of(conditions: Sequence[Condition], value: str) -> Match | None:
-    """Return the conditions for one stored value of the limit; None if they cannot be told from the value."""
+    """Return the conditions for one stored value of the limit; None if the value does not determine them."""
     keys = sum(condition.is_per_value for condition in conditions)
     if keys > 1 and len(value) == _MAX_LENGTH and value[_MAX_PREFIX] == "#":
         return None

@@ -80,7 +80,7 @@ def reserved_amount(*, organization: Organization, call: Dimensions, estimate: E
 def is_free(*, organization: Organization, call: Dimensions, amount_usd: Decimal, now: datetime) -> bool:
     """Whether a call of that maximum cost certainly costs nothing.
 
-    The prices of its model must be zero. An estimate of zero alone does not make a call free: whoever estimates
+    The prices of its model must be zero. An estimate of zero alone does not make a call free: a caller that estimates
     nothing could spend any amount beyond a limit.
     """
     if amount_usd or not call.model:

@@ -74,7 +74,7 @@ def compose(delivery: Delivery) -> EmailMultiAlternatives | None:
 
 
 def email_subject(notice: Notice, organization: Organization) -> str:
-    """Return a subject without text of members or callers, which could make an e-mail look like one of somebody else:
+    """Return a subject without text of members or callers, which could make an e-mail look like one of another sender:
     the kind of notice, the organization's slug, and how much of the limit is used."""
     content = _content(notice, organization)
     bar = content.progress_bar

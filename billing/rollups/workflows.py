@@ -35,7 +35,7 @@ WITH changed AS MATERIALIZED (
 ), {moved}
 SELECT coalesce(array_agg(DISTINCT old) FILTER (WHERE old <> ''), '{{}}') FROM changed
 """)
-# A rollup has no row for a key without events. Sums of zero alone do not tell: the events may be void.
+# A rollup has no row for a key without events. Sums of zero alone prove nothing: the events may be void.
 _REMOVE_EMPTY = sql.SQL("""
 DELETE FROM {table} AS stored
 WHERE organization_id = %(organization)s AND workflow_id = ANY (%(workflows)s) AND {is_zero} AND NOT EXISTS (

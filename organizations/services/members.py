@@ -1,6 +1,6 @@
 """Invite, change and remove members. An organization never loses its last owner.
 
-A membership counts when the invited user accepts it, so no organization can make rules for somebody who has not agreed.
+A membership counts when the invited user accepts it, so no organization can make rules for users who have not agreed.
 `acting_as` is the actor's own role: only owners add, demote and remove owners. `caller_scopes` are the actor's scopes,
 which for an API key may be fewer than those of the role: a role with more scopes is refused.
 

@@ -12,7 +12,7 @@ from tests.limits import set_limit
 from tests.pages import sidebar_of
 from tests.usage import Send
 
-OWN, THEIRS = "ada@acme.example", "somebody-else"
+OWN, THEIRS = "ada@acme.example", "another-user"
 
 
 @pytest.fixture

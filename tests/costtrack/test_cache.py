@@ -1,4 +1,4 @@
-"""What is stored in Redis is data: reading it never runs code, whoever has written it."""
+"""Values in Redis are data: reading one never runs code, no matter which program wrote it."""
 
 import pickle
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What browsers are told about HTTPS."""
+"""The headers about HTTPS."""
 
 import os
 import subprocess

@@ -57,7 +57,7 @@ def test_an_invitation_gives_nothing_before_it_is_accepted(api: APIClient, stran
 def test_no_organization_can_lock_out_the_people_of_another(
     organization: Organization, other_organization: Organization, owner: User, stranger: User
 ) -> None:
-    """Inviting somebody, and then requiring a second factor, changes nothing for that person elsewhere."""
+    """Inviting a user, and then requiring a second factor, changes nothing for that person elsewhere."""
     services.add_member(
         organization=organization, email=stranger.email, role="viewer", acting_as=Role.OWNER, actor="tests"
     )
@@ -66,7 +66,7 @@ def test_no_organization_can_lock_out_the_people_of_another(
     assert client.get("/o/globex/admin/usage/").status_code == 200
     assert client.get("/organizations/globex").status_code == 200
     assert client.get("/usage/summary?organization=globex").status_code == 200
-    # Also as a member, the second factor is asked for in the organization that requires it, and one can leave.
+    # Also as a member, the second factor is required only in the organization that requires it, and the user can leave.
     assert client.post("/memberships/acme/accept").status_code == 200
     client = signed_in(stranger)
     assert client.get("/o/globex/admin/usage/").status_code == 200

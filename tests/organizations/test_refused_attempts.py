@@ -1,4 +1,4 @@
-"""Who sends wrong credentials too often is refused without a lookup, and nobody else is."""
+"""Clients that send wrong credentials too often are refused without a lookup, and others are not."""
 
 from collections.abc import Iterator
 from typing import Any

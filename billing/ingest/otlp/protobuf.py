@@ -1,5 +1,5 @@
 """OTLP in protobuf. The structure is walked first, so that a small body of millions of empty messages does not become
-gigabytes of objects; each span or log record is then decoded by itself.
+gigabytes of objects; each span or log record is then decoded separately.
 """
 
 from collections.abc import Iterator

@@ -191,7 +191,7 @@ def test_neighboring_windows_add_up_to_the_whole(
     total = TOTALS[name]
     with time_machine.travel(datetime(2026, 11, 2, 12, tzinfo=UTC), tick=False):
         assert [total(api, *window) for window in (BEFORE, AFTER, WHOLE)] == [12, 48, 60]
-        assert total(api, BEFORE[0], "2026-10-27T23:59:59Z") == 12  # as whoever thinks of inclusive ends writes it
+        assert total(api, BEFORE[0], "2026-10-27T23:59:59Z") == 12  # the form of inclusive ends
         assert total(api, "2026-10-27", "2026-10-27") == 12
 
 

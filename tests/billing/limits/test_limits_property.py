@@ -78,7 +78,7 @@ limits = st.fixed_dictionaries(
         "window": st.sampled_from(tuple(WINDOWS)),
         "unit": st.sampled_from(LimitUnit),
         "amount": st.sampled_from((0, 1, 2, 20)),
-        "default": st.sampled_from(("", "nobody")),
+        "default": st.sampled_from(("", "unnamed")),
         "is_group": st.booleans(),
     }
 )

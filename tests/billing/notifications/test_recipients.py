@@ -131,7 +131,7 @@ def test_no_one_who_has_left_gets_an_answer(organization: Organization, owner: U
     assert recipients() == [owner.email]
 
 
-def test_what_was_queued_before_somebody_left_is_not_sent(organization: Organization, owner: User) -> None:
+def test_what_was_queued_before_a_member_left_is_not_sent(organization: Organization, owner: User) -> None:
     admin = add_member(organization, "admin@acme.example", Role.ADMIN)
     paused(organization)
     assert recipients() == [admin.email, owner.email]

@@ -210,7 +210,7 @@ def test_an_invitation_works_once_and_for_a_week(
     assert b"This link has expired" in choose(Client(), link).content
 
 
-def test_whoever_has_a_password_is_led_to_the_invitation(
+def test_a_user_with_a_password_is_led_to_the_invitation(
     organization: Organization, stranger: User, mailoutbox: Mails
 ) -> None:
     add(organization, stranger.email)

@@ -27,12 +27,12 @@ def client_at(address: str) -> Client:
 def test_sign_ins_failures_and_sign_outs_are_written_with_the_address(owner: User) -> None:
     client = client_at("192.0.2.1")
     sign_in(client, owner.email, "wrong")
-    sign_in(client, "nobody@acme.example", "wrong")
+    sign_in(client, "unknown@acme.example", "wrong")
     sign_in(client, owner.email, PASSWORD)
     client.post("/account/logout")
     assert kinds() == ["sign_in_failed", "sign_in_failed", "signed_in", "signed_out"]
     assert set(SecurityEvent.objects.values_list("address", flat=True)) == {"192.0.2.1"}
-    assert kinds(email="nobody@acme.example") == ["sign_in_failed"]
+    assert kinds(email="unknown@acme.example") == ["sign_in_failed"]
 
 
 @pytest.mark.parametrize("page", ["/admin/logout/", "/o/acme/admin/logout/"])
