@@ -1,7 +1,7 @@
 """The Redis cache backend, which stores data only, and keeps counting sign-in attempts while Redis is unavailable.
 
-Django stores pickles, so anyone with write access to Redis could run code in the web processes. Here values are MessagePack:
-numbers, texts, bytes, lists, dicts and dataclasses, which are read as dicts.
+Django stores pickles, so anyone with write access to Redis could run code in the web processes. Here values are
+MessagePack: numbers, texts, bytes, lists, dicts and dataclasses, which are read as dicts.
 
 Other users of the cache handle its errors themselves. django-allauth does not: it counts sign-in attempts there, and an
 outage must neither lock users out nor allow unlimited guesses. During an outage its keys are stored in this process, so
