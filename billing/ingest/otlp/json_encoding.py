@@ -9,7 +9,6 @@ import msgspec
 from msgspec import Raw, Struct
 
 from billing.ingest.json_records import split_array
-from billing.ingest.otlp.attributes import role_of
 from billing.ingest.otlp.records import MAX_ATTRIBUTES, Attributes, Record, known_name, readable
 from billing.ingest.types import Malformed, TooMany
 
@@ -162,21 +161,24 @@ def attributes(encoded: Raw) -> Attributes:
     if array.startswith(b"{"):
         raise Malformed("attributes is an object. OTLP has a list of {key, value}.")
     pairs = _elements(encoded, MAX_ATTRIBUTES * 10)[:MAX_ATTRIBUTES]
-    return readable(pair for pair in map(_pair, pairs) if pair is not None)
+    return readable(map(_pair, pairs), _plain)
 
 
-def _pair(encoded: Raw) -> tuple[str, Any] | None:
+def _pair(encoded: Raw) -> _Attribute:
     try:
-        attribute = _attribute.decode(encoded)
+        return _attribute.decode(encoded)
     except msgspec.ValidationError:
-        return None  # not a value of OTLP; nothing is known about it
-    return (attribute.key, _plain(attribute.value)) if attribute.value and role_of(attribute.key) else None
+        return _Attribute()  # not a value of OTLP; nothing is known about it
 
 
-def _plain(value: _Value) -> Any:
+def _plain(value: _Value | None) -> Any:
+    if value is None:
+        return None
     for plain in (value.string_value, value.bool_value, value.int_value, value.double_value):
         if plain is not None:
             return plain
+    if value.array_value is _NULL:
+        return None
     holder = msgspec.json.decode(value.array_value)
     values = holder.get("values") if isinstance(holder, dict) else None
     strings = [item.get("stringValue") for item in values or () if isinstance(item, dict)]

@@ -13,7 +13,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from billing.ingest.otlp.attributes import role_of
+from billing.ingest.otlp.attributes import rule_of
 from billing.ingest.otlp.records import MAX_ATTRIBUTES, Attributes, Record, known_name, readable
 from billing.ingest.types import Malformed, TooMany
 
@@ -144,7 +144,7 @@ def _shortened(encoded: memoryview, attributes: int, content: frozenset[int]) ->
             continue
         if number == attributes:
             found += 1
-            if found > MAX_ATTRIBUTES or not role_of(_key(encoded[start:end])):
+            if found > MAX_ATTRIBUTES or rule_of(_key(encoded[start:end])) is None:
                 continue
         parts.append(encoded[begin:end])
     return b"".join(parts)
@@ -158,10 +158,14 @@ def _key(attribute: memoryview) -> str:
 
 
 def _attributes(pairs: Any) -> Attributes:
-    return readable((pair.key, _value(pair.value)) for pair in pairs[:MAX_ATTRIBUTES] if role_of(pair.key))
+    return readable(pairs[:MAX_ATTRIBUTES] if len(pairs) > MAX_ATTRIBUTES else pairs, _plain)
 
 
-def _value(value: AnyValue) -> Any:
+def _plain(value: AnyValue) -> Any:
+    return value.string_value or value.int_value or _other_value(value)
+
+
+def _other_value(value: AnyValue) -> Any:
     kind = value.WhichOneof("value")
     if kind == "array_value":
         return [item.string_value for item in value.array_value.values[:MAX_ATTRIBUTES]]

@@ -60,6 +60,10 @@ class _Reading(NamedTuple):
 def resolve_totals(numbers: Numbers, convention: Convention, *, hides_thoughts: bool) -> tuple[Totals, list[Flag]]:
     """Return the sums and what is doubtful about them. Raises UnreadableError if there is no reading."""
     conventional = _conventional(convention)
+    if convention.is_sure and len(numbers.inputs) == 1:
+        reading = _read(numbers, numbers.inputs[0], conventional)
+        if reading is not None and _adds_up(reading, numbers, convention):
+            return reading.totals, []
     usual = [reading for value in numbers.inputs if (reading := _read(numbers, value, conventional)) is not None]
     fitting = [reading for reading in usual if _adds_up(reading, numbers, convention)]
     if fitting and convention.is_sure:
