@@ -11,29 +11,32 @@ from typing import Any
 
 from django.db import transaction
 
-from billing.limits.cache import rule_of
+from billing.limits.cache import limit_set, rule_of
 from billing.limits.changes import get_current_limit, lock_limits
 from billing.limits.refusal import limit_details
 from billing.limits.selectors import current_amount, display_value, stored_value
 from billing.limits.services import check_plan_has_api, raise_limit
+from billing.limits.types import Dimensions, Rule
 from billing.limits.validation import check_amount, check_end
 from billing.models import IncreaseRequest, SpendLimit
 from billing.notifications.outbox import notify
 from billing.notifications.preferences import subscribed_addresses
 from billing.notifications.recipients import allowed_recipients
-from billing.types import IncreaseState, NoticeKind
+from billing.types import IncreaseState, LimitScope, NoticeKind
 from costtrack.clock import iso
 from costtrack.errors import ConflictError, ForbiddenError, field_error
 from costtrack.money import plain, usd
 from costtrack.text import clean_text
 from organizations import audit
-from organizations.models import Organization
+from organizations.models import Membership, Organization
 from organizations.principals import Principal
 from organizations.types import Role
 
 MAX_TEXT_LENGTH = 500
 """Maximum length of a reason and of an answer."""
 _MAX_STORED_REASON_LENGTH = 255  # of the raise that is created for a granted request
+_REQUESTER_LEFT = "The requester has left the organization."
+_SYSTEM = Principal()
 
 
 @transaction.atomic
@@ -79,6 +82,46 @@ def request_increase(
     )
     _notify(request, NoticeKind.INCREASE_REQUESTED, "requests", actor, now)
     return request
+
+
+def own_rules(*, organization: Organization, user_ids: Sequence[str], now: datetime) -> list[Rule]:
+    """Return the limits in force of these users, each with its value."""
+    limits = limit_set(organization)
+    rules = [rule for user_id in user_ids for rule in limits.rules_for(Dimensions(user_ref=user_id), now=now)]
+    return [rule for rule in rules if rule.scope is LimitScope.USER]
+
+
+def find_own_limit(
+    *, organization: Organization, user_ids: Sequence[str], limit: int, user_id: str, now: datetime
+) -> tuple[SpendLimit, str]:
+    """Return a limit of the usage of these users, and the value of it to request an increase for. `user_id` may be
+    empty if the limit applies to only one of them.
+
+    Raises InvalidError naming `limit` for a limit of the usage of others, or `user_id`.
+    """
+    rules = [
+        rule for rule in own_rules(organization=organization, user_ids=user_ids, now=now) if rule.limit_id == limit
+    ]
+    if not rules:
+        raise field_error("limit", "You have no such limit.")
+    if user_id:
+        rules = [rule for rule in rules if rule.value == organization.user_name(user_id)]
+    if len({rule.value for rule in rules}) != 1:
+        values = ", ".join(user_ids)
+        raise field_error("user_id", f"Must be one of your user ids that the limit applies to: {values}.")
+    (rule, *_) = rules
+    return get_current_limit(organization, rule.limit_id), rule.value if rule.is_per_value else ""
+
+
+def withdraw_requests(*, membership: Membership, now: datetime) -> None:
+    """Decline the open requests of a member who leaves, in the caller's transaction, so that no one grants them."""
+    organization, email = membership.organization, membership.user.email
+    lock_limits(organization)
+    requests = IncreaseRequest.objects.of(organization).filter(requested_by=email, state=IncreaseState.OPEN)
+    for request in requests.select_related("limit").order_by("pk"):
+        request.organization = request.limit.organization = organization
+        _answer(request, IncreaseState.DECLINED, _REQUESTER_LEFT, _SYSTEM, now)
+        _record(request, NoticeKind.INCREASE_DECLINED, _SYSTEM)
 
 
 @transaction.atomic
@@ -164,7 +207,18 @@ def _answer(request: IncreaseRequest, state: IncreaseState, answer: str, actor: 
 
 def _notify(request: IncreaseRequest, kind: NoticeKind, verb: str, actor: Principal, now: datetime) -> None:
     """Write the audit entry and the notice. An answer also goes to the requester."""
-    amount = _amount(request)
+    _record(request, kind, actor)
+    notify(
+        organization=request.organization,
+        kind=kind,
+        subject=f"{actor.label} {verb} {usd(_amount(request))} ({request.limit}) at {request.organization.name}",
+        data=_data(request),
+        now=now,
+        to=_recipients(request, kind),
+    )
+
+
+def _record(request: IncreaseRequest, kind: NoticeKind, actor: Principal) -> None:
     audit.record(
         organization=request.organization,
         actor=actor.label,
@@ -172,17 +226,9 @@ def _notify(request: IncreaseRequest, kind: NoticeKind, verb: str, actor: Princi
         subject=str(request.limit)[:254],
         limit=request.limit_id,
         request=request.pk,
-        amount_usd=plain(amount),
+        amount_usd=plain(_amount(request)),
         reason=request.reason,
         answer=request.answer,
-    )
-    notify(
-        organization=request.organization,
-        kind=kind,
-        subject=f"{actor.label} {verb} {usd(amount)} ({request.limit}) at {request.organization.name}",
-        data=_data(request),
-        now=now,
-        to=_recipients(request, kind),
     )
 
 
