@@ -11,18 +11,17 @@ from typing import Any
 
 from django.db import transaction
 
-from billing.limits.cache import limit_set, rule_of
+from billing.limits.cache import rule_of
 from billing.limits.changes import get_current_limit, lock_limits
 from billing.limits.refusal import limit_details
 from billing.limits.selectors import current_amount, display_value, stored_value
 from billing.limits.services import check_plan_has_api, raise_limit
-from billing.limits.types import Dimensions, Rule
 from billing.limits.validation import check_amount, check_end
 from billing.models import IncreaseRequest, SpendLimit
 from billing.notifications.outbox import notify
 from billing.notifications.preferences import subscribed_addresses
 from billing.notifications.recipients import allowed_recipients
-from billing.types import IncreaseState, LimitScope, NoticeKind
+from billing.types import IncreaseState, NoticeKind
 from costtrack.clock import iso
 from costtrack.errors import ConflictError, ForbiddenError, field_error
 from costtrack.money import plain, usd
@@ -82,35 +81,6 @@ def request_increase(
     )
     _notify(request, NoticeKind.INCREASE_REQUESTED, "requests", actor, now)
     return request
-
-
-def own_rules(*, organization: Organization, user_ids: Sequence[str], now: datetime) -> list[Rule]:
-    """Return the limits in force of these users, each with its value."""
-    limits = limit_set(organization)
-    rules = [rule for user_id in user_ids for rule in limits.rules_for(Dimensions(user_ref=user_id), now=now)]
-    return [rule for rule in rules if rule.scope is LimitScope.USER]
-
-
-def find_own_limit(
-    *, organization: Organization, user_ids: Sequence[str], limit: int, user_id: str, now: datetime
-) -> tuple[SpendLimit, str]:
-    """Return a limit of the usage of these users, and the value of it to request an increase for. `user_id` may be
-    empty if the limit applies to only one of them.
-
-    Raises InvalidError naming `limit` for a limit of the usage of others, or `user_id`.
-    """
-    rules = [
-        rule for rule in own_rules(organization=organization, user_ids=user_ids, now=now) if rule.limit_id == limit
-    ]
-    if not rules:
-        raise field_error("limit", "You have no such limit.")
-    if user_id:
-        rules = [rule for rule in rules if rule.value == organization.user_name(user_id)]
-    if len({rule.value for rule in rules}) != 1:
-        values = ", ".join(user_ids)
-        raise field_error("user_id", f"Must be one of your user ids that the limit applies to: {values}.")
-    (rule, *_) = rules
-    return get_current_limit(organization, rule.limit_id), rule.value if rule.is_per_value else ""
 
 
 def withdraw_requests(*, membership: Membership, now: datetime) -> None:

@@ -11,7 +11,8 @@ from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.urls import admin_url
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_forms import OwnIncreaseForm
-from billing.limits.increases import find_own_limit, request_increase
+from billing.limits.increases import request_increase
+from billing.limits.selectors import find_own_limit
 from billing.limits.types import LimitStatus
 from billing.reports.usage.own import own_limits
 from costtrack.admin_site import register_page

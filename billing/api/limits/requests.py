@@ -14,7 +14,8 @@ from rest_framework.response import Response
 from billing.api.limits import examples
 from billing.api.limits.rows import ValuesDisplayed
 from billing.api.limits.serializers import VALUE_TEXT, DisplayValueField, DollarsField
-from billing.limits.increases import MAX_TEXT_LENGTH, decline, find_own_limit, grant, request_increase
+from billing.limits.increases import MAX_TEXT_LENGTH, decline, grant, request_increase
+from billing.limits.selectors import find_own_limit
 from billing.limits.validation import MAX_VALUE_LENGTH
 from billing.models import IncreaseRequest, SpendLimit
 from billing.types import IncreaseState

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from billing.limits.increases import own_rules
+from billing.limits.selectors import own_rules
 from billing.limits.status import statuses
 from billing.limits.types import LimitStatus
 from billing.reports.rollup_query import RollupQuery, read_sums
