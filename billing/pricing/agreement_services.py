@@ -66,7 +66,7 @@ def end_agreement(*, organization: Organization, agreement: Agreement, ends: dat
     """End an agreement after a day of the organization. An end can only move to an earlier day. An agreement that ends
     on the day before it begins never applies."""
     lock_prices(organization)
-    agreement = Agreement.objects.of(organization).get(pk=agreement.pk)
+    agreement = Agreement.objects.of(organization).select_related("organization").get(pk=agreement.pk)
     if agreement.ends is not None and agreement.ends < ends:
         raise ConflictError(f"ends: the agreement has ended at {agreement.ends}.", code="agreement_ended", param="ends")
     if agreement.starts is not None and ends < agreement.starts - DAY:
