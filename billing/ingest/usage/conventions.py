@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 
-@dataclass(frozen=True, slots=True)
+# Compared by identity, because it is a key of caches.
+@dataclass(frozen=True, slots=True, eq=False)
 class Convention:
     """A rule: which objects it is for, and what is part of the totals there.
 

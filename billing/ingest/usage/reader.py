@@ -57,12 +57,9 @@ def read_usage(
     if not isinstance(usage, Mapping):
         return UsageReading(reason=UnreadableReason.NO_COUNTS, detail="usage is not an object")
     platform, model = service_name(service), model.strip().lower()
-    certain = _read_sums(usage, platform, model, source) if not beside else None
-    if certain is not None:
-        return certain
-    unwrapped = unwrap(usage)
-    reader = _Reader(platform, model, source)
-    reading = reader.read(unwrapped, beside or {})
+    reading = _read_sums(usage, platform, model, source) if not beside else None
+    if reading is None:
+        reading = _Reader(platform, model, source).read(unwrap(usage), beside or {})
     if not reading.flags and reading.reason is None:
         return reading
     raw, is_cut = raw_object(usage)
@@ -101,7 +98,7 @@ def _sums_rule(structure: Structure, platform: str, model: str, source: str) -> 
 
 
 def _read_sums(usage: Mapping[Any, Any], platform: str, model: str, source: str) -> UsageReading | None:
-    """Return the reading of an object that has nothing but sums of tokens, which are certain; None for all others.
+    """Return the reading of an object that has nothing but sums of tokens; None for all others.
 
     Most senders send nothing else. `_Reader` reads such an object the same way, in several times the time.
     """
@@ -121,10 +118,8 @@ def _read_sums(usage: Mapping[Any, Any], platform: str, model: str, source: str)
         totals, flags = resolve_totals(numbers, rule.convention, hides_thoughts=rule.hides_thoughts)
     except UnreadableError:
         return None
-    if flags:
-        return None
     quantities = plain_quantities(totals)
-    return UsageReading(quantities, (quantities,), convention=rule.convention.name)
+    return UsageReading(quantities, (quantities,), flags=tuple(flags), convention=rule.convention.name)
 
 
 class _Reader:

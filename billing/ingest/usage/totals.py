@@ -6,6 +6,7 @@ exists, the convention with a flag. What is larger than what includes it has no 
 """
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import product
 from typing import NamedTuple
 
@@ -117,6 +118,7 @@ def _with_thoughts(totals: Totals, thoughts: int) -> Totals:
     )
 
 
+@cache
 def _conventional(convention: Convention) -> _Combination:
     return _Combination(
         convention.caches_inside,
