@@ -25,6 +25,7 @@ from billing.ingest.otlp.attributes import (
     USAGE_DETAILS,
     is_usage,
 )
+from billing.ingest.otlp.metrics import LOGS, TRACES
 from billing.ingest.otlp.records import Attributes, Record, json_object
 from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError, UsageEventInput
 from billing.ingest.usage.raw import raw_object
@@ -284,6 +285,7 @@ def _parsed_event(call: _Call, by_id: Mapping[tuple[str, str], Record]) -> Parse
         may_repeat_calls=True,
         is_from_provider=call.is_from_provider,
         payload_hash=call.payload_hash,
+        signal=(record.sender, LOGS if record.is_log else TRACES) if record.sender else None,
     )
 
 
