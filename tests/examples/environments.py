@@ -9,11 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 _PIP = ("-m", "pip", "--disable-pip-version-check")
 # As in the examples' READMEs: nothing is resolved and nothing is built, so nothing outside the lock is needed.
-_INSTALL = (*_PIP, "install", "--quiet", "--quiet", "--no-deps", "--require-hashes")
-INSTALL_LOCK = (*_INSTALL, "--only-binary=:all:")
-# Environments with a package that has no wheel (traceloop-sdk needs cuid): it is built with the tools of the project's
-# lock, so that this needs nothing outside of the locks either.
-_WITH_SOURCES = frozenset({"traceloop_sdk"})
+INSTALL_LOCK = (*_PIP, "install", "--quiet", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes")
 
 
 def python_of(example: Path) -> Path:
@@ -33,11 +29,6 @@ def _install(environment: Path, lock: Path) -> None:
         return
     subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True, timeout=120)
     python = str(environment / "bin" / "python")
-    install = INSTALL_LOCK
-    if lock.parent.name in _WITH_SOURCES:
-        build_tools = str(ROOT / "requirements-build.txt")
-        subprocess.run([python, *INSTALL_LOCK, "--requirement", build_tools], check=True, timeout=120)
-        install = (*_INSTALL, "--no-build-isolation")
-    subprocess.run([python, *install, "--requirement", str(lock)], check=True, timeout=400)
+    subprocess.run([python, *INSTALL_LOCK, "--requirement", str(lock)], check=True, timeout=400)
     subprocess.run([python, *_PIP, "check"], check=True, timeout=60)
     stamp.write_text(digest)
