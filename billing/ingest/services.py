@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from functools import partial
 from itertools import chain, islice, starmap
 from typing import Annotated
@@ -23,7 +22,7 @@ from billing.ledger.types import Appended, LedgerEntry, Outcome
 from billing.ledger.write import PriceRevisions, PricesChangedError
 from billing.pricing.price_book import PriceBook, price_book, unconfirmed_price_book
 from billing.types import POSSIBLE_DUPLICATE_FLAG, UnpricedReason
-from costtrack.money import MAX_AMOUNT_USD, ZERO
+from costtrack.money import MAX_AMOUNT_USD, ZERO, plain
 from organizations.models import APICredential, Organization
 
 logger = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ class IngestResult(Struct, frozen=True, kw_only=True):
         Meta(description="With an Idempotency-Key: records without an id have this id, followed by their index."),
     ] = UNSET
     cost_usd: Annotated[
-        Decimal | UnsetType, Meta(description="In a dry run: what the accepted records would cost, as far as known.")
+        str | UnsetType, Meta(description="In a dry run: what the accepted records would cost, as far as known.")
     ] = UNSET
     unpriced_models: Annotated[
         list[str] | UnsetType, Meta(description="In a dry run: the models of accepted records whose cost is unknown.")
@@ -133,7 +132,7 @@ def dry_run(
         priced, appended = _price_and_append(organization, credential, "json", parsed, now)
         transaction.set_rollback(True)
     if appended is None:
-        return IngestResult(rejected=len(priced.errors), errors=priced.errors, cost_usd=ZERO, unpriced_models=[])
+        return IngestResult(rejected=len(priced.errors), errors=priced.errors, cost_usd=plain(ZERO), unpriced_models=[])
     accepted = [
         entry for entry, outcome in zip(priced.entries, appended.outcomes, strict=True) if outcome is Outcome.ACCEPTED
     ]
@@ -146,7 +145,7 @@ def dry_run(
         rejected=len(priced.errors),
         unpriced=len(unpriced),
         flagged=sum(bool(entry.flags) for entry in accepted),
-        cost_usd=sum((entry.known_cost_usd for entry in accepted), ZERO),
+        cost_usd=plain(sum((entry.known_cost_usd for entry in accepted), ZERO)),
         unpriced_models=sorted({entry.sent_model or entry.model or "" for entry in unpriced}),
         errors=sorted([*priced.errors, *conflicts], key=lambda error: error.index),
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from billing.exports import ledger_events
 from billing.ledger.calls import call_of
 from billing.ledger.corrections import void
 from billing.models import UsageEvent
@@ -94,3 +95,10 @@ def test_old_aggregates_do_not_pause_a_limit_of_today(
 def test_only_model_calls_can_be_aggregates(kind: str, send: Send) -> None:
     result = send({"kind": kind, "requests": 2, "session_id": "s"})
     assert [(error.field, error.code) for error in result.errors] == [("requests", "not_allowed")]
+
+
+def test_an_exported_aggregate_is_one_again(send: Send, organization: Organization) -> None:
+    send(aggregate(requests=40, id="a"), aggregate(requests=0, id="b"), aggregate(id="c"))
+    rows = ledger_events._rows(organization.pk, ["model_call"])
+    exported = {row["event_id"]: ledger_events._call_amounts(row) for row in rows}
+    assert {event_id: fields.get("requests") for event_id, fields in exported.items()} == {"a": 40, "b": 0, "c": None}
