@@ -8,13 +8,13 @@ The tables are read by SQL and not by the models, because databases from before 
 (`costtrack.database.first_schema`).
 """
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 from django.db import connection, transaction
-from psycopg.types.json import Jsonb
 
 from billing.ledger.adjustments import IS_VOID
 from billing.ledger.types import SUMMARY_AMOUNTS, SUMMARY_COUNTS, SUMMARY_TOTALS
@@ -55,8 +55,8 @@ SELECT
     coalesce(nullif(to_jsonb(event) ->> 'sent_model', ''), event.model) AS model,
     to_jsonb(event) ->> 'team' AS team,
     CASE
-        WHEN to_jsonb(event) -> 'flags' @> %(unknown_aggregate)s THEN 0
-        WHEN to_jsonb(event) -> 'flags' @> %(aggregate)s THEN event.requests
+        WHEN to_jsonb(event) -> 'flags' @> %(unknown_aggregate)s::jsonb THEN 0
+        WHEN to_jsonb(event) -> 'flags' @> %(aggregate)s::jsonb THEN event.requests
     END AS requests,
     coalesce(run.parent_run_id, '') AS parent_run_id,
     coalesce(event.duration_ms, 0) AS duration_ms,
@@ -74,8 +74,8 @@ ORDER BY event.id
 """  # noqa: S608 - names of columns
 # The flags of aggregates, whose number of requests is a field.
 _FLAGS = {
-    "aggregate": Jsonb([{"code": AGGREGATE_FLAG}]),
-    "unknown_aggregate": Jsonb([{"code": AGGREGATE_FLAG, "detail": UNKNOWN_REQUESTS}]),
+    "aggregate": json.dumps([{"code": AGGREGATE_FLAG}]),
+    "unknown_aggregate": json.dumps([{"code": AGGREGATE_FLAG, "detail": UNKNOWN_REQUESTS}]),
 }
 _SUMMARIES = [EventKind.SESSION_SUMMARY.value]
 _CALLS = [EventKind.MODEL_CALL.value, EventKind.TOOL_CALL.value, EventKind.COMPUTE.value]

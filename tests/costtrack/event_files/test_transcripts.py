@@ -29,7 +29,7 @@ def message(message_id: str, output: int, *, session: str = "s1", **fields: Any)
         "server_tool_use": {"web_search_requests": 1, "query": SECRET},
         "note": SECRET,
     }
-    answer = {"id": message_id, "model": "claude-opus-5", "role": "assistant", "usage": usage}
+    answer: dict[str, Any] = {"id": message_id, "model": "claude-opus-5", "role": "assistant", "usage": usage}
     answer["content"] = [{"type": "text", "text": SECRET}, {"type": "tool_use", "input": {"command": SECRET}}]
     return {
         "type": "assistant",
