@@ -216,7 +216,7 @@ def _choose(entry: LedgerEntry, quote: Quote, prices: PriceBook) -> CostChoice:
         sender_usd=entry.stated_cost_usd,
         gateway_usd=entry.gateway_cost_usd,
         is_flagged=bool(entry.flags),
-        agreement=agreement_for(prices.agreements, platform, model, entry.occurred_at.date()),
+        agreement=agreement_for(prices.agreements, platform, model, entry.occurred_at),
     )
 
 

@@ -380,8 +380,8 @@ def _agreement(row: AgreementRow) -> Agreement:
         row.discount_percent,
         prices_from_json(row.unit_prices),
         tuple(row.kinds),
-        row.starts,
-        row.ends,
+        row.starts_at,
+        row.ends_at,
     )
 
 

@@ -229,7 +229,7 @@ def calculate_quote(
     pricing, counted, unknown = _price(quantities, model, attributes, at, prices, requests)
     if pricing is None or unknown is not None:
         return unknown or Quote(model, reason=UnpricedReason.NO_PRICE)
-    agreement = agreement_for(agreements, model.platform, model.model, at.astimezone(UTC).date())
+    agreement = agreement_for(agreements, model.platform, model.model, at)
     lines = tuple(pricing.line(kind, quantity, agreement) for kind, quantity in sorted(counted, key=_by_kind))
     return Quote(
         model,

@@ -30,6 +30,7 @@ from billing.reports.known_costs import known_costs, why_cost_counts
 from billing.types import CorrectionKind, CostBasis, Status
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterFilter, ParameterOption
+from costtrack.ignored_parameters import ignore_all
 from costtrack.money import plain
 from costtrack.serializers import AmountField, optional_text, page_cursor, page_size
 from costtrack.tenancy import tenant_reads
@@ -277,6 +278,7 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
     own_transactions: ClassVar[bool] = True
     methods_with_late_check: ClassVar[frozenset[str]] = frozenset({"post"})
     max_body_bytes: ClassVar[int] = settings.INTAKE_MAX_BYTES
+    ignores_unknown_parameters: ClassVar[bool] = True
     lookup_url_kwarg = "event_id"
     lookup_value_converter = "uuid"
 
@@ -340,6 +342,7 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
     @cached_operation("usage_event", None, ExplainedEventSerializer)
     def retrieve(self, request: Request, event_id: UUID) -> Response:
         """Get one event and the calculation of its cost."""
+        ignore_all(request.query_params)
         with tenant_reads(self.organization.pk):
             event = get_event(organization=self.organization, event_id=event_id)
             self.plan_rights.check_visible(event.occurred_at, now=utc_now())
