@@ -7,7 +7,7 @@ from costtrack.database.sql_files import run_sql_files
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0021_notification_addresses"),
+        ("billing", "0024_agreement_days"),
     ]
 
     operations = [
