@@ -159,6 +159,8 @@ COSTS = (
     "cost_usd",
     "openrouter.cost",
 )
+# Costs of caches, which LiteLLM names also where it does not say how many tokens were cached.
+CACHE_COSTS = ("gen_ai.cost.cache_read_cost", "gen_ai.cost.cache_creation_cost")
 
 
 class Rule(NamedTuple):
@@ -173,7 +175,7 @@ class Rule(NamedTuple):
 
 
 _USAGE = re.compile(
-    r"(?:gen_ai\.(?:usage|cost)\.|llm\.(?:token_count|usage|cost)\.|ai\.usage\.|anthropic\.usage\.|litellm\.cost\.).+"
+    r"(?:gen_ai\.usage\.|llm\.(?:token_count|usage)\.|ai\.usage\.|anthropic\.usage\.).+"
     r"|(?:input|output|cache_read|cache_creation|reasoning|tool|thoughts|cached|cached_content|total)_(?:token_count|tokens)"
 )
 _OTHER_NUMBERS = ("duration_ms", "http.status_code", "http.response.status_code", "status_code")
@@ -181,7 +183,7 @@ _RULES: Mapping[str, Rule] = {
     **{name: Rule("text", field, index) for field, names in TEXT_FIELDS.items() for index, name in enumerate(names)},
     **dict.fromkeys(CALL_IDS, Rule("id")),
     **dict.fromkeys(TAGS, Rule("tags")),
-    **dict.fromkeys((*COSTS, *_OTHER_NUMBERS), Rule("number")),
+    **dict.fromkeys((*COSTS, *CACHE_COSTS, *_OTHER_NUMBERS), Rule("number")),
     **dict.fromkeys((USAGE_DETAILS, COST_DETAILS, PROVIDER_METADATA), Rule("json")),
 }
 _MAX_KEY_LENGTH = 200

@@ -18,6 +18,7 @@ from msgspec import Struct
 from billing.ingest.json_records import to_record_error
 from billing.ingest.litellm.payload import short_text
 from billing.ingest.otlp.attributes import (
+    CACHE_COSTS,
     CALL_IDS,
     COST_DETAILS,
     COSTS,
@@ -26,12 +27,14 @@ from billing.ingest.otlp.attributes import (
     is_usage,
 )
 from billing.ingest.otlp.metrics import LOGS, TRACES
+from billing.ingest.otlp.outer_calls import MAX_ANCESTORS, outer_calls
 from billing.ingest.otlp.records import Attributes, Record, json_object
 from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError, UsageEventInput
 from billing.ingest.usage.raw import raw_object
-from billing.ingest.usage.reader import read_usage
+from billing.ingest.usage.reader import read_usage, without_known_caches
 from billing.ingest.usage.types import UsageReading
 from billing.ingest.validate import InvalidEventError, normalize, payload_hash, take_reading
+from billing.pricing.kinds import CACHE_KINDS
 from costtrack.names import clean_name
 
 SOURCE = "otlp"
@@ -40,7 +43,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SERVER, _CLIENT = 2, 3
 _MAX_DURATION_NS = 10**18
 _TRACE_DIGITS, _SPAN_DIGITS = 32, 16
-_MAX_ANCESTORS = 50
 
 # The operations of the GenAI conventions that are calls of models. All others repeat or surround them.
 _CALLS = {
@@ -61,6 +63,19 @@ _CALLS = {
     "transcription": "audio",
     "speech_to_text": "audio",
     "rerank": "rerank",
+    # LiteLLM's asynchronous calls.
+    "acompletion": "chat",
+    "anthropic_messages": "chat",
+    "agenerate_content": "chat",
+    "agenerate_content_stream": "chat",
+    "generate_content_stream": "chat",
+    "aresponses": "responses",
+    "atext_completion": "completions",
+    "aembedding": "embeddings",
+    "aimage_generation": "images",
+    "aspeech": "audio",
+    "atranscription": "audio",
+    "arerank": "rerank",
 }
 # The kinds of spans by which frameworks name calls of models, before the operation.
 _KINDS: Mapping[str, Mapping[str, str]] = {
@@ -110,8 +125,11 @@ def to_events(records: Sequence[Record], *, now: datetime) -> ParsedBatch:
     calls = [call for call in calls if _is_valid(call, now, errors)]
     by_id = {(record.trace_id, record.span_id): record for record in records if not record.is_log}
     events = [_parsed_event(call, by_id) for call in calls]
-    # The provider's own report of a call comes first, because later ones only complete it.
-    events.sort(key=attrgetter("is_from_provider"), reverse=True)
+    outer = outer_calls(events, records, by_id)
+    if outer:
+        events = [outer.get(parsed.index, parsed) for parsed in events]
+    # The report that is nearest to the provider comes first, because later ones only complete it.
+    events.sort(key=lambda parsed: (not parsed.is_from_provider, parsed.index in outer))
     return ParsedBatch(events, sorted(errors, key=attrgetter("index")))
 
 
@@ -266,6 +284,8 @@ def _read_usage(call: _Call) -> None:
     if usage:
         call.reading = read_usage(usage, service=event.service or "", model=event.model or "", source=SOURCE)
         take_reading(event, call.reading)
+        if not CACHE_KINDS & call.reading.quantities.keys() and any(map(values.get, CACHE_COSTS)):
+            call.reading = without_known_caches(call.reading)
     if cost is not None and not call.is_own_bill:
         event.cost_usd = _amount(cost)
 
@@ -353,7 +373,7 @@ def _take_surroundings(event: UsageEventInput, record: Record, by_id: Mapping[tu
     """Add what the spans around the call say of it. Which of them are in a request may differ when it is sent again, so
     they do not belong to the content by which events are compared."""
     parent, seen = by_id.get((record.trace_id, record.parent_id)), 0
-    while parent is not None and seen < _MAX_ANCESTORS:
+    while parent is not None and seen < MAX_ANCESTORS:
         for name in _INHERITED:
             value = parent.attributes.texts.get(name)
             if value is not None and getattr(event, name) is None:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import msgspec
+
 from billing.ingest.usage.conventions import (
     Convention,
     convention_for,
@@ -120,6 +122,13 @@ def _read_sums(usage: Mapping[Any, Any], platform: str, model: str, source: str)
         return None
     quantities = plain_quantities(totals)
     return UsageReading(quantities, (quantities,), flags=tuple(flags), convention=rule.convention.name)
+
+
+def without_known_caches(reading: UsageReading) -> UsageReading:
+    """Flag the usage of a sender that counts caches as plain input, so that its cost comes before a computed one. The
+    object is not stored, because reading it again would say no more."""
+    flags = (*reading.flags, Flag(FlagCode.UNREAD_USAGE, "the caches"))
+    return msgspec.structs.replace(reading, flags=flags, raw=None)
 
 
 class _Reader:
