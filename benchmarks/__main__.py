@@ -7,7 +7,7 @@ import platform
 import signal
 from pathlib import Path
 
-from benchmarks import authorize, connections, disk, fold, growth, intake, memory, pages, reads, rebuild
+from benchmarks import authorize, connections, contention, disk, fold, growth, intake, memory, pages, reads, rebuild
 from benchmarks.bench import Bench, Benchmark
 from benchmarks.report import Figure, say, table
 from benchmarks.stack import Stack
@@ -17,6 +17,7 @@ from benchmarks.stack import Stack
 BENCHMARKS: dict[str, Benchmark] = {
     "intake": intake.run,
     "authorize": authorize.run,
+    "contention": contention.run,
     "memory": memory.run,
     "connections": connections.run,
     "disk": disk.run,

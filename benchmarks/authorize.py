@@ -32,6 +32,7 @@ _CALL_LIMIT_MS = 4
 _CONNECTIONS = (2, 8)
 _REQUESTS_PER_EVENT = 1 / 50
 _SECONDS = 2
+_ENDLESS = Decimal(10**9)
 
 # The bare view is in `benchmarks.baseline_urls`.
 _TABLE = """
@@ -64,7 +65,7 @@ class _Leg:
 def run(bench: Bench) -> list[Figure]:
     database = bench.large
     requests = max(int(bench.load * _REQUESTS_PER_EVENT), 100)
-    _limit(bench, database)
+    set_limits(bench, database)
     with bench.site(database) as site:
         bench.fold(database)
         with psycopg.connect(site.database_url, autocommit=True) as admin:
@@ -123,8 +124,8 @@ def _figures(kind: str, connections: int, legs: dict[tuple[str, int], _Leg]) -> 
     ]
 
 
-def _limit(bench: Bench, database: str) -> None:
-    """Create limits that never refuse."""
+def set_limits(bench: Bench, database: str, organization_usd: Decimal = _ENDLESS) -> None:
+    """Create three limits: the organization's, one for each user and one for each model, which never refuse."""
     from benchmarks.stack import PREPARED
     from billing.limits.changes import announce_limit_change
     from billing.models import SpendLimit
@@ -139,7 +140,7 @@ def _limit(bench: Bench, database: str) -> None:
             organization=organization,
             scope=scope,
             window=LimitWindow.ROLLING_7D,
-            amount_usd=Decimal(10**9),
+            amount_usd=organization_usd if scope is LimitScope.ORGANIZATION else _ENDLESS,
             created_at=utc_now(),
         )
     announce_limit_change(organization)

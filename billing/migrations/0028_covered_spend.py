@@ -1,4 +1,5 @@
-"""Authorizations use cached spend of unfolded events (docs/decisions/033-covered-spend.md)."""
+"""Authorizations use cached spend of unfolded events (docs/decisions/033-covered-spend.md), and the state of unfolded
+batches has the number of their events."""
 
 from django.db import migrations
 
@@ -8,4 +9,4 @@ from costtrack.database.sql_files import run_sql_files
 class Migration(migrations.Migration):
     dependencies = [("billing", "0027_rare_counts")]
 
-    operations = run_sql_files(__file__, "unfolded_spend", "limit_balances", "limit_reserve")
+    operations = run_sql_files(__file__, "unfolded_spend", "limit_balances", "limit_reserve", "unfolded_state")
