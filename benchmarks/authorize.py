@@ -4,6 +4,8 @@ An authorization authenticates the caller, prices the call, and reads the spend 
 three limits (the organization's, one for each user, one for each model) before it reserves. The ledger is the large
 one. Reservations last two seconds, so as many are open as with calls of two seconds.
 
+Eight limits are compared with three (`benchmarks.limits`).
+
 A complete call, authorized and then settled by its event, has a limit instead of a baseline: 0.4 x the 10 ms that
 LiteLLM's proxy adds to a call of a mocked model on such a machine.
 
@@ -20,7 +22,7 @@ from time import perf_counter
 import msgspec
 import psycopg
 
-from benchmarks import load
+from benchmarks import limits, load
 from benchmarks.bench import Bench
 from benchmarks.client import Caller
 from benchmarks.load import MODELS, USERS
@@ -66,6 +68,7 @@ def run(bench: Bench) -> list[Figure]:
     database = bench.large
     requests = max(int(bench.load * _REQUESTS_PER_EVENT), 100)
     set_limits(bench, database)
+    limits.create_limits(bench, database)
     with bench.site(database) as site:
         bench.fold(database)
         with psycopg.connect(site.database_url, autocommit=True) as admin:
@@ -80,6 +83,7 @@ def run(bench: Bench) -> list[Figure]:
             for (kind, connections), leg in legs.items():
                 leg.measure(site.caller, kinds[kind], connections)
         calls = [_milliseconds_of_a_call(site.caller, requests // 2) for _ in range(bench.rounds)]
+        more_limits = limits.compare(bench, site, requests)
         bench.fold(database)
         load.send(site, TAIL)
         with_tail = _Leg()
@@ -98,7 +102,7 @@ def run(bench: Bench) -> list[Figure]:
         OF_FOLDED,
         lower_is_better=True,
     )
-    return [*figures, call, tail]
+    return [*figures, call, tail, *more_limits]
 
 
 def _milliseconds_of_a_call(caller: Caller, calls: int) -> float:

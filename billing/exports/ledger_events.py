@@ -8,6 +8,7 @@ The tables are read by SQL and not by the models, because databases from before 
 (`costtrack.database.first_schema`).
 """
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -18,7 +19,7 @@ from django.db import connection, transaction
 from billing.ledger.adjustments import IS_VOID
 from billing.ledger.types import SUMMARY_AMOUNTS, SUMMARY_COUNTS, SUMMARY_TOTALS
 from billing.pricing.kinds import TOKEN_COUNTS
-from billing.types import EventKind
+from billing.types import AGGREGATE_FLAG, UNKNOWN_REQUESTS, EventKind
 from costtrack.clock import iso
 from costtrack.money import ZERO, plain
 
@@ -54,6 +55,10 @@ SELECT
     -- As sent, so that the model is priced and known in the same way again. Old databases do not have the columns.
     coalesce(nullif(to_jsonb(event) ->> 'sent_model', ''), event.model) AS model,
     to_jsonb(event) ->> 'team' AS team,
+    CASE
+        WHEN to_jsonb(event) -> 'flags' @> %(unknown_aggregate)s::jsonb THEN 0
+        WHEN to_jsonb(event) -> 'flags' @> %(aggregate)s::jsonb THEN event.requests
+    END AS requests,
     coalesce(run.parent_run_id, '') AS parent_run_id,
     coalesce(event.duration_ms, 0) AS duration_ms,
     event.unpriced + coalesce(adjustment.unpriced, 0) AS unpriced,
@@ -68,6 +73,11 @@ WHERE event.organization_id = %(organization)s
     AND NOT coalesce(adjustment.is_voided, false)
 ORDER BY event.id
 """  # noqa: S608 - names of columns
+# The flags of aggregates, whose number of requests is a field.
+_FLAGS = {
+    "aggregate": json.dumps([{"code": AGGREGATE_FLAG}]),
+    "unknown_aggregate": json.dumps([{"code": AGGREGATE_FLAG, "detail": UNKNOWN_REQUESTS}]),
+}
 _SUMMARIES = [EventKind.SESSION_SUMMARY.value]
 _CALLS = [EventKind.MODEL_CALL.value, EventKind.TOOL_CALL.value, EventKind.COMPUTE.value]
 
@@ -93,7 +103,7 @@ def export_events(organization_id: int) -> Iterator[bytes]:
 
 def _rows(organization_id: int, kinds: list[str]) -> Iterator[Row]:
     with connection.chunked_cursor() as cursor:
-        cursor.execute(_EVENTS, {"organization": organization_id, "kinds": kinds})
+        cursor.execute(_EVENTS, {"organization": organization_id, "kinds": kinds, **_FLAGS})
         for values in cursor:
             yield dict(zip((column.name for column in cursor.description), values, strict=True))
 
@@ -116,6 +126,8 @@ def _line(row: Row, amounts: dict[str, Any]) -> bytes:
 
 def _call_amounts(row: Row) -> dict[str, Any]:
     amounts: dict[str, Any] = {name: row[name] for name in _COUNTS if row[name]}
+    if row["requests"] is not None:
+        amounts["requests"] = row["requests"]
     if row["duration_ms"]:
         amounts["duration_ms"] = plain(row["duration_ms"])
     if row["kind"] != EventKind.MODEL_CALL.value:

@@ -31,6 +31,10 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
 
     The first 50 tags are stored.
 
+    With `requests`, the event is an aggregate: the sum of that many requests of one model, 0 if their number is
+    unknown. It has the flag `aggregate`, counts as that many requests (as one, if unknown), and its unit prices are
+    those of requests of average size.
+
     `authorization_id` is the authorization (`POST /usage/authorizations`) that this event settles.
     """
 
@@ -80,6 +84,7 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     tool_result_tokens: Count | None = None
     turns: SmallCount | None = None
     tool_calls: SmallCount | None = None
+    requests: SmallCount | None = None
     tags: Annotated[list[Text], Meta(max_length=1_000)] | None = None
     metadata: dict[str, Any] | None = None
     authorization_id: UUID | None = None

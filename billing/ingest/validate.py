@@ -77,6 +77,14 @@ def normalize(event: UsageEventInput, now: datetime, *, reading: UsageReading | 
         event.tags = list(dict.fromkeys(filter(None, map(clean_name, event.tags))))[:MAX_TAGS] or None
     if event.metadata is not None:
         _check_metadata(event.metadata)
+    _check_kind(event)
+    return reading
+
+
+def _check_kind(event: UsageEventInput) -> None:
+    """Check fields that need others, or another kind."""
+    if event.requests is not None and event.kind not in (None, "model_call"):
+        raise InvalidEventError("requests", "not_allowed", "requests is allowed only in a model_call.")
     if event.parent_run_id and not event.run_id:
         raise InvalidEventError("parent_run_id", "missing_run", "parent_run_id requires a run_id.")
     if event.kind == "session_summary":
@@ -85,7 +93,6 @@ def normalize(event: UsageEventInput, now: datetime, *, reading: UsageReading | 
     elif event.turns is not None or event.tool_calls is not None:
         field = "turns" if event.turns is not None else "tool_calls"
         raise InvalidEventError(field, "not_allowed", f"{field} is allowed only in a session_summary.")
-    return reading
 
 
 def take_reading(event: UsageEventInput, reading: UsageReading) -> None:
@@ -108,6 +115,12 @@ def payload_hash(event: UsageEventInput) -> int:
     encode = _encode_in_order if has_objects else _encode
     digest = hashlib.blake2b(encode(event), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)
+
+
+def usage_hash(event: UsageEventInput) -> int:
+    """Return the digest of the model and the usage alone, for records that are copied under another session."""
+    counts = {field: getattr(event, field) for field in TOKEN_COUNTS}
+    return payload_hash(UsageEventInput(model=event.model, usage=event.usage, quantities=event.quantities, **counts))
 
 
 def nests_deeper(value: Any, levels: int) -> bool:

@@ -18,10 +18,11 @@ from billing.pricing.price_book import agreements_of, called_model, compile_pric
 from billing.pricing.quote import Quote
 from billing.reports.cursors import Page, Position, page_of
 from costtrack.calendar import Window
+from costtrack.event_files.types import FILE_SOURCES
 from organizations.models import Organization
 
-# Default sources of the ingestion endpoints, for events that do not name one.
-SOURCES = (DEFAULT_SOURCE, litellm.SOURCE, otlp.SOURCE, langfuse.SOURCE, lago.SOURCE)
+# Default sources of the ingestion endpoints and of files, for events that do not name one.
+SOURCES = (DEFAULT_SOURCE, litellm.SOURCE, otlp.SOURCE, langfuse.SOURCE, lago.SOURCE, *FILE_SOURCES)
 
 
 @dataclass(frozen=True, slots=True)

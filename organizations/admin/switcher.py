@@ -41,12 +41,18 @@ def switcher(request: HttpRequest) -> Switcher | None:
         return Switcher(
             name,
             plan,
-            choices=_choices(_names_for_operator(chosen), chosen),
+            choices=_choices(offered_organizations(user, chosen), chosen),
             all_url=installation_url("organizations_organization_changelist"),
         )
     if len(user.roles) < 2:  # noqa: PLR2004 - one is no choice
         return Switcher(name, plan)
-    return Switcher(name, plan, choices=_choices(user.organization_names, chosen), all_url=installation_url("index"))
+    choices = _choices(offered_organizations(user, chosen), chosen)
+    return Switcher(name, plan, choices=choices, all_url=installation_url("index"))
+
+
+def offered_organizations(user: User, chosen: Organization | None) -> list[OrganizationName]:
+    """Return the organizations that the user can choose from, by name."""
+    return _names_for_operator(chosen) if user.is_superuser else user.organization_names
 
 
 def _choices(names: list[OrganizationName], chosen: Organization | None) -> tuple[Choice, ...]:

@@ -36,7 +36,7 @@ from tests.conftest import Key
 pytestmark = pytest.mark.usefixtures("history")
 
 PER_PAGE = 50
-HEADS = ("When", "Model", "Capability", "Status", "Tokens in", "Tokens out", "Cost", "Run, credential")
+HEADS = ("When", "Model", "Capability, endpoint", "Status", "Tokens in", "Tokens out", "Cost", "Run, credential")
 COST = HEADS.index("Cost")
 
 Item = dict[str, Any]

@@ -34,6 +34,8 @@ _NATIVE_ROUTES = (
     "usage/authorizations",
     "usage/credits",
     "usage/price-check",
+    "usage/own/limit-requests",
+    "usage/own/limit-requests/<int:pk>",
     "usage/own/requests",
 )
 

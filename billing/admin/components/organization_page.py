@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import resolve
@@ -24,6 +24,7 @@ from costtrack.calendar import Span
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError, ForbiddenError
 from costtrack.organization_paths import organization_url
+from organizations.admin.switcher import offered_organizations
 from organizations.admin_request import chosen_organization, request_roles, request_user
 from organizations.middleware import last_organization
 from organizations.models import Organization, User
@@ -33,6 +34,8 @@ from organizations.types import Role
 
 _FULL_PAGE, _FRAGMENT = "admin/dashboard/full_page.html", "admin/dashboard/fragment.html"
 EMPTY_PAGE = "admin/dashboard/empty_page.html"
+_OF_ONE_ORGANIZATION = ("organization", "client_id")
+"""Parameters that do not apply to another organization."""
 
 
 class OrganizationPage(View):
@@ -62,8 +65,9 @@ class OrganizationPage(View):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         organization = chosen_organization(request)
-        if organization is None:
-            return _to_an_organization(request)
+        slug = request.GET.get("organization")
+        if organization is None or (slug is not None and slug != organization.slug):
+            return _to_an_organization(request, slug, self.title)
         self.organization, self.user, (self.role,) = organization, request_user(request), request_roles(request)
         self.now = utc_now()
         self.times = LocalTimes(organization.calendar, self.now)
@@ -115,13 +119,39 @@ class OrganizationPage(View):
         return response
 
 
-def _to_an_organization(request: HttpRequest) -> HttpResponseRedirect | TemplateResponse:
-    """Redirect to the same page of the organization that the user visited last."""
-    organization = last_organization(request, request_user(request))
-    if organization is None:
+def _to_an_organization(request: HttpRequest, slug: str | None, title: str) -> HttpResponseBase:
+    """Redirect to the same page of the named organization, or of the one that the user visited last. Operators, who may
+    open every organization, choose one instead."""
+    user = request_user(request)
+    if slug is not None:
+        if not _may_open(user, slug):
+            raise Http404
+        return HttpResponseRedirect(_url_in(request, slug))
+    if user.is_superuser and (offered := offered_organizations(user, None)):
+        links = [(name.name, _url_in(request, name.slug)) for name in offered]
+        links.append(("All organizations", admin_url("organizations_organization_changelist")))
+        empty = EmptyState("domain", "Choose an organization", "This page shows one organization.", links)
+        context = {**admin.site.each_context(request), "layout": _FULL_PAGE, "title": title, "empty": empty}
+        return TemplateResponse(request, EMPTY_PAGE, context)
+    last = last_organization(request, user)
+    if last is None:
         context = {**admin.site.each_context(request), "title": "No organization yet", "cards": []}
-        return TemplateResponse(request, "admin/index.html", {**context, "may_add": request_user(request).is_superuser})
+        return TemplateResponse(request, "admin/index.html", {**context, "may_add": user.is_superuser})
+    return HttpResponseRedirect(_url_in(request, last.slug))
+
+
+def _may_open(user: User, slug: str) -> bool:
+    """Whether the user may open the organization; a tenant scope shows only the rows of another one."""
+    if user.is_superuser:
+        return slug.isprintable() and Organization.objects.filter(slug=slug).exists()
+    return slug in {name.slug for name in user.organization_names}
+
+
+def _url_in(request: HttpRequest, slug: str) -> str:
+    """Return the URL of the same page of an organization, without the filters that are ids of another one."""
     match = resolve(request.path_info)
-    url = organization_url(organization.slug, match.url_name or "index", *match.kwargs.values())
-    query = request.META.get("QUERY_STRING", "")
-    return HttpResponseRedirect(f"{url}?{query}" if query else url)
+    url = organization_url(slug, match.url_name or "index", *match.kwargs.values())
+    query = request.GET.copy()
+    for name in _OF_ONE_ORGANIZATION if "organization" in query else ():
+        query.pop(name, None)
+    return f"{url}?{query.urlencode()}" if query else url

@@ -1,10 +1,11 @@
 """The filters of the usage page, and the query that they make. Their names and values are those of the API."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import cast
 
 from django import forms
+from django.http import QueryDict
 
 from billing.admin.components.date_range import PeriodForm
 from billing.admin.components.form_fields import select_filter
@@ -14,7 +15,8 @@ from billing.reports.usage.figures import NO_CREDENTIAL, GroupBy, UsageFilter
 from billing.reports.usage.query import UsageQuery, build_query
 from billing.types import Status
 from costtrack.calendar import Span
-from organizations.models import APICredential
+from organizations.models import APICredential, Organization
+from organizations.types import OrganizationName
 
 NOT_STACKED = "none"
 VIEWS = ((View.COST.value, "Cost"), (View.REQUESTS.value, "Requests"), (View.TOKENS.value, "Tokens"))
@@ -38,6 +40,16 @@ class UsageForm(PeriodForm):
     status = forms.ChoiceField(required=False, choices=(("", "Any status"), *Status.choices))
     view = forms.ChoiceField(required=False, choices=VIEWS, label="View by", widget=forms.HiddenInput)
     group_by = forms.ChoiceField(required=False, choices=STACKS, label="Stacked by", widget=forms.HiddenInput)
+
+    def offer_organizations(self, names: Sequence[OrganizationName], current: Organization) -> None:
+        """Add the filter by organization, unless there is only one."""
+        if len(names) > 1:
+            choices = [(name.slug, name.name) for name in names]
+            self.fields["organization"] = forms.ChoiceField(choices=choices, required=False, initial=current.slug)
+            data = cast("QueryDict", self.data).copy()
+            data["organization"] = current.slug
+            self.data = data
+            self.order_fields(["organization"])
 
     @property
     def filters(self) -> UsageFilter:

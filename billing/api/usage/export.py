@@ -70,7 +70,7 @@ class UsageExportView(UsageView):
         """Export usage as CSV: events (calls, tools, compute charges, session summaries) newest first, or days oldest
         first. Both add up to the summary. Texts are safe to open in a spreadsheet."""
         self.plan_rights.check_exports()
-        query = usage_query(request, self.access, ExportQuery)
+        query = usage_query(self, ExportQuery)
         return csv_response(
             query, Rows(query.extra["rows"]), endpoint=query.extra.get("endpoint", ""), with_bom=query.extra["bom"]
         )

@@ -149,7 +149,7 @@ class UsagePriceCheckView(UsageView):
         cause of each difference.
 
         The period may have up to 500,000 calls."""
-        query = usage_query(request, self.access, PriceCheckQuery)
+        query = usage_query(self, PriceCheckQuery)
         selection = CallSelection(
             query.window, query.extra["percent"], query.extra.get("service", ""), query.filters.model
         )

@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any
 
 from rest_framework import serializers
-from rest_framework.request import Request
 
 from billing.api.queries import without_unknown
 from billing.api.windows import WindowEndField, WindowStartField
@@ -14,8 +13,8 @@ from billing.types import Status
 from costtrack.calendar import Preset
 from costtrack.clock import MICROSECOND, utc_now
 from costtrack.serializers import StrictSerializer, optional_text
+from organizations.api.base import OrganizationScopedAPIView
 from organizations.plan_rights import PlanRights
-from organizations.principals import Access
 
 _FIRST_YEAR, _LAST_YEAR = 2000, 2199  # the ledger has nothing before
 
@@ -63,10 +62,11 @@ class UsageQuerySerializer(RangeQuerySerializer):
     )
 
 
-def usage_query(request: Request, access: Access, serializer: type[RangeQuerySerializer]) -> UsageQuery:
+def usage_query(view: OrganizationScopedAPIView, serializer: type[RangeQuerySerializer]) -> UsageQuery:
     """Validate the parameters and build the query. Raises ValidationError, and ForbiddenError if nothing of the
     range is visible in the plan."""
-    known = without_unknown(serializer, request.query_params)
+    params, access = view.request.query_params, view.access
+    known = without_unknown(serializer, params) if view.ignores_unknown_parameters else params
     given = {name: value for name, value in known.items() if name != "organization"}
     parameters = serializer(data=given, context={"calendar": access.organization.calendar})
     parameters.is_valid(raise_exception=True)

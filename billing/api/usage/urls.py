@@ -3,6 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
+from billing.api.limits.requests import OwnIncreaseRequestViewSet
 from billing.api.usage.access import UsageAccessView
 from billing.api.usage.authorizations import AuthorizationsView, AuthorizationView
 from billing.api.usage.corrections import EventCorrectionViewSet
@@ -40,6 +41,16 @@ urlpatterns = [
     path("limits", UsageLimitsView.as_view(), name="usage-limits"),
     path("access", UsageAccessView.as_view(), name="usage-access"),
     path("own", UsageOwnView.as_view(), name="usage-own"),
+    path(
+        "own/limit-requests",
+        OwnIncreaseRequestViewSet.as_view({"get": "list", "post": "create"}),
+        name="usage-own-limit-requests",
+    ),
+    path(
+        "own/limit-requests/<int:pk>",
+        OwnIncreaseRequestViewSet.as_view({"get": "retrieve"}),
+        name="usage-own-limit-request",
+    ),
     path("own/requests", UsageOwnRequestsView.as_view(), name="usage-own-requests"),
     path("authorizations/<uuid:authorization_id>", AuthorizationView.as_view(), name="usage-authorization"),
 ]

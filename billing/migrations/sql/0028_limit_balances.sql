@@ -5,8 +5,7 @@
 --   edge_usd      an upper bound of what was spent in the hour in which the window begins, which spent_usd leaves out.
 --   reserved_usd  open authorizations at p_now.
 --
--- A limit is given by the scope and value of its rollup rows, and if these are its own (p_scopes has `#` and its id), by
--- its conditions, each an array as text (billing_is_in_limit). p_units is the unit of its amounts: usd, tokens or requests.
+-- The limits are given as arrays (billing_requested_limits). p_units is the unit of their amounts: usd, tokens or requests.
 -- p_fallback_prices are USD per million tokens of events without a price; NULL: these events count nothing.
 -- `ordinal` is the position in the arrays, from 1.
 --
@@ -62,6 +61,7 @@ BEGIN
         p_conditions,
         p_units,
         p_starts,
+        p_fallback_prices,
         p_covered_until,
         p_covered_state,
         p_covered
@@ -69,53 +69,18 @@ BEGIN
 
     IF EXISTS (SELECT FROM unnest(p_fallback_prices) AS fallback (price) WHERE fallback.price > 0) THEN
         WITH requested AS MATERIALIZED (
-            SELECT
-                listed.ordinal,
-                listed.scope,
-                listed.value,
-                listed.conditions::text[] AS conditions,
-                listed.unit,
-                listed.start,
-                listed.fallback_price
-            FROM unnest(p_scopes, p_values, p_conditions, p_units, p_starts, p_fallback_prices)
-                WITH ORDINALITY AS listed (scope, value, conditions, unit, start, fallback_price, ordinal)
+            SELECT *
+            FROM billing_requested_limits(p_scopes, p_values, p_conditions, p_units, p_starts, p_fallback_prices)
         )
         SELECT array_agg(coalesce(total.tokens * requested.fallback_price / 1000000, 0) ORDER BY requested.ordinal)
         INTO all_unpriced
         FROM requested
         CROSS JOIN LATERAL (
-            SELECT sum(
-                event.input_tokens
-                + event.output_tokens
-                + event.cache_read_tokens
-                + event.cache_creation_tokens
-            ) AS tokens
-            FROM billing_unpricedevent AS unpriced_event
-            JOIN billing_usageevent AS event
-                ON event.organization_id = p_organization_id
-                AND event.id = unpriced_event.event_id
-            WHERE unpriced_event.organization_id = p_organization_id
-                AND requested.fallback_price > 0
+            SELECT sum(event.tokens) AS tokens
+            FROM billing_unpriced_usage(p_organization_id) AS event
+            WHERE requested.fallback_price > 0
                 AND (requested.start IS NULL OR event.occurred_at >= requested.start)
-                AND billing_is_in_limit(
-                    requested.scope,
-                    requested.value,
-                    requested.conditions,
-                    event.credential_id,
-                    event.environment,
-                    event.user_ref,
-                    event.end_user,
-                    event.team,
-                    event.provider,
-                    event.agent_id,
-                    event.capability,
-                    event.model,
-                    coalesce(nullif(event.sent_model, ''), event.model),
-                    event.workflow_id,
-                    event.run_id,
-                    event.session_id,
-                    event.tags
-                )
+                AND billing_meets_conditions(requested.conditions, event.dimensions, event.tags)
         ) AS total;
     END IF;
 

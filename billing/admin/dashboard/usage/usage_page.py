@@ -24,6 +24,7 @@ from billing.reports.usage.totals import headline
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset
 from costtrack.errors import DomainError
+from organizations.admin.switcher import offered_organizations
 
 _FILES = ((Rows.DAYS, "Days"), (Rows.REQUESTS, "Calls"))
 _FILTER_NAMES = {"client_id": "credential", "capability": "capability", "model": "model", "status": "status"}
@@ -44,6 +45,7 @@ class UsagePage(UsageQueryPage):
         if not self.request.headers.get("HX-Request"):
             recent = query.calendar.preset(Preset.DAYS_90, self.now).start
             self.offer(form, since=min(query.window.start, recent))
+            form.offer_organizations(offered_organizations(self.user, self.organization), self.organization)
         summary = headline(query)
         total = summary.window.figures
         return {

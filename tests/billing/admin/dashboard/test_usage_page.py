@@ -211,3 +211,41 @@ def test_the_admin_begins_with_the_usage_of_the_only_organization(
         assert f'href="/o/{slug}/admin/usage/"' in overview.content.decode()
     owner.memberships.create(organization=other_organization, role="viewer")
     assert sign_in(User.objects.get(pk=owner.pk)).get("/admin/").status_code == 200
+
+
+def test_the_organization_filter_leads_to_the_same_page_of_another_one(
+    owner: User, other_organization: Organization, key: Key, sign_in: SignIn
+) -> None:
+    assert 'name="organization"' not in get(sign_in(owner)).content.decode()
+    owner.memberships.create(organization=other_organization, role="viewer")
+    Organization.objects.filter(slug="acme").update(plan="enterprise")
+    browser = sign_in(User.objects.get(pk=owner.pk))
+    response = get(browser, f"organization=acme&range=7d&client_id={key.credential.client_id}")
+    page = response.content.decode()
+    assert '<option value="acme" selected>Acme Research</option>' in page
+    assert '<option value="globex">Globex Labs</option>' in page
+    for path in (PAGE, "/admin/usage/"):
+        to = browser.get(f"{path}?organization=globex&range=7d&model=o3&client_id={key.credential.client_id}")
+        assert to["Location"] == "/o/globex/admin/usage/?range=7d&model=o3"
+    assert {browser.get(file).status_code for _, file in response.context["files"]} == {200}
+
+
+@pytest.mark.parametrize("slug", ["globex", "no-such", "%00", ""])
+def test_the_organization_filter_opens_no_other_tenant(
+    owner: User, other_organization: Organization, slug: str, sign_in: SignIn
+) -> None:
+    assert sign_in(owner).get(f"{PAGE}?organization={slug}").status_code == 404
+
+
+def test_operators_choose_an_organization_and_are_never_sent_into_one(
+    operator: User, organization: Organization, other_organization: Organization, sign_in: SignIn
+) -> None:
+    browser = sign_in(operator)
+    assert browser.get("/o/globex/admin/usage/").status_code == 200
+    for page in ("usage", "runs", "requests", "exports"):
+        choice = browser.get(f"/admin/{page}/?range=7d")
+        assert choice.status_code == 200
+        for slug in ("acme", "globex"):
+            assert f'href="/o/{slug}/admin/{page}/?range=7d"' in choice.content.decode()
+    assert browser.get("/admin/usage/?organization=acme")["Location"] == "/o/acme/admin/usage/"
+    assert browser.get("/admin/usage/?organization=no-such").status_code == 404
