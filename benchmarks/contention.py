@@ -1,6 +1,6 @@
 """64 clients that authorize calls and settle them by their events, under three limits of which one is reached.
 
-There is room for 60% of the calls: fewer or more must not be granted. The clients send as fast as they can.
+60% of the calls fit: fewer or more must not be granted. The clients send as fast as they can.
 """
 
 import time
@@ -21,24 +21,24 @@ from benchmarks.site import Site
 _CLIENTS = 64
 _CALLS_EACH = 8
 _COST = Decimal("0.01")
-_ROOM = Decimal("0.6")
+_FITTING_SHARE = Decimal("0.6")
 _TOO_MANY_REQUESTS = 429
 
 
 def run(bench: Bench) -> list[Figure]:
     calls = _CLIENTS * _CALLS_EACH
-    room = int(calls * _ROOM)
+    fitting = int(calls * _FITTING_SHARE)
     rates, settled, overshoot = [], [], []
     for number in range(bench.rounds):
         say(f"contention: round {number + 1} of {bench.rounds}")
         database = bench.fresh("contention")
-        set_limits(bench, database, room * _COST)
+        set_limits(bench, database, fitting * _COST)
         # Without events to warm up, which would be spent under the limit.
         with Site(bench.stack, database) as site:
             seconds, granted = _compete(site)
         rates.append(calls / seconds)
         settled.append(granted / seconds)
-        overshoot.append(float(granted - room))
+        overshoot.append(float(granted - fitting))
     return [
         Figure(f"authorizations of {_CLIENTS} clients under one limit", "requests/s", rates),
         Figure("of these granted, each settled by its event", "calls/s", settled),

@@ -142,11 +142,11 @@ def refusal(allowance: Allowance) -> RateLimitExceededError:
 def _run(limits: Mapping[str, int]) -> Any:
     """One round trip; two if Redis does not know the script yet."""
     client = heartbeat.client(TIMEOUT_SECONDS)
-    parameters = (len(limits), *limits, WINDOW_SECONDS, *limits.values())
+    keys_and_limits: list[str | int] = [*limits, WINDOW_SECONDS, *limits.values()]
     try:
-        return client.evalsha(_SHA, *parameters)
+        return client.evalsha(_SHA, len(limits), *keys_and_limits)
     except NoScriptError:
-        return client.eval(_SCRIPT, *parameters)
+        return client.eval(_SCRIPT, len(limits), *keys_and_limits)
 
 
 # --- Health ----------------------------------------------------------------------------------------------------
