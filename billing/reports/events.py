@@ -17,6 +17,7 @@ from billing.models.ledger import UsageEventQuerySet
 from billing.pricing.price_book import agreements_of, called_model, compile_price, quote_at
 from billing.pricing.quote import Quote
 from billing.reports.cursors import Page, Position, page_of
+from billing.reports.spend.keys import resolve_credentials
 from costtrack.calendar import Window
 from costtrack.event_files.types import FILE_SOURCES
 from organizations.models import Organization
@@ -36,6 +37,14 @@ class EventFilter:
     model: str = ""
     sent_model: str = ""
     service: str = ""
+    provider: str = ""
+    capability: str = ""
+    user_id: str = ""
+    team: str = ""
+    end_user: str = ""
+    agent_id: str = ""
+    environment: str = ""
+    client_id: str = ""
     status: str = ""
     source: str = ""
     event_id: str = ""
@@ -72,11 +81,21 @@ def first_event(*, organization: Organization) -> UsageEvent | None:
     return event
 
 
+_EXACT = (
+    *("run_id", "session_id", "model", "service", "provider", "capability", "team", "end_user", "agent_id"),
+    *("environment", "status", "source"),
+)
+
+
 def _filtered(organization: Organization, filters: EventFilter) -> UsageEventQuerySet:
     """Return the filtered rows, without the end of the window."""
     events = UsageEvent.objects.of(organization)
-    names = ("run_id", "session_id", "model", "service", "status", "source")
-    events = events.filter(**{name: value for name in names if (value := getattr(filters, name))})
+    events = events.filter(**{name: value for name in _EXACT if (value := getattr(filters, name))})
+    if filters.user_id:
+        events = events.filter(user_ref=filters.user_id)
+    if filters.client_id:
+        credentials = resolve_credentials(organization=organization, text=filters.client_id)
+        events = events.filter(credential_id__in=credentials)
     if filters.sent_model:
         events = events.filter(Q(sent_model=filters.sent_model) | Q(sent_model="", model=filters.sent_model))
     if filters.event_id:

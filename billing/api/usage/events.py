@@ -61,6 +61,14 @@ class EventFilterSet(WindowFilterSet):
     model = _text("The model in any spelling.")
     sent_model = _exact("The model exactly as sent.")
     service = _text()
+    provider = _text("Who bills the call.")
+    capability = _text()
+    user_id = _text()
+    team = _text()
+    end_user = _text()
+    agent_id = _text()
+    environment = _text("That of the credential.")
+    client_id = _text("The credential.")
     status = ParameterFilter(serializers.ChoiceField(required=False, allow_blank=True, choices=Status.choices))
     source = _text(max_length=64)
     event_id = _exact(f"The id from the sender. Without `source`, the sources {', '.join(SOURCES)} are searched.")
@@ -351,7 +359,7 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
             model = identify_model(self.organization.pk, filters.model, now=utc_now())
             page = list_events(
                 organization=self.organization,
-                filters=replace(filters, model=model),
+                filters=replace(filters, model=model, user_id=self.organization.user_name(filters.user_id)),
                 after=position_of(options["cursor"] or ""),
                 limit=options["limit"],
             )
