@@ -17,10 +17,10 @@ from billing.models.ledger import UsageEventQuerySet
 from billing.pricing.price_book import agreements_of, called_model, compile_price, quote_at
 from billing.pricing.quote import Quote
 from billing.reports.cursors import Page, Position, page_of
-from billing.reports.spend.keys import resolve_credentials
+from billing.types import NO_CREDENTIAL
 from costtrack.calendar import Window
 from costtrack.event_files.types import FILE_SOURCES
-from organizations.models import Organization
+from organizations.models import APICredential, Organization
 
 # Default sources of the ingestion endpoints and of files, for events that do not name one.
 SOURCES = (DEFAULT_SOURCE, litellm.SOURCE, otlp.SOURCE, langfuse.SOURCE, lago.SOURCE, *FILE_SOURCES)
@@ -94,8 +94,11 @@ def _filtered(organization: Organization, filters: EventFilter) -> UsageEventQue
     if filters.user_id:
         events = events.filter(user_ref=filters.user_id)
     if filters.client_id:
-        credentials = resolve_credentials(organization=organization, text=filters.client_id)
-        events = events.filter(credential_id__in=credentials)
+        own = APICredential.objects.of(organization)
+        if filters.client_id == NO_CREDENTIAL:
+            events = events.filter(Q(credential=None) | ~Q(credential__in=own.values("pk")))
+        else:
+            events = events.filter(credential__in=own.filter(client_id=filters.client_id).values("pk"))
     if filters.sent_model:
         events = events.filter(Q(sent_model=filters.sent_model) | Q(sent_model="", model=filters.sent_model))
     if filters.event_id:

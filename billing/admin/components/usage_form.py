@@ -11,9 +11,9 @@ from billing.admin.components.date_range import PeriodForm
 from billing.admin.components.form_fields import select_filter, text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.reports.usage.breakdown import FilterOptions, View, list_filter_options
-from billing.reports.usage.figures import DIMENSIONS, NO_CREDENTIAL, GroupBy, UsageFilter
+from billing.reports.usage.figures import DIMENSIONS, GroupBy, UsageFilter
 from billing.reports.usage.query import UsageQuery, build_query
-from billing.types import Status
+from billing.types import NO_CREDENTIAL, Status
 from costtrack.calendar import Span
 from organizations.models import APICredential, Organization
 from organizations.types import OrganizationName

@@ -7,9 +7,9 @@ from rest_framework import serializers
 
 from billing.api.queries import without_unknown
 from billing.api.windows import WindowEndField, WindowStartField
-from billing.reports.usage.figures import DIMENSIONS, NO_CREDENTIAL, UsageFilter
+from billing.reports.usage.figures import DIMENSIONS, UsageFilter
 from billing.reports.usage.query import CUSTOM, RANGES, STATUSES, UsageQuery, build_query, window_of
-from billing.types import Status
+from billing.types import NO_CREDENTIAL, Status
 from costtrack.calendar import Preset
 from costtrack.clock import MICROSECOND, utc_now
 from costtrack.serializers import StrictSerializer, optional_text

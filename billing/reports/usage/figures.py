@@ -9,11 +9,9 @@ from typing import Self
 from psycopg import sql
 
 from billing.reports.sql import Parameters, bind, equal_to
+from billing.types import NO_CREDENTIAL
 from costtrack.calendar import Span
 from costtrack.money import ZERO
-
-NO_CREDENTIAL = "none"
-"""In place of a Client ID: usage without a credential."""
 
 # Without a credential of the organization; credentials of operators do not count.
 _WITHOUT_CREDENTIAL = sql.SQL(

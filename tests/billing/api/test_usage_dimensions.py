@@ -120,6 +120,8 @@ def test_filters_of_every_dimension_narrow_every_report(api: APIClient) -> None:
 def test_filters_work_together(api: APIClient) -> None:
     filters = f"{RANGE}&user_id=ada&team=search&model=GPT-4o"
     assert api.get(f"/usage/summary?{filters}").json()["cost_usd"] == "1"
+    assert len(api.get("/usage/events?client_id=none").json()["results"]) == len(EVENTS)
+    assert api.get("/usage/events?client_id=unknown").json()["results"] == []
     assert api.get(f"/usage/summary?{RANGE}&team=search&status=failure").json()["cost_usd"] == "4"
     few = api.get(f"/usage/breakdown?{RANGE}&group_by=team&limit=1").json()
     assert [group["key"] for group in few["groups"]] == [""]

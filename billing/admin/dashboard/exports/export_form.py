@@ -9,8 +9,8 @@ from django.http import QueryDict
 from billing.admin.components.date_range import RANGES, PeriodForm
 from billing.admin.components.form_fields import text_filter
 from billing.exports.usage_csv import Rows
-from billing.reports.usage.figures import DIMENSIONS, NO_CREDENTIAL, UsageFilter
-from billing.types import Status
+from billing.reports.usage.figures import DIMENSIONS, UsageFilter
+from billing.types import NO_CREDENTIAL, Status
 from organizations.models import APICredential
 
 ALL = "all"

@@ -9,8 +9,9 @@ from django.utils.http import urlencode
 from billing.admin.components.datetimes import url_time
 from billing.admin.components.urls import url_of_page
 from billing.admin.components.usage_form import BY_COST, FILTERS
-from billing.reports.usage.figures import DIMENSION_OF, NO_CREDENTIAL, GroupBy
+from billing.reports.usage.figures import DIMENSION_OF, GroupBy
 from billing.reports.usage.query import UsageQuery
+from billing.types import NO_CREDENTIAL
 from costtrack.calendar import Span
 
 _LOG = "request_log"
