@@ -8,15 +8,17 @@ class BillingConfig(AppConfig):
     verbose_name = "Billing"
 
     def ready(self) -> None:
+        from billing.limits.increases import withdraw_requests
         from billing.limits.plans import apply_plan
         from billing.reports.delivery_health import delivery_checks
         from billing.reports.health import rollup_checks
         from billing.reports.intake_health import intake_checks
         from billing.reports.limit_health import limit_checks
         from costtrack.health import registry
-        from organizations import plan_hooks
+        from organizations import hooks
 
-        plan_hooks.register(apply_plan)
+        hooks.plan_changed.register(apply_plan)
+        hooks.membership_ends.register(withdraw_requests)
         registry.register("intake", intake_checks, needed_for_requests=False)
         registry.register("rollups", rollup_checks, needed_for_requests=False)
         registry.register("limits", limit_checks, needed_for_requests=False)

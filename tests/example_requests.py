@@ -41,7 +41,7 @@ from organizations.types import Role
 from tests import otlp
 from tests.billing.ingest.litellm_payloads import payload
 from tests.conftest import Key, make_key
-from tests.limits import take
+from tests.limits import set_limit, take
 from tests.usage import Send, set_price
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -230,6 +230,13 @@ def _client_id(number: int) -> str:
     return APICredential.objects.get(name=f"credential-{number}").client_id
 
 
+def _own_limit(number: int) -> SpendLimit:
+    """A limit of the first member's own usage."""
+    windows = (LimitWindow.CALENDAR_DAY, LimitWindow.CALENDAR_WEEK, LimitWindow.CALENDAR_MONTH, LimitWindow.LIFETIME)
+    organization = Organization.objects.get(slug="acme")
+    return set_limit(organization, "10", LimitScope.USER, "person-0@acme.example", windows[number % len(windows)])
+
+
 def _in(hours: int) -> str:
     return (utc_now() + timedelta(hours=hours)).isoformat()
 
@@ -278,6 +285,7 @@ _QUERIES = {
     "GET /global/spend/report": _DATES,
     "GET /global/activity": _DATES,
     "GET /usage/export": "organization=acme",
+    "GET /usage/breakdown": "group_by=team",
 }
 # What the organization's plan does not have, or nobody else may do.
 _OF = "/organizations/<str:slug>"
@@ -291,6 +299,8 @@ _OF_OPERATORS = (
 _OWN = "/memberships/<str:slug>"
 _OF_MEMBERS = (
     *(f"GET {_OF}/notification-preferences", f"PATCH {_OF}/notification-preferences", "GET /usage/own/requests"),
+    *(f"{method} /usage/own/limit-requests" for method in ("GET", "POST")),
+    "GET /usage/own/limit-requests/<int:pk>",
     *("GET /memberships", f"GET {_OWN}", f"DELETE {_OWN}", f"POST {_OWN}/accept"),
 )
 
@@ -348,6 +358,11 @@ _BODIES: dict[str, Callable[[int], Any]] = {
         "user_id": "user-0",
         "input_tokens": 100,
         "max_tokens": 100,
+    },
+    "POST /usage/own/limit-requests": lambda number: {
+        "limit": _own_limit(number).pk,
+        "amount_usd": 9000,
+        "reason": "Launch.",
     },
     "PATCH /usage/authorizations/<uuid:authorization_id>": lambda _: {"ttl_seconds": 60},
     "DELETE /usage/authorizations/<uuid:authorization_id>": lambda _: {},

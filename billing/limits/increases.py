@@ -27,13 +27,15 @@ from costtrack.errors import ConflictError, ForbiddenError, field_error
 from costtrack.money import plain, usd
 from costtrack.text import clean_text
 from organizations import audit
-from organizations.models import Organization
+from organizations.models import Membership, Organization
 from organizations.principals import Principal
 from organizations.types import Role
 
 MAX_TEXT_LENGTH = 500
 """Maximum length of a reason and of an answer."""
 _MAX_STORED_REASON_LENGTH = 255  # of the raise that is created for a granted request
+_REQUESTER_LEFT = "The requester has left the organization."
+_SYSTEM = Principal()
 
 
 @transaction.atomic
@@ -79,6 +81,17 @@ def request_increase(
     )
     _notify(request, NoticeKind.INCREASE_REQUESTED, "requests", actor, now)
     return request
+
+
+def withdraw_requests(*, membership: Membership, now: datetime) -> None:
+    """Decline the open requests of a member who leaves, in the caller's transaction, so that no one grants them."""
+    organization, email = membership.organization, membership.user.email
+    lock_limits(organization)
+    requests = IncreaseRequest.objects.of(organization).filter(requested_by=email, state=IncreaseState.OPEN)
+    for request in requests.select_related("limit").order_by("pk"):
+        request.organization = request.limit.organization = organization
+        _answer(request, IncreaseState.DECLINED, _REQUESTER_LEFT, _SYSTEM, now)
+        _record(request, NoticeKind.INCREASE_DECLINED, _SYSTEM)
 
 
 @transaction.atomic
@@ -164,7 +177,18 @@ def _answer(request: IncreaseRequest, state: IncreaseState, answer: str, actor: 
 
 def _notify(request: IncreaseRequest, kind: NoticeKind, verb: str, actor: Principal, now: datetime) -> None:
     """Write the audit entry and the notice. An answer also goes to the requester."""
-    amount = _amount(request)
+    _record(request, kind, actor)
+    notify(
+        organization=request.organization,
+        kind=kind,
+        subject=f"{actor.label} {verb} {usd(_amount(request))} ({request.limit}) at {request.organization.name}",
+        data=_data(request),
+        now=now,
+        to=_recipients(request, kind),
+    )
+
+
+def _record(request: IncreaseRequest, kind: NoticeKind, actor: Principal) -> None:
     audit.record(
         organization=request.organization,
         actor=actor.label,
@@ -172,17 +196,9 @@ def _notify(request: IncreaseRequest, kind: NoticeKind, verb: str, actor: Princi
         subject=str(request.limit)[:254],
         limit=request.limit_id,
         request=request.pk,
-        amount_usd=plain(amount),
+        amount_usd=plain(_amount(request)),
         reason=request.reason,
         answer=request.answer,
-    )
-    notify(
-        organization=request.organization,
-        kind=kind,
-        subject=f"{actor.label} {verb} {usd(amount)} ({request.limit}) at {request.organization.name}",
-        data=_data(request),
-        now=now,
-        to=_recipients(request, kind),
     )
 
 

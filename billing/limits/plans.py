@@ -1,6 +1,6 @@
 """The limits that come with a plan: ordinary rows marked `is_plan` that follow changes of the plan.
 
-`apply_plan` is registered with `organizations.plan_hooks` (`billing.apps`), so it runs in every transaction that gives
+`apply_plan` is registered with `organizations.hooks` (`billing.apps`), so it runs in every transaction that gives
 an organization another plan or changes the plan itself.
 """
 

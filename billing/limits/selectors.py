@@ -11,8 +11,9 @@ from decimal import Decimal
 
 from django.db.models import Max, Q, QuerySet
 
-from billing.limits.cache import client_ids, conditions_of, known_value
+from billing.limits.cache import client_ids, conditions_of, known_value, limit_set
 from billing.limits.conditions import DISPLAYED_SEPARATOR, SEPARATOR, joined_value
+from billing.limits.types import Dimensions, Rule
 from billing.limits.validation import check_value
 from billing.models import LimitOverride, SpendLimit
 from billing.types import LimitScope, OverrideKind
@@ -114,3 +115,33 @@ def display_value(limit: SpendLimit, stored: str) -> str:
     """Return the displayed form of one stored value of the limit."""
     pair = (limit.scope, stored)
     return display_values(limit.organization, [pair])[pair]
+
+
+def own_rules(*, organization: Organization, user_ids: Sequence[str], now: datetime) -> list[Rule]:
+    """Return the limits in force of these users, each with its value."""
+    limits = limit_set(organization)
+    rules = [rule for user_id in user_ids for rule in limits.rules_for(Dimensions(user_ref=user_id), now=now)]
+    return [rule for rule in rules if rule.scope is LimitScope.USER]
+
+
+def find_own_limit(
+    *, organization: Organization, user_ids: Sequence[str], limit: int, user_id: str, now: datetime
+) -> tuple[SpendLimit, str]:
+    """Return a limit of the usage of these users, and the value of it to request an increase for. `user_id` may be
+    empty if the limit applies to only one of them.
+
+    Raises InvalidError naming `limit` for a limit of the usage of others, or `user_id`.
+    """
+    rules = [
+        rule for rule in own_rules(organization=organization, user_ids=user_ids, now=now) if rule.limit_id == limit
+    ]
+    if not rules:
+        raise field_error("limit", "You have no such limit.")
+    if user_id:
+        rules = [rule for rule in rules if rule.value == organization.user_name(user_id)]
+    if len({rule.value for rule in rules}) != 1:
+        values = ", ".join(user_ids)
+        raise field_error("user_id", f"Must be one of your user ids that the limit applies to: {values}.")
+    (rule, *_) = rules
+    limits = SpendLimit.objects.of(organization).not_removed()
+    return limits.get_or_not_found("limit", pk=rule.limit_id), rule.value if rule.is_per_value else ""

@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 
 from costtrack.clock import utc_now
 from costtrack.errors import ConflictError, ForbiddenError, NotFoundError, TooManyRequestsError, field_error
-from organizations import audit
+from organizations import audit, hooks
 from organizations.account_emails import queue_invitation
 from organizations.models import AuditEntry, Membership, Organization, User
 from organizations.services.caller_scopes import check_can_grant
@@ -113,7 +113,7 @@ def leave(*, membership: Membership) -> None:
     membership = _current(organization, membership)
     _check_owner_remains(organization, membership)
     email, is_member = membership.user.email, membership.accepted_at is not None
-    membership.delete()
+    _end(membership)
     action = "member.left" if is_member else "member.declined"
     audit.record(organization=organization, actor=email, action=action, subject=email)
 
@@ -180,8 +180,15 @@ def remove_member(*, organization: Organization, membership: Membership, acting_
     _check_owners_business(membership.role, acting_as)
     _check_owner_remains(organization, membership)
     email = membership.user.email
-    membership.delete()
+    _end(membership)
     audit.record(organization=organization, actor=actor, action="member.removed", subject=email)
+
+
+def _end(membership: Membership) -> None:
+    now = utc_now()
+    for hook in hooks.membership_ends:
+        hook(membership=membership, now=now)
+    membership.delete()
 
 
 def _get_or_create_user(email: str) -> User:

@@ -9,9 +9,8 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from costtrack.errors import ConflictError, ForbiddenError, field_error
-from organizations import audit
+from organizations import audit, hooks
 from organizations.models import Organization, Plan
-from organizations.plan_hooks import apply_plan_change
 from organizations.types import Role, WeekDay
 
 SLUG = re.compile(r"^[a-z0-9]+(-[a-z0-9]+)*\Z")
@@ -50,7 +49,7 @@ def create_organization(
     audit.record(
         organization=organization, actor=actor, action="organization.created", subject=slug, plan=plan, name=name
     )
-    apply_plan_change(organization=organization, before=None, now=now, actor=actor)
+    _apply_plan(organization, before=None, now=now, actor=actor)
     return organization
 
 
@@ -98,7 +97,7 @@ def update_organization(
         **changes,
     )
     if before is not None:
-        apply_plan_change(organization=organization, before=before, now=now, actor=actor)
+        _apply_plan(organization, before=before, now=now, actor=actor)
     return organization
 
 
@@ -144,7 +143,12 @@ def follow_changed_plan(*, before: Plan, now: datetime, actor: str) -> None:
     """Apply a changed plan to all its organizations. `before` is the plan before the change."""
     organizations = Organization.objects.filter(plan=before).order_by("pk")
     for organization in organizations.select_for_update(no_key=True):
-        apply_plan_change(organization=organization, before=before, now=now, actor=actor)
+        _apply_plan(organization, before=before, now=now, actor=actor)
+
+
+def _apply_plan(organization: Organization, *, before: Plan | None, now: datetime, actor: str) -> None:
+    for hook in hooks.plan_changed:
+        hook(organization=organization, before=before, now=now, actor=actor)
 
 
 def _free_slug(name: str) -> str:

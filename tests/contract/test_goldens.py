@@ -33,7 +33,10 @@ _NATIVE_ROUTES = (
     "usage/events",
     "usage/authorizations",
     "usage/credits",
+    "usage/breakdown",
     "usage/price-check",
+    "usage/own/limit-requests",
+    "usage/own/limit-requests/<int:pk>",
     "usage/own/requests",
 )
 

@@ -3,7 +3,14 @@
 One package per page. Importing this package registers them.
 """
 
-from billing.admin.dashboard import index_page, own_usage_page, plan_page, price_check_page, tags_page
+from billing.admin.dashboard import (
+    index_page,
+    own_increase_page,
+    own_usage_page,
+    plan_page,
+    price_check_page,
+    tags_page,
+)
 from billing.admin.dashboard.exports import exports_page
 from billing.admin.dashboard.getting_started import getting_started_page
 from billing.admin.dashboard.pricing import pricing_page
@@ -17,6 +24,7 @@ __all__ = [
     "exports_page",
     "getting_started_page",
     "index_page",
+    "own_increase_page",
     "own_usage_page",
     "plan_page",
     "price_check_page",

@@ -11,13 +11,18 @@ from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.date_range import PeriodForm, period_of
 from billing.admin.components.percent_bar import percent_bar
 from billing.admin.components.tables import Column, Table
+from billing.admin.components.urls import admin_url
 from billing.admin.components.usage_form import UsageQueryPage
+from billing.admin.limits import limit_text
 from billing.admin.limits.limit_summary_card import limit_summary
+from billing.limits.types import LimitStatus
+from billing.models import IncreaseRequest
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.spend.totals import NamedSpend
 from billing.reports.usage.calls import Call, CallFilter, list_calls
 from billing.reports.usage.figures import UsageFilter
 from billing.reports.usage.own import OwnUsage, own_limits, own_usage
+from billing.types import LimitUnit, amount_text
 from costtrack.admin_site import register_page
 from costtrack.money import usd
 from organizations.models import Membership
@@ -25,6 +30,7 @@ from organizations.permissions import OWN_USAGE
 from organizations.selectors import own_user_ids
 
 _CALLS_SHOWN = 50
+_REQUESTS_SHOWN = 5
 
 
 class OwnUsagePage(UsageQueryPage):
@@ -57,13 +63,26 @@ class OwnUsagePage(UsageQueryPage):
             "visible": query.visible,
             "user_ids": user_ids,
             "figures": _figures(usage, period.name),
-            "limits": [limit_summary(status, self.times) for status in limits],
+            "limits": [(limit_summary(status, self.times), _increase_url(status)) for status in limits],
+            "requests": self._requests(),
             "models": Card("By model", table=_models(usage)),
             "calls": self._calls(page.rows),
             "trail": trail,
             "older": trail.older(cursor_of(page.last)) if page.last is not None else "",
             "refresh_seconds": self.refresh_seconds if trail.is_first else 0,
         }
+
+    def _requests(self) -> Table[IncreaseRequest]:
+        """Return the member's latest increase requests."""
+        requests = IncreaseRequest.objects.of(self.organization).filter(requested_by=self.user.email)
+        columns = (
+            Column[IncreaseRequest]("Limit", lambda row: formatting.two_lines(limit_text.name(row.limit), row.reason)),
+            Column[IncreaseRequest]("Requested", lambda row: amount_text(row.amount_usd, LimitUnit(row.limit.unit))),
+            Column[IncreaseRequest]("State", limit_text.increase_badge),
+            Column[IncreaseRequest]("Answer", lambda row: row.answer or formatting.NOTHING),
+        )
+        rows = list(requests.select_related("limit").order_by("-id")[:_REQUESTS_SHOWN])
+        return Table("Your increase requests", columns, rows)
 
     def _calls(self, calls: Any) -> Table[Call]:
         columns = (
@@ -76,6 +95,12 @@ class OwnUsagePage(UsageQueryPage):
             ),
         )
         return Table("Your calls", columns, calls, empty="No calls in this period.")
+
+
+def _increase_url(status: LimitStatus) -> str:
+    return admin_url(
+        "own_increase", status.rule.limit_id, user_id=status.rule.value if status.rule.is_per_value else ""
+    )
 
 
 def _figures(usage: OwnUsage, period_name: str) -> list[Figure]:

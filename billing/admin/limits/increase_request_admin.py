@@ -15,7 +15,7 @@ from billing.admin.components.form_fields import MoneyField, reason_field
 from billing.admin.components.list_filters import ChoiceFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
 from billing.admin.components.tables import column
-from billing.admin.limits import progress_bar
+from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_statuses import status_of
 from billing.admin.limits.threshold_event_admin import ListOfLimitValues, limit_link, name_values
 from billing.limits.increases import MAX_TEXT_LENGTH, decline, grant
@@ -30,8 +30,6 @@ from organizations.admin_request import request_user
 from organizations.permissions import INCREASE_REQUESTS
 from organizations.principals import Principal
 from organizations.types import Role
-
-_BADGES = {IncreaseState.OPEN: "warning", IncreaseState.GRANTED: "success", IncreaseState.DECLINED: "danger"}
 
 
 class ApproveForm(forms.Form):
@@ -159,9 +157,7 @@ class IncreaseRequestAdmin(SingleOrganizationAdmin):
 
     why = column(IncreaseRequest, "Reason", lambda row: row.reason)
 
-    state_shown = column(
-        IncreaseRequest, "State", lambda row: formatting.choice_badge(IncreaseState(row.state), _BADGES)
-    )
+    state_shown = column(IncreaseRequest, "State", limit_text.increase_badge)
 
     @admin.display(description="Answered by")
     def answered(self, increase_request: IncreaseRequest) -> SafeString | str:

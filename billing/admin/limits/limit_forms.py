@@ -260,7 +260,11 @@ class ResumeForm(OverrideForm):
     reason = reason_field(max_length=MAX_REASON_LENGTH, help_text=_REASON_HELP)
 
 
-class IncreaseRequestForm(OverrideForm):
+class OwnIncreaseForm(forms.Form):
     amount_usd = MoneyField(label="Requested amount (US dollars)", is_first=True)
     until = EndFormField(label="Until", required=False, help_text="How long you need the higher limit.")
     reason = reason_field(label="Reason", max_length=MAX_TEXT_LENGTH, help_text="Sent to the owners.")
+
+
+class IncreaseRequestForm(OwnIncreaseForm, OverrideForm):
+    """A request for one value, or for all of them."""

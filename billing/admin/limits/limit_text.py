@@ -10,8 +10,8 @@ from billing.limits.cache import rule_of
 from billing.limits.evaluate import ROLLING
 from billing.limits.threshold_events import SOFT, Cause
 from billing.limits.types import LimitStatus, Rule
-from billing.models import PAUSING, SpendLimit, ThresholdEvent
-from billing.types import LimitScope, LimitState, LimitWindow, OverrideKind, amount_text
+from billing.models import PAUSING, IncreaseRequest, SpendLimit, ThresholdEvent
+from billing.types import IncreaseState, LimitScope, LimitState, LimitWindow, OverrideKind, amount_text
 
 WINDOWS = {
     LimitWindow.ROLLING_24H: "rolling 24 hours",
@@ -45,6 +45,11 @@ _ROLLING = {
     LimitWindow.ROLLING_24H: "24 hours",
     LimitWindow.ROLLING_7D: "7 days",
     LimitWindow.ROLLING_30D: "30 days",
+}
+_INCREASE_BADGES = {
+    IncreaseState.OPEN: "warning",
+    IncreaseState.GRANTED: "success",
+    IncreaseState.DECLINED: "danger",
 }
 _BADGES = {
     LimitState.OK: "success",
@@ -87,6 +92,10 @@ def badge(status: LimitStatus) -> SafeString:
     if rule.is_paused_manually:
         return formatting.badge("Paused manually", "danger")
     return formatting.badge(state.label, _BADGES[state])
+
+
+def increase_badge(request: IncreaseRequest) -> SafeString:
+    return formatting.choice_badge(IncreaseState(request.state), _INCREASE_BADGES)
 
 
 def not_in_force(limit: SpendLimit, now: datetime) -> str:

@@ -1,9 +1,10 @@
 """`/organizations/{slug}/limit-requests`: increase requests and their answers."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import django_filters
+from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
@@ -14,6 +15,7 @@ from billing.api.limits import examples
 from billing.api.limits.rows import ValuesDisplayed
 from billing.api.limits.serializers import VALUE_TEXT, DisplayValueField, DollarsField
 from billing.limits.increases import MAX_TEXT_LENGTH, decline, grant, request_increase
+from billing.limits.selectors import find_own_limit
 from billing.limits.validation import MAX_VALUE_LENGTH
 from billing.models import IncreaseRequest, SpendLimit
 from billing.types import IncreaseState
@@ -21,7 +23,8 @@ from costtrack.clock import utc_now
 from costtrack.date_fields import EndField
 from costtrack.errors import InvalidError
 from costtrack.serializers import AmountField, StrictSerializer, validated
-from organizations.permissions import INCREASE_REQUESTS
+from organizations.permissions import INCREASE_REQUESTS, OWN_USAGE
+from organizations.selectors import own_membership, own_user_ids
 from organizations.types import Scope
 
 
@@ -49,6 +52,21 @@ class IncreaseRequestSerializer(serializers.ModelSerializer[IncreaseRequest]):
 class NewRequestSerializer(StrictSerializer):
     limit = serializers.IntegerField(min_value=1, help_text="The limit's id.")
     value = serializers.CharField(default="", allow_blank=True, max_length=MAX_VALUE_LENGTH, help_text=VALUE_TEXT)
+    amount_usd = DollarsField(help_text="Must be more than the current amount.")
+    until = EndField(
+        default=None, allow_null=True, help_text="The requested end (a date is included); the owner decides."
+    )
+    reason = serializers.CharField(max_length=MAX_TEXT_LENGTH)
+
+
+class NewOwnRequestSerializer(StrictSerializer):
+    limit = serializers.IntegerField(min_value=1, help_text="The id of a limit in `GET /usage/own`.")
+    user_id = serializers.CharField(
+        default="",
+        allow_blank=True,
+        max_length=MAX_VALUE_LENGTH,
+        help_text="Which of your `user_ids`, if the limit applies to several of them.",
+    )
     amount_usd = DollarsField(help_text="Must be more than the current amount.")
     until = EndField(
         default=None, allow_null=True, help_text="The requested end (a date is included); the owner decides."
@@ -145,3 +163,39 @@ class IncreaseRequestViewSet(ValuesDisplayed[IncreaseRequest]):
             now=utc_now(),
         )
         return self.response_of(answered)
+
+
+class OwnIncreaseRequestViewSet(ValuesDisplayed[IncreaseRequest]):
+    """The signed-in member's own requests, for limits of the own usage. The newest come first."""
+
+    is_own: ClassVar[bool] = True
+    queryset = IncreaseRequest.objects.select_related("limit", "granted").order_by("-id")
+    serializer_class = IncreaseRequestSerializer
+    filterset_class = None
+    resource = OWN_USAGE
+
+    def narrow(self, queryset: QuerySet[IncreaseRequest]) -> QuerySet[IncreaseRequest]:
+        return queryset.filter(requested_by=own_membership(self.access).user.email)
+
+    @extend_schema(
+        request=NewOwnRequestSerializer,
+        responses={
+            201: IncreaseRequestSerializer,
+            409: OpenApiResponse(description="You already have an open request for this limit."),
+        },
+    )
+    def create(self, request: Request, **_: str) -> Response:
+        """Request an increase of a limit of your own usage. Owners and admins are notified by e-mail, and an owner
+        answers. For users in the browser."""
+        data, now = validated(NewOwnRequestSerializer, request.data, self.organization.calendar), utc_now()
+        limit, value = find_own_limit(
+            organization=self.organization,
+            user_ids=own_user_ids(self.organization, own_membership(self.access)),
+            limit=data.pop("limit"),
+            user_id=data.pop("user_id"),
+            now=now,
+        )
+        increase_request = request_increase(
+            organization=self.organization, limit=limit, value=value, **data, actor=self.principal, now=now
+        )
+        return self.response_of(increase_request, status.HTTP_201_CREATED)

@@ -3,8 +3,10 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
+from billing.api.limits.requests import OwnIncreaseRequestViewSet
 from billing.api.usage.access import UsageAccessView
 from billing.api.usage.authorizations import AuthorizationsView, AuthorizationView
+from billing.api.usage.breakdown import UsageBreakdownView
 from billing.api.usage.corrections import EventCorrectionViewSet
 from billing.api.usage.credits import CreditViewSet
 from billing.api.usage.events import EventViewSet
@@ -30,6 +32,7 @@ urlpatterns = [
     path("timeseries", UsageTimeseriesView.as_view(), name="usage-timeseries"),
     path("capabilities", UsageCapabilitiesView.as_view(), name="usage-capabilities"),
     path("credentials", UsageCredentialsView.as_view(), name="usage-credentials"),
+    path("breakdown", UsageBreakdownView.as_view(), name="usage-breakdown"),
     path("requests", UsageRequestsView.as_view(), name="usage-requests"),
     path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
     path("export", UsageExportView.as_view(), name="usage-export"),
@@ -40,6 +43,16 @@ urlpatterns = [
     path("limits", UsageLimitsView.as_view(), name="usage-limits"),
     path("access", UsageAccessView.as_view(), name="usage-access"),
     path("own", UsageOwnView.as_view(), name="usage-own"),
+    path(
+        "own/limit-requests",
+        OwnIncreaseRequestViewSet.as_view({"get": "list", "post": "create"}),
+        name="usage-own-limit-requests",
+    ),
+    path(
+        "own/limit-requests/<int:pk>",
+        OwnIncreaseRequestViewSet.as_view({"get": "retrieve"}),
+        name="usage-own-limit-request",
+    ),
     path("own/requests", UsageOwnRequestsView.as_view(), name="usage-own-requests"),
     path("authorizations/<uuid:authorization_id>", AuthorizationView.as_view(), name="usage-authorization"),
 ]

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from billing.limits.cache import limit_set
+from billing.limits.selectors import own_rules
 from billing.limits.status import statuses
-from billing.limits.types import Dimensions, LimitStatus
+from billing.limits.types import LimitStatus
 from billing.reports.rollup_query import RollupQuery, read_sums
 from billing.reports.spend.totals import NamedSpend, sort_by_spend
 from billing.reports.usage.figures import Spend
 from billing.reports.usage.totals import spend_windows
 from billing.rollups.definitions import SPEND_DAYS, USER_DAYS
-from billing.types import LimitScope
 from costtrack.calendar import Span, Unit, Window
 from costtrack.money import ZERO
 from organizations.models import Organization
@@ -49,6 +48,5 @@ def own_usage(*, organization: Organization, user_ids: Sequence[str], window: Sp
 
 def own_limits(*, organization: Organization, user_ids: Sequence[str], now: datetime) -> list[LimitStatus]:
     """Return the limits of these users. Limits of other scopes would show the spend of others."""
-    limits = limit_set(organization)
-    rules = [rule for user_id in user_ids for rule in limits.rules_for(Dimensions(user_ref=user_id), now=now)]
-    return statuses(organization=organization, rules=[rule for rule in rules if rule.scope is LimitScope.USER], now=now)
+    rules = own_rules(organization=organization, user_ids=user_ids, now=now)
+    return statuses(organization=organization, rules=rules, now=now)
