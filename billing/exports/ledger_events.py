@@ -29,7 +29,7 @@ _TEXTS = (
     *("agent_id", "agent_name", "end_user", "team"),
 )
 _COUNTS = (*TOKEN_COUNTS, "tool_use_tokens", "tool_result_tokens")
-_COLUMNS = (*_TEXTS, "event_id", "user_ref", "occurred_at", "status_code", "tags", "metadata", *SUMMARY_COUNTS)
+_COLUMNS = (*_TEXTS, "event_id", "user_ref", "occurred_at", "status_code", "tags", "metadata")
 
 _SESSIONS_WITH_SUMMARY = """
 SELECT DISTINCT session_id
@@ -51,6 +51,7 @@ WITH adjustment AS MATERIALIZED (
 SELECT
     event.id,
     {", ".join(f"event.{column}" for column in _COLUMNS if column not in ("model", "team"))},
+    {", ".join(f"coalesce(event.{column}, 0) AS {column}" for column in SUMMARY_COUNTS)},
     -- As sent, so that the model is priced and known in the same way again. Old databases do not have the columns.
     coalesce(nullif(to_jsonb(event) ->> 'sent_model', ''), event.model) AS model,
     to_jsonb(event) ->> 'team' AS team,

@@ -82,6 +82,10 @@ def _sums(*columns: str) -> tuple[Measure, ...]:
     return tuple(Measure(column, f"event.{column}") for column in columns)
 
 
+def _rare_sums(*columns: str) -> tuple[Measure, ...]:
+    return tuple(Measure(column, f"coalesce(event.{column}, 0)") for column in columns)
+
+
 def _attributes(*columns: str) -> tuple[Measure, ...]:
     return tuple(Measure(column, f"event.{column}", Merge.LAST) for column in columns)
 
@@ -101,8 +105,9 @@ COSTS = (
 )
 DETAILED_COSTS = (
     *COSTS,
-    *_sums("tool_calls", "turns", "cache_creation_1h_tokens", "reasoning_tokens"),
-    *_sums("audio_input_tokens", "audio_output_tokens", "tool_use_tokens", "tool_result_tokens"),
+    *_sums("tool_calls", "turns"),
+    *_rare_sums("cache_creation_1h_tokens", "reasoning_tokens"),
+    *_rare_sums("audio_input_tokens", "audio_output_tokens", "tool_use_tokens", "tool_result_tokens"),
     Measure("duration_ms", "coalesce(event.duration_ms, 0)"),
 )
 SPAN = (

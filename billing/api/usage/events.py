@@ -21,7 +21,7 @@ from billing.ingest.services import IngestResult, dry_run, ingest
 from billing.ledger.adjustments import Correction
 from billing.models import UsageEvent
 from billing.pricing.conditions import AppliedCondition
-from billing.pricing.kinds import KINDS
+from billing.pricing.kinds import KINDS, PART_COUNTS
 from billing.pricing.price_book import identify_model
 from billing.pricing.quote import QuoteLine
 from billing.reports.cursors import cursor_of, position_of
@@ -146,6 +146,11 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
             *("service_tier", "region", "attributes", "flags"),
             *("unpriced_reason", "price_version_id", "adjusts", "adjustment_reason"),
         )
+        # NULL in the database, 0 in Python (`costtrack.fields.RareCountField`).
+        extra_kwargs = {
+            name: {"required": False, "allow_null": False}
+            for name in (*PART_COUNTS, "tool_use_tokens", "tool_result_tokens")
+        }
 
     def to_representation(self, instance: UsageEvent) -> dict[str, Any]:
         """Build the row from attributes directly, which is ten times faster than the fields: a page has thousands of
