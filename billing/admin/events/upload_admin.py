@@ -110,7 +110,7 @@ class MappingForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         chosen = {self._names[name]: field for name, field in self.cleaned_data.items()}
         fields = [field for field in chosen.values() if field]
-        for name, field in self.cleaned_data.items():
+        for name, field in list(self.cleaned_data.items()):
             if field and fields.count(field) > 1:
                 self.add_error(name, f"Another column is {field} too.")
         if self._names and "occurred_at" not in fields:
@@ -171,7 +171,9 @@ class UploadAdmin(SingleOrganizationAdmin):
     # --- The page of a file ------------------------------------------------------------------------------------
 
     def cards(self, request: HttpRequest, row: Upload) -> list[Card]:
-        cards = [Card(text=_sentence(row), badges=self.state_shown(row), details=without_empty(_details(row)))]
+        cards = [
+            Card(row.file_name, text=_sentence(row), badges=self.state_shown(row), details=without_empty(_details(row)))
+        ]
         if row.state in (UploadState.CHECKED, UploadState.IMPORTED):
             cards.append(Card("Result", details=_figures(row), footer=_warning(row)))
         if row.failed and not UploadState(row.state).is_running:
@@ -308,7 +310,6 @@ def _sentence(row: Upload) -> str:
 
 def _details(row: Upload) -> list[Detail]:
     return [
-        ("File", row.file_name),
         ("Format", _format(row)),
         ("Records", formatting.count(row.records)),
         ("Size", f"{formatting.count(max(row.size // 1024, 1))} KB"),
