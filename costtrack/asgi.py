@@ -10,6 +10,7 @@ from django.urls import Resolver404, resolve
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costtrack.settings")
 
+from costtrack.organization_paths import split
 from costtrack.web_server.front import Front
 from costtrack.web_server.limits import BODY_BYTES
 from costtrack.web_server.serve import end_with_parent
@@ -19,6 +20,8 @@ from organizations.api.authentication import has_session, has_usable_credential
 
 def _max_bytes(path: str) -> int:
     """Return how large a body the view of a path accepts."""
+    if (in_organization := split(path)) is not None:
+        path = in_organization[1]
     try:
         view = resolve(path).func
     except Resolver404:

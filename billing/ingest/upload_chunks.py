@@ -7,7 +7,7 @@ are still refused for them.
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -100,14 +100,12 @@ def _without_content(event: bytes) -> bytes:
 
 def _cell(cell: Any) -> Any:
     """Return a cell as JSON has it, such that it is read as the same value."""
+    if isinstance(cell, str | int | float | bool | None):
+        return cell
     if isinstance(cell, datetime):
         return iso(cell)
-    if isinstance(cell, date | Decimal):
-        return str(cell)
     if isinstance(cell, dict):
         return {str(name): _cell(value) for name, value in cell.items()}
     if isinstance(cell, list | tuple):
         return [_cell(value) for value in cell]
-    if cell is None or isinstance(cell, str | int | float | bool):
-        return cell
     return str(cell)

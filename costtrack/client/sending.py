@@ -47,7 +47,6 @@ class Sending:
     progress: Progress
     on_error: Callable[[dict[str, Any]], None]
     batch_size: int
-    path: str = "/usage/events"
 
     @property
     def _generated_id_prefix(self) -> str:
@@ -93,7 +92,7 @@ class Sending:
         """Send a batch and return its result. A batch of which nothing was stored is a 422 with the same body."""
         body = gzip.compress(b"\n".join(record.json for record in records), compresslevel=1, mtime=0)
         headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
-        answer = self.retrying.call(lambda: self.request("POST", self.path, body=body, headers=headers))
+        answer = self.retrying.call(lambda: self.request("POST", "/usage/events", body=body, headers=headers))
         data = answer.data_or_none()
         if isinstance(data, dict) and isinstance(data.get("accepted"), int):
             return data

@@ -127,7 +127,7 @@ class UploadAdmin(SingleOrganizationAdmin):
     list_display = ("uploaded", "file", "state_shown", "stored", "duplicate", "not_stored")
     list_filter = (OrganizationFilter,)
     ordering = ("-id",)
-    actions_detail = ("check", "import_events", "rejected_csv", "discard")  # type: ignore[assignment]  # unfold declares an empty tuple
+    actions_detail = ("check_file", "import_events", "rejected_csv", "discard")  # type: ignore[assignment]  # unfold declares an empty tuple
     form_context: ClassVar[dict[str, Any]] = {
         **SingleOrganizationAdmin.form_context,
         "title": "Import a file",
@@ -166,7 +166,7 @@ class UploadAdmin(SingleOrganizationAdmin):
         obj.pk, obj.column_names = upload.pk, upload.column_names
 
     def response_add(self, request: HttpRequest, obj: Model, post_url_continue: str | None = None) -> HttpResponse:
-        return HttpResponseRedirect(admin_url("billing_upload_check", obj.pk))
+        return HttpResponseRedirect(admin_url("billing_upload_check_file", obj.pk))
 
     # --- The page of a file ------------------------------------------------------------------------------------
 
@@ -194,7 +194,7 @@ class UploadAdmin(SingleOrganizationAdmin):
     @staticmethod
     def _next_step(row: Upload) -> tuple[str, str] | None:
         if row.state == UploadState.UPLOADED:
-            return admin_url("billing_upload_check", row.pk), "Check file"
+            return admin_url("billing_upload_check_file", row.pk), "Check file"
         if row.state == UploadState.CHECKED and row.accepted:
             return admin_url("billing_upload_import_events", row.pk), "Import"
         return None
@@ -205,7 +205,7 @@ class UploadAdmin(SingleOrganizationAdmin):
         state = UploadState(row.state)
         offered = []
         if state is UploadState.CHECKED:
-            offered.append("check")
+            offered.append("check_file")
         if row.failed and not state.is_running:
             offered.append("rejected_csv")
         if state is not UploadState.IMPORTING:
@@ -213,7 +213,7 @@ class UploadAdmin(SingleOrganizationAdmin):
         return offered
 
     def check_action(self, request: HttpRequest, row: Upload, name: str) -> None:
-        if name == "check" and row.state not in (UploadState.UPLOADED, UploadState.CHECKED):
+        if name == "check_file" and row.state not in (UploadState.UPLOADED, UploadState.CHECKED):
             raise ConflictError("The file cannot be checked now.")
         if name == "import_events" and row.state != UploadState.CHECKED:
             raise ConflictError("Check the file first.")
@@ -225,7 +225,7 @@ class UploadAdmin(SingleOrganizationAdmin):
 
     def confirmation_context(self, request: HttpRequest, row: Upload, name: str) -> dict[str, Any]:
         context = super().confirmation_context(request, row, name)
-        if name == "check":
+        if name == "check_file":
             return {**context, "table": _preview(row)}
         if name == "import_events":
             warning = _warning(row)
@@ -239,7 +239,7 @@ class UploadAdmin(SingleOrganizationAdmin):
         text="The check is a dry run: it shows what would be stored, and stores nothing.",
         form=MappingForm,
     )
-    def check(self, request: HttpRequest, upload: Upload, *, mapping: Mapping[str, str]) -> HttpResponse:
+    def check_file(self, request: HttpRequest, upload: Upload, *, mapping: Mapping[str, str]) -> HttpResponse:
         """Start a dry run with the chosen fields."""
         start_check(upload_id=upload.pk, mapping=mapping, **self.audited(request, upload))
         return HttpResponseRedirect(self.page_url(upload))

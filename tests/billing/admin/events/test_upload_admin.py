@@ -53,7 +53,7 @@ def test_a_file_is_uploaded_checked_and_imported(browser: Client, organization: 
     assert 'enctype="multipart/form-data"' in form
     response = send_file(browser, organization)
     upload = Upload.objects.get()
-    check_url, page_url = f"{LIST}{upload.pk}/check/", f"{LIST}{upload.pk}/change/"
+    check_url, page_url = f"{LIST}{upload.pk}/check_file/", f"{LIST}{upload.pk}/change/"
     assert response.headers["Location"].startswith(check_url)
 
     check = page_of(browser, response.headers["Location"])
@@ -142,7 +142,7 @@ def test_only_owners_and_admins_of_the_organization_see_files(
     upload = create_upload(organization=organization, content=CSV, file_name="a", actor="ada", now=NOW)
     for user in (viewer, stranger):
         client = signed_in(user)
-        for path in (LIST, f"{LIST}add/", f"{LIST}{upload.pk}/change/", f"{LIST}{upload.pk}/check/"):
+        for path in (LIST, f"{LIST}add/", f"{LIST}{upload.pk}/change/", f"{LIST}{upload.pk}/check_file/"):
             assert client.get(path, follow=True).status_code in (403, 404), path
         assert send_file(client, organization).status_code in (403, 404)
     assert Upload.objects.count() == 1
