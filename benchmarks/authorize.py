@@ -4,6 +4,8 @@ An authorization authenticates the caller, prices the call, and reads the spend 
 three limits (the organization's, one for each user, one for each model) before it reserves. The ledger is the large
 one. Reservations last two seconds, so as many are open as with calls of two seconds.
 
+Eight limits are compared with three (`benchmarks.limits`).
+
 A complete call, authorized and then settled by its event, has a limit instead of a baseline: 0.4 x the 10 ms that
 LiteLLM's proxy adds to a call of a mocked model on such a machine.
 """
@@ -18,6 +20,7 @@ from time import perf_counter
 import msgspec
 import psycopg
 
+from benchmarks import limits
 from benchmarks.bench import Bench
 from benchmarks.client import Caller
 from benchmarks.load import MODELS, USERS
@@ -60,6 +63,7 @@ def run(bench: Bench) -> list[Figure]:
     database = bench.large
     requests = max(int(bench.load * _REQUESTS_PER_EVENT), 100)
     _limit(bench, database)
+    limits.create_limits(bench, database)
     with bench.site(database) as site:
         bench.fold(database)
         with psycopg.connect(site.database_url, autocommit=True) as admin:
@@ -74,9 +78,10 @@ def run(bench: Bench) -> list[Figure]:
             for (kind, connections), leg in legs.items():
                 leg.measure(site.caller, kinds[kind], connections)
         calls = [_milliseconds_of_a_call(site.caller, requests // 2) for _ in range(bench.rounds)]
+        more_limits = limits.compare(bench, site, requests)
     figures = [figure for key in legs if key[0] != _BASELINE for figure in _figures(*key, legs)]
     call = Figure("authorize and settle a call: p50", "ms", calls, limit=_CALL_LIMIT_MS, lower_is_better=True)
-    return [*figures, call]
+    return [*figures, call, *more_limits]
 
 
 def _milliseconds_of_a_call(caller: Caller, calls: int) -> float:

@@ -190,7 +190,7 @@ SCOPE_COLUMNS: Mapping[LimitScope, str] = {
     LimitScope.SESSION: "session_id",
 }
 """The column of events, of authorizations and of a call's dimensions that has the value of a scope, in the order of the
-parameters of PostgreSQL's functions. (An empty `sent_model` is the `model`.) The scope of the organization has the
+parameters of `billing_dimensions`. (An empty `sent_model` is the `model`.) The scope of the organization has the
 empty value, and each of the `tags` is a value of its scope."""
 
 

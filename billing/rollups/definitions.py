@@ -281,14 +281,14 @@ _SHARED = (
     *(LimitScope.WORKFLOW, LimitScope.RUN, LimitScope.SESSION),
 )
 _SCOPE_VALUES = ",\n        ".join(f"('{scope}', {_text(SCOPE_COLUMNS[scope])})" for scope in _SHARED)
-_DIMENSIONS = ",\n        ".join(
-    "coalesce(nullif(event.sent_model, ''), event.model)" if column == "sent_model" else f"event.{column}"
-    for column in (*SCOPE_COLUMNS.values(), "tags")
-)
+_DIMENSIONS = ",\n            ".join(f"event.{column}" for column in SCOPE_COLUMNS.values())
 _OF_LIMITS = f"""SELECT scope, value, unit
     FROM billing_limit_values(
         event.organization_id,
-        {_DIMENSIONS}
+        billing_dimensions(
+            {_DIMENSIONS}
+        ),
+        event.tags
     )"""  # noqa: S608 - constants
 SCOPES_OF_EVENT = f"""CROSS JOIN LATERAL (
     SELECT 'organization' AS scope, '' AS value, 'usd' AS unit

@@ -158,17 +158,19 @@ COSTS = (
     "cost_usd",
     "openrouter.cost",
 )
+# Costs of caches, which LiteLLM names also where it does not say how many tokens were cached.
+CACHE_COSTS = ("gen_ai.cost.cache_read_cost", "gen_ai.cost.cache_creation_cost")
 
 _POSITIONS = {name: (field, position) for field, names in TEXT_FIELDS.items() for position, name in enumerate(names)}
 _ROLES = {
     **dict.fromkeys(_POSITIONS, "text"),
     **dict.fromkeys(CALL_IDS, "id"),
     **dict.fromkeys(TAGS, "tags"),
-    **dict.fromkeys(COSTS, "number"),
+    **dict.fromkeys((*COSTS, *CACHE_COSTS), "number"),
     **dict.fromkeys((USAGE_DETAILS, COST_DETAILS, PROVIDER_METADATA), "json"),
 }
 _USAGE = re.compile(
-    r"(?:gen_ai\.(?:usage|cost)\.|llm\.(?:token_count|usage|cost)\.|ai\.usage\.|anthropic\.usage\.|litellm\.cost\.).+"
+    r"(?:gen_ai\.usage\.|llm\.(?:token_count|usage)\.|ai\.usage\.|anthropic\.usage\.).+"
     r"|(?:input|output|cache_read|cache_creation|reasoning|tool|thoughts|cached|cached_content|total)_(?:token_count|tokens)"
     r"|duration_ms|http\.(?:response\.)?status_code|status_code"
 )

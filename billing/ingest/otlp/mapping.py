@@ -16,6 +16,7 @@ import msgspec
 from billing.ingest.json_records import to_record_error
 from billing.ingest.litellm.payload import short_text
 from billing.ingest.otlp.attributes import (
+    CACHE_COSTS,
     CALL_IDS,
     COST_DETAILS,
     COSTS,
@@ -23,12 +24,14 @@ from billing.ingest.otlp.attributes import (
     USAGE_DETAILS,
     is_usage,
 )
+from billing.ingest.otlp.outer_calls import MAX_ANCESTORS, outer_calls
 from billing.ingest.otlp.records import Attributes, Record, json_object
 from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError, UsageEventInput
 from billing.ingest.usage.raw import raw_object
-from billing.ingest.usage.reader import read_usage
+from billing.ingest.usage.reader import read_usage, without_known_caches
 from billing.ingest.usage.types import UsageReading
 from billing.ingest.validate import InvalidEventError, normalize, payload_hash, take_reading
+from billing.pricing.kinds import CACHE_KINDS
 
 SOURCE = "otlp"
 
@@ -36,7 +39,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SERVER, _CLIENT = 2, 3
 _MAX_DURATION_NS = 10**18
 _TRACE_DIGITS, _SPAN_DIGITS = 32, 16
-_MAX_ANCESTORS = 50
 
 # The operations of the GenAI conventions that are calls of models. All others repeat or surround them.
 _CALLS = {
@@ -57,6 +59,19 @@ _CALLS = {
     "transcription": "audio",
     "speech_to_text": "audio",
     "rerank": "rerank",
+    # LiteLLM's asynchronous calls.
+    "acompletion": "chat",
+    "anthropic_messages": "chat",
+    "agenerate_content": "chat",
+    "agenerate_content_stream": "chat",
+    "generate_content_stream": "chat",
+    "aresponses": "responses",
+    "atext_completion": "completions",
+    "aembedding": "embeddings",
+    "aimage_generation": "images",
+    "aspeech": "audio",
+    "atranscription": "audio",
+    "arerank": "rerank",
 }
 # The kinds of spans by which frameworks name calls of models, before the operation.
 _KINDS: Mapping[str, Mapping[str, str]] = {
@@ -117,8 +132,10 @@ def to_events(records: Sequence[Record], *, now: datetime) -> ParsedBatch:
         if not record.is_log:
             parsed = _with_surroundings(parsed, record, by_id)
         batch.events.append(parsed)
-    # The provider's own report of a call comes first, because later ones only complete it.
-    batch.events.sort(key=lambda parsed: not parsed.is_from_provider)
+    outer = outer_calls(batch.events, records, by_id)
+    batch.events = [outer.get(parsed.index, parsed) for parsed in batch.events]
+    # The report that is nearest to the provider comes first, because later ones only complete it.
+    batch.events.sort(key=lambda parsed: (not parsed.is_from_provider, parsed.index in outer))
     return batch
 
 
@@ -234,6 +251,8 @@ def _parsed(
     if usage:
         reading = read_usage(usage, service=event.service or "", model=event.model or "", source=SOURCE)
         take_reading(event, reading)
+        if not CACHE_KINDS & reading.quantities.keys() and any(map(values.get, CACHE_COSTS)):
+            reading = without_known_caches(reading)
     if not is_own_bill:
         event.cost_usd = _amount(cost)
     call_ids = (*ids[1:], *(() if ids or not _has_ids(record) else (f"{record.trace_id}:{record.span_id}",)))
@@ -312,7 +331,7 @@ def _with_surroundings(parsed: ParsedEvent, record: Record, by_id: Mapping[tuple
     they do not belong to the content by which events are compared."""
     event, digest = parsed.event, payload_hash(parsed.event)
     parent, seen = by_id.get((record.trace_id, record.parent_id)), 0
-    while parent is not None and seen < _MAX_ANCESTORS:
+    while parent is not None and seen < MAX_ANCESTORS:
         for name in _INHERITED:
             value = short_text(parent.text(name))
             if value is not None and getattr(event, name) is None:

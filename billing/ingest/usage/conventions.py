@@ -150,7 +150,9 @@ CONVENTIONS = (
     Convention(
         "pydantic-ai", keys=("details.cached_tokens", "details.cache_read_tokens", "details.cache_write_tokens")
     ),
-    # OpenTelemetry includes caches; older instrumentations of Anthropic pass on its exclusive input.
+    # OpenTelemetry includes caches; older instrumentations of Anthropic pass on its exclusive input. Those that use the
+    # newest name of cache writes follow the convention.
+    Convention("opentelemetry", keys=("cache_write.input_tokens",)),
     Convention(
         "opentelemetry with claude",
         keys=("cache_read.input_tokens", "cache_write.input_tokens", "cache_creation.input_tokens"),

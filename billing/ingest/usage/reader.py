@@ -4,6 +4,8 @@ counts and a reason."""
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from billing.ingest.usage.conventions import (
     Convention,
     convention_for,
@@ -70,6 +72,13 @@ def read_usage(
         reading.convention,
         raw,
     )
+
+
+def without_known_caches(reading: UsageReading) -> UsageReading:
+    """Flag the usage of a sender that counts caches as plain input, so that its cost comes before a computed one. The
+    object is not stored, because reading it again would say no more."""
+    flags = (*reading.flags, Flag(FlagCode.UNREAD_USAGE, "the caches"))
+    return msgspec.structs.replace(reading, flags=flags, raw=None)
 
 
 class _Reader:

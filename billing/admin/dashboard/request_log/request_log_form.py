@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast
 from django import forms
 from django.http import QueryDict
 
-from billing.admin.components.date_range import RANGES, Period, period_of
+from billing.admin.components.date_range import CUSTOM, RANGES, Period, period_of
 from billing.admin.components.datetimes import span_name
 from billing.admin.components.form_fields import TimeField, text_filter
 from billing.admin.components.usage_form import BY_COST, UsageForm
@@ -75,9 +75,10 @@ class RequestLogForm(UsageForm):
         return self.cleaned_data.get("sort_by") or ""
 
     @property
-    def kind_of_period(self) -> str:
-        """The chosen range, which decides the visible fields."""
-        return str(self["range"].value() or "")
+    def css(self) -> str:
+        """The class of the chosen range, which decides the visible fields."""
+        chosen = str(self["range"].value() or "")
+        return f"ct-{chosen}" if chosen in (CUSTOM, TIMES) else ""
 
     @property
     def basic_fields(self) -> list[forms.BoundField]:
