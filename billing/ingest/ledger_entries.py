@@ -17,7 +17,14 @@ from billing.models import UsageEvent
 from billing.pricing.agreements import agreement_for
 from billing.pricing.canonical import CanonicalModel, model_identity, service_name
 from billing.pricing.cost_choice import CostChoice, choose_cost
-from billing.pricing.kinds import TOKEN_COUNTS, Quantities, from_counts, quantities_as_json, text_counts
+from billing.pricing.kinds import (
+    PART_COUNTS,
+    TOKEN_COUNTS,
+    Quantities,
+    from_counts,
+    quantities_as_json,
+    text_counts,
+)
 from billing.pricing.price_book import PriceBook
 from billing.pricing.quote import Call, Quote
 from billing.types import (
@@ -96,7 +103,11 @@ def event_key(source: str, event_id: str) -> UUID:
 
 
 def _take_reading(entry: LedgerEntry, event: UsageEventInput, reading: UsageReading) -> None:
-    """Store what the usage object says besides its counts."""
+    """Store what the usage object says besides its counts. It gives every count; rare ones are stored only if they are
+    not 0 (`costtrack.fields.RareCountField`)."""
+    for column in PART_COUNTS:
+        if not getattr(entry, column):
+            setattr(entry, column, None)
     entry.other_quantities = event.quantities
     conditions, entry.service_tier, entry.region = conditions_read(event, reading)
     entry.attributes = conditions or None
