@@ -98,8 +98,8 @@ class Caller:
     def get(self, path: str, *headers: str) -> bytes:
         return f"GET {path} HTTP/1.1\r\n{self._common}{_lines(headers)}\r\n".encode()
 
-    def post(self, path: str, body: bytes, *headers: str) -> bytes:
-        lines = _lines(("Content-Type: application/json", f"Content-Length: {len(body)}", *headers))
+    def post(self, path: str, body: bytes, *headers: str, content_type: str = "application/json") -> bytes:
+        lines = _lines((f"Content-Type: {content_type}", f"Content-Length: {len(body)}", *headers))
         return f"POST {path} HTTP/1.1\r\n{self._common}{lines}\r\n".encode() + body
 
     def connect(self) -> Connection:

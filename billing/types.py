@@ -7,6 +7,9 @@ from django.db import models
 
 from costtrack.money import usd
 
+NO_CREDENTIAL = "none"
+"""In place of a Client ID as a filter: usage without a credential."""
+
 
 class EventKind(models.TextChoices):
     """The kind of a ledger row. Callers send the first four; only costtrack creates adjustments and credits."""

@@ -2,7 +2,7 @@
 
 Each line has an event with its id, source, time and net cost, so priced and corrected events keep their cost. Voided
 events are excluded; an event without a known cost has none. Session summaries come last, with totals that restore the
-sums of their sessions.
+sums of their sessions. Credits, which are no events, have a file of their own.
 
 The tables are read by SQL and not by the models, because databases from before 0.1.0 are exported as well
 (`costtrack.database.first_schema`).
@@ -99,6 +99,27 @@ def export_events(organization_id: int) -> Iterator[bytes]:
         for row in _rows(organization_id, _SUMMARIES):
             _add(row, sessions[row["session_id"]])
             yield _line(row, _summary_totals(row, sessions[row["session_id"]]))
+
+
+_CREDITS = """
+SELECT amount_usd, reason, "start" AS start_date, "end" AS end_date, dimensions
+FROM billing_credit
+WHERE organization_id = %s AND voided_at IS NULL
+ORDER BY id
+"""
+
+
+def export_credits(organization_id: int) -> Iterator[bytes]:
+    """Yield a line of JSON for each credit that is not voided, in the format of `POST /usage/credits`."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('billing_credit') IS NOT NULL")
+        [(has_credits,)] = cursor.fetchall()
+        if has_credits:
+            cursor.execute(_CREDITS, [organization_id])
+            for amount_usd, reason, start, end, dimensions in cursor.fetchall():
+                fields = {"amount_usd": plain(amount_usd), "reason": reason}
+                fields |= {"start_date": iso(start), "end_date": iso(end), **json.loads(dimensions)}
+                yield msgspec.json.encode(fields) + b"\n"
 
 
 def _rows(organization_id: int, kinds: list[str]) -> Iterator[Row]:

@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from psycopg import errors as postgres
 
 from billing.ingest.authorized import AuthorizedCall, authorized_calls
+from billing.ingest.coverage import record_arrivals
 from billing.ingest.ledger_entries import to_entry
 from billing.ingest.same_calls import complete_events
 from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError, RecordWarning
@@ -97,6 +98,7 @@ def ingest(
             for position, event_id in appended.same_calls.items()
         ]
         complete_events(organization, reports, now)
+    record_arrivals(organization=organization, events=priced.parsed_events, appended=appended)
     uncertain = [
         (parsed, entry)
         for parsed, entry, outcome in zip(priced.parsed_events, priced.entries, appended.outcomes, strict=True)

@@ -116,6 +116,7 @@ class ParsedEvent(Struct, frozen=True, gc=False):
     `cost_usd` is the estimate of a gateway, not a cost that the sender states. `call_ids` are the provider's ids of the
     call besides `request_id`; `may_repeat_calls`: its source may report a call under several event ids.
     `is_from_provider`: the provider itself reports it. `payload_hash` is that of what was sent, if the event has more.
+    `signal` are the sender and the signal of OpenTelemetry (`logs`, `traces`), by which metrics are compared with it.
     """
 
     index: int
@@ -126,6 +127,7 @@ class ParsedEvent(Struct, frozen=True, gc=False):
     may_repeat_calls: bool = False
     is_from_provider: bool = False
     payload_hash: int | None = None
+    signal: tuple[str, str] | None = None
 
 
 class ParsedBatch(Struct):

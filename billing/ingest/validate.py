@@ -132,9 +132,11 @@ def nests_deeper(value: Any, levels: int) -> bool:
 
 
 def _check_metadata(metadata: dict[str, Any]) -> None:
-    if len(msgspec.json.encode(metadata)) > MAX_METADATA_BYTES:
+    encoded = _encode(metadata)
+    if len(encoded) > MAX_METADATA_BYTES:
         raise InvalidEventError("metadata", "too_large", f"metadata is larger than {MAX_METADATA_BYTES} bytes.")
-    if nests_deeper(metadata, MAX_METADATA_DEPTH):
+    may_be_deep = encoded.count(b"{") + encoded.count(b"[") > MAX_METADATA_DEPTH
+    if may_be_deep and nests_deeper(metadata, MAX_METADATA_DEPTH):
         raise InvalidEventError("metadata", "too_deep", f"metadata is nested in more than {MAX_METADATA_DEPTH} levels.")
 
 
@@ -176,8 +178,9 @@ def _clean_names(event: UsageEventInput) -> None:
     """Bring names into the form in which they are compared. A blank name is no name. (The model is also stored as sent,
     so it is identified later.)"""
     for field, text in zip(_NAMES, _names_of(event), strict=True):
-        if text and (name := clean_name(text)) != text:
-            setattr(event, field, name or None)
+        # Most names are clean, which is known faster than by `clean_name`.
+        if text and (not text.isascii() or text.strip() != text):
+            setattr(event, field, clean_name(text) or None)
     if event.model and not clean_name(event.model):
         event.model = None
 

@@ -16,7 +16,7 @@ _RARE = (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0022_limit_dimensions")]
+    dependencies = [("billing", "0032_coverage")]
 
     operations = [
         *(

@@ -27,7 +27,7 @@ from billing.pricing.quote import QuoteLine
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.events import SOURCES, EventFilter, explain, get_event, list_events
 from billing.reports.known_costs import known_costs, why_cost_counts
-from billing.types import CorrectionKind, CostBasis, Status
+from billing.types import NO_CREDENTIAL, CorrectionKind, CostBasis, Status
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterFilter, ParameterOption
 from costtrack.ignored_parameters import ignore_all
@@ -61,6 +61,14 @@ class EventFilterSet(WindowFilterSet):
     model = _text("The model in any spelling.")
     sent_model = _exact("The model exactly as sent.")
     service = _text()
+    provider = _text("Who bills the call.")
+    capability = _text()
+    user_id = _text()
+    team = _text()
+    end_user = _text()
+    agent_id = _text()
+    environment = _text("That of the credential.")
+    client_id = _text(f"The credential; `{NO_CREDENTIAL}`: events without a credential.")
     status = ParameterFilter(serializers.ChoiceField(required=False, allow_blank=True, choices=Status.choices))
     source = _text(max_length=64)
     event_id = _exact(f"The id from the sender. Without `source`, the sources {', '.join(SOURCES)} are searched.")
@@ -356,7 +364,7 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
             model = identify_model(self.organization.pk, filters.model, now=utc_now())
             page = list_events(
                 organization=self.organization,
-                filters=replace(filters, model=model),
+                filters=replace(filters, model=model, user_id=self.organization.user_name(filters.user_id)),
                 after=position_of(options["cursor"] or ""),
                 limit=options["limit"],
             )

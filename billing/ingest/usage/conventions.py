@@ -12,7 +12,8 @@ from functools import lru_cache
 from costtrack.event_files.types import SPEND_LOGS
 
 
-@dataclass(frozen=True, slots=True)
+# Compared by identity, because it is a key of caches.
+@dataclass(frozen=True, slots=True, eq=False)
 class Convention:
     """A rule: which objects it is for, and what is part of the totals there.
 
