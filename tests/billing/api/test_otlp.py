@@ -10,20 +10,22 @@ from typing import Any
 import pytest
 from django.conf import settings
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from rest_framework.test import APIClient
 
 from billing.ingest.quarantine import retry
-from billing.models import IngestBatch, QuarantinedRecord, UsageEvent
+from billing.models import Coverage, IngestBatch, MetricPoint, QuarantinedRecord, UsageEvent
+from billing.reports.intake_health import intake_checks
 from costtrack.clock import utc_now
 from organizations.models import Organization
 from organizations.types import Scope
 from tests.conftest import make_key
-from tests.otlp import JSON, PROTOBUF, as_json, log, logs, span, traces
+from tests.otlp import JSON, PROTOBUF, as_json, log, logs, metrics, point, span, traces
 from tests.usage import set_price
 
-TRACES, LOGS = "/otlp/v1/traces", "/otlp/v1/logs"
+TRACES, LOGS, METRICS = "/otlp/v1/traces", "/otlp/v1/logs", "/otlp/v1/metrics"
 SECRET = "the quick brown secret"
 CALL = {
     "gen_ai.operation.name": "chat",
@@ -336,6 +338,48 @@ def test_log_records_that_are_no_calls_are_accepted(api: APIClient) -> None:
     assert response.status_code == 200
     assert not ExportLogsServiceResponse.FromString(response.content).HasField("partial_success")
     assert not UsageEvent.objects.exists()
+
+
+@pytest.mark.parametrize("content_type", [PROTOBUF, JSON])
+def test_metrics_are_a_check_and_no_usage(api: APIClient, content_type: str) -> None:
+    now = utc_now()
+    resource = {"service.name": "claude-code"}
+    record = log(
+        {"input_tokens": 60, "output_tokens": 20, "model": "gpt-4o"}, at=now, event_name="claude_code.api_request"
+    )
+    post(api, LOGS, logs([record], resource=resource), content_type)
+    # A retried export does not arrive again.
+    post(api, LOGS, logs([record], resource=resource), content_type)
+    exported = metrics([point(100, at=now, since=now - timedelta(minutes=1))])
+    response = post(api, METRICS, exported, content_type)
+    assert (response.status_code, response.content) == (200, b"" if content_type == PROTOBUF else b"{}")
+    assert UsageEvent.objects.count() == 1
+    assert set(Coverage.objects.values_list("source", "signal", "tokens")) == {
+        ("claude-code", "logs", 80),
+        ("claude-code", "claude_code.token.usage", 100),
+    }
+    (check,) = [check for check in intake_checks() if check.name.startswith("coverage")]
+    assert (check.title, check.ok, check.details["Arrived"]) == ("claude-code", False, "80%")
+
+
+def test_unreadable_points_are_a_partial_success(api: APIClient) -> None:
+    now = utc_now()
+    points = [point(value, at=now) for value in (-1, float("nan"), 10)] + [point(1, at=now - timedelta(days=30))]
+    response = post(api, METRICS, metrics(points))
+    partial = ExportMetricsServiceResponse.FromString(response.content).partial_success
+    assert (response.status_code, partial.rejected_data_points) == (200, 3)
+    assert "tokens" in partial.error_message
+
+
+def test_content_in_metrics_is_never_stored(api: APIClient, caplog: pytest.LogCaptureFixture) -> None:
+    now = utc_now()
+    attributes = {"type": "input", "prompt": SECRET, "user.email": SECRET}
+    exported = metrics([point(1, at=now, attributes=attributes)], name="claude_code.token.usage", scope=SECRET)
+    for content_type in (PROTOBUF, JSON):
+        assert post(api, METRICS, exported, content_type).status_code == 200
+        assert post(api, METRICS, metrics([point(1, at=now)], name=SECRET), content_type).status_code == 200
+    stored = repr([list(model.objects.values()) for model in (Coverage, MetricPoint, QuarantinedRecord, UsageEvent)])
+    assert SECRET not in stored + caplog.text
 
 
 # --- Spans around a call ---------------------------------------------------------------------------------------------
