@@ -43,7 +43,7 @@ def node_of(example: Path) -> Path:
         shutil.copytree(example, folder)
         path = {**os.environ, "PATH": f"{node.parent}:{os.environ['PATH']}"}
         try:
-            command = [node.with_name("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+            command = [str(node.with_name("npm")), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
             subprocess.run(command, cwd=folder, env=path, check=True, timeout=300)
         except BaseException:
             stamp.unlink()

@@ -90,7 +90,7 @@ def _with_usage_of(
     by_id = {parsed.event.request_id: parsed for parsed in libraries if parsed.event.request_id}
     corrected: dict[int, ParsedEvent] = {}
     for parsed in calls:
-        library = by_id.get(parsed.event.request_id)
+        library = by_id.get(parsed.event.request_id or "")
         if library is None or library.reading is None or records[parsed.index].scope.startswith(_LIBRARIES):
             continue
         if _tokens(parsed) != _tokens(library):

@@ -185,9 +185,9 @@ class Shell:
 
     def variables(self, exports: str) -> dict[str, str]:
         """What a program that is started after these exports has in its environment."""
-        return json.loads(
-            self.run(f"{exports}\n{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'")
-        )
+        names = f"{exports}\n{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
+        shown: dict[str, str] = json.loads(self.run(names))
+        return shown
 
 
 @pytest.fixture
