@@ -232,7 +232,14 @@ def test_litellms_openmeter_callback(
         OPENMETER_API_KEY=sending.api_key,
     )
     assert_calls_are_those_of_json(
-        provider, sending, other_key, calls=5, identified=("openai",), has_service=False, has_caches=False
+        provider,
+        sending,
+        other_key,
+        calls=5,
+        identified=("openai",),
+        has_service=False,
+        has_caches=False,
+        flags=["unread_usage"],
     )
 
 
