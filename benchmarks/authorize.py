@@ -78,6 +78,7 @@ def run(bench: Bench) -> list[Figure]:
             for (kind, connections), leg in legs.items():
                 leg.measure(site.caller, kinds[kind], connections)
         calls = [_milliseconds_of_a_call(site.caller, requests // 2) for _ in range(bench.rounds)]
+        bench.fold(database)
         more_limits = limits.compare(bench, site, requests)
     figures = [figure for key in legs if key[0] != _BASELINE for figure in _figures(*key, legs)]
     call = Figure("authorize and settle a call: p50", "ms", calls, limit=_CALL_LIMIT_MS, lower_is_better=True)

@@ -17,12 +17,13 @@ from billing.ledger.append import append
 from billing.ledger.corrections import append_adjustments
 from billing.ledger.types import LedgerEntry
 from billing.models import Credit, UsageEvent
-from billing.pricing.price_book import identify_model
+from billing.pricing.price_book import cached_price_book
 from billing.types import CorrectionKind, CostSource, EventKind
 from costtrack.calendar import Span, Unit
 from costtrack.clock import HOUR, MICROSECOND, iso, start_of_hour
 from costtrack.errors import ConflictError, field_error
 from costtrack.money import DECIMALS, MAX_AMOUNT_USD, plain, to_storable
+from costtrack.names import clean_name
 from costtrack.tenancy import tenant_scope
 from costtrack.text import clean_text
 from organizations import audit
@@ -30,8 +31,11 @@ from organizations.models import APICredential, Organization
 
 MAX_DAYS = 366
 
-_COLUMNS = {"user_id": "user_ref"}
-"""Columns of the ledger by the names of the API, where they differ."""
+DIMENSIONS = (
+    *("service", "model", "capability", "user_id", "end_user", "team", "agent_id", "workflow_id", "run_id"),
+    "client_id",
+)
+"""The dimensions of a credit besides its tags, by the names of the API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def create_credit(*, organization: Organization, credit: NewCredit, actor: str, 
     amount_usd, reason = to_storable(credit.amount_usd), clean_text(credit.reason, param="reason")
     span = _period(credit, now)
     shares = _shares(organization, amount_usd, span)
-    dimensions = {name: value for name, value in credit.dimensions.items() if value}
+    dimensions = _clean(credit.dimensions)
     with tenant_scope(organization.pk):
         columns = _columns(organization, dimensions, now)
         entries = [
@@ -98,7 +102,7 @@ def validate_credit(*, organization: Organization, credit: NewCredit, now: datet
         raise field_error("amount_usd", f"At most {DECIMALS} decimals are allowed.")
     clean_text(credit.reason, param="reason")
     _shares(organization, credit.amount_usd, _period(credit, now))
-    _credential_id(organization, credit.dimensions.get("client_id", ""))
+    _credential(organization, _clean(credit.dimensions).get("client_id", ""))
 
 
 def void_credit(*, organization: Organization, credit_id: int, reason: str, actor: str, now: datetime) -> Credit:
@@ -154,24 +158,36 @@ def _booked_at(day: Span) -> datetime:
     return (end if end > day.start else end + HOUR) - MICROSECOND
 
 
+def _clean(dimensions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the dimensions that have a value, in the spelling in which names are stored."""
+    cleaned = {name: clean_name(dimensions.get(name, "")) for name in DIMENSIONS}
+    tags = list(dict.fromkeys(filter(None, map(clean_name, dimensions.get("tags", ())))))
+    return {name: value for name, value in {**cleaned, "tags": tags}.items() if value}
+
+
 def _columns(organization: Organization, dimensions: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    columns = {_COLUMNS.get(name, name): value for name, value in dimensions.items()}
-    columns["credential_id"] = _credential_id(organization, columns.pop("client_id", ""))
-    if model := columns.get("model", ""):
-        known = identify_model(organization.pk, model, service=columns.get("service", ""), now=now)
-        columns["model"] = known
-        if known != model:
-            columns["sent_model"] = model
+    """Return the columns of the rows: those of an event with these dimensions, so that the same limits count them."""
+    columns = dict(dimensions)
+    columns["user_ref"] = organization.user_name(columns.pop("user_id", ""))
+    credential = _credential(organization, columns.pop("client_id", ""))
+    if credential is not None:
+        columns["credential_id"], columns["environment"] = credential.pk, credential.environment
+    model = columns.get("model", "")
+    columns["model"], columns["provider"] = cached_price_book(organization.pk).identify(
+        columns.get("service", ""), model, now
+    )
+    if columns["model"] != model:
+        columns["sent_model"] = model
     return columns
 
 
-def _credential_id(organization: Organization, client_id: str) -> int | None:
+def _credential(organization: Organization, client_id: str) -> APICredential | None:
     if not client_id:
         return None
     credential = APICredential.objects.of(organization).filter(client_id=client_id).first()
     if credential is None:
         raise field_error("client_id", "No such credential.")
-    return credential.pk
+    return credential
 
 
 def _audit(row: Credit, action: str, actor: str, reason: str) -> None:

@@ -31,6 +31,7 @@ _LABELS = {
     "capability": "Capability",
     "user_id": "User",
     "end_user": "End user",
+    "team": "Team",
     "agent_id": "Agent",
     "workflow_id": "Workflow",
     "run_id": "Run",
@@ -57,6 +58,7 @@ class CreditForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes n
     capability = _DimensionField(_LABELS["capability"])
     user_id = _DimensionField(_LABELS["user_id"])
     end_user = _DimensionField(_LABELS["end_user"])
+    team = _DimensionField(_LABELS["team"])
     agent_id = _DimensionField(_LABELS["agent_id"])
     workflow_id = _DimensionField(_LABELS["workflow_id"])
     run_id = _DimensionField(_LABELS["run_id"])
