@@ -42,7 +42,7 @@ VALUES = {
     LimitScope.TEAM: ("team", ("", "core")),
     LimitScope.END_USER: ("end_user", ("", "c-1")),
     LimitScope.AGENT: ("agent_id", ("", "a-1")),
-    LimitScope.PROVIDER: ("service", ("", "openai", "anthropic")),
+    LimitScope.PROVIDER: ("service", ("", "openai")),
     LimitScope.MODEL: ("model", tuple(SPELLINGS)),
     LimitScope.TAG: ("tags", ((), ("x",), ("x", "y"))),
 }

@@ -27,9 +27,11 @@ from tests.limits import set_limit
 ADDRESSES = "/organizations/acme/notification-addresses"
 
 
-def paused(organization: Organization, scope: LimitScope = LimitScope.ORGANIZATION, value: str = "") -> None:
+def paused(
+    organization: Organization, scope: LimitScope = LimitScope.ORGANIZATION, value: str = "", **details: Any
+) -> None:
     limit: dict[str, Any] = {"id": 1, "scope": scope.value, "scope_value": value, "window": "lifetime"}
-    limit |= {"amount_usd": "100", "action": "pause"}
+    limit |= {"amount_usd": "100", "action": "pause", **details}
     data = {"organization": organization.slug, "limit": limit, "spent_usd": "100", "remaining_usd": "0"}
     notify(organization=organization, kind=NoticeKind.PAUSED, subject="Paused", data=data, now=utc_now())
 
@@ -54,6 +56,24 @@ def test_the_user_whom_a_limit_is_about_is_notified_too(organization: Organizati
     Delivery.objects.all().delete()
     paused(organization, LimitScope.TAG, "ada")
     assert recipients() == [owner.email]
+
+
+@pytest.mark.parametrize(
+    ("scope", "value", "conditions"),
+    [
+        (LimitScope.USER, "ada@acme.example", [("team", "core")]),
+        (LimitScope.USER, "ada@acme.example x gpt-4o", [("model", "")]),
+        (LimitScope.TEAM, "core", [("user", "ada@acme.example")]),
+        (LimitScope.TEAM, "core x ada@acme.example", [("user", "")]),
+        (LimitScope.MODEL, "gpt-4o x core x ada@acme.example", [("team", ""), ("user", "")]),
+    ],
+)
+def test_the_user_of_a_limit_with_several_conditions_is_notified(
+    organization: Organization, owner: User, scope: LimitScope, value: str, conditions: list[tuple[str, str]]
+) -> None:
+    add_member(organization, "ada@acme.example", Role.MEMBER)
+    paused(organization, scope, value, conditions=[{"scope": name, "scope_value": of} for name, of in conditions])
+    assert recipients() == ["ada@acme.example", owner.email]
 
 
 def test_a_member_who_wants_no_such_notices_gets_none(organization: Organization, owner: User) -> None:
