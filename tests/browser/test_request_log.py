@@ -139,7 +139,7 @@ def test_rows_are_the_calls_of_the_api_whatever_is_filtered(
     assert_calls(page, calls.rows(range="30d", capability="agents"))
     fill(page, User="ada", Tag="env:prod")
     assert page.field("User")["value"] == "ada"
-    assert "user=ada" in page.url
+    assert "user_id=ada" in page.url
     assert_calls(
         page,
         calls.rows(

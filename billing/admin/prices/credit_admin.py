@@ -30,8 +30,8 @@ _LABELS = {
     "model": "Model",
     "capability": "Capability",
     "user_id": "User",
-    "end_user": "End user",
     "team": "Team",
+    "end_user": "End user",
     "agent_id": "Agent",
     "workflow_id": "Workflow",
     "run_id": "Run",
@@ -57,8 +57,8 @@ class CreditForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes n
     model = _DimensionField(_LABELS["model"])
     capability = _DimensionField(_LABELS["capability"])
     user_id = _DimensionField(_LABELS["user_id"])
-    end_user = _DimensionField(_LABELS["end_user"])
     team = _DimensionField(_LABELS["team"])
+    end_user = _DimensionField(_LABELS["end_user"])
     agent_id = _DimensionField(_LABELS["agent_id"])
     workflow_id = _DimensionField(_LABELS["workflow_id"])
     run_id = _DimensionField(_LABELS["run_id"])

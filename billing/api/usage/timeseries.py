@@ -64,7 +64,7 @@ class BucketBody(ResponseBody):
 
 
 class SeriesBody(ResponseBody):
-    key: Annotated[str | None, about("The model, the capability, the Client ID or the status. Null: all others.")]
+    key: Annotated[str | None, about("The value of the dimension, such as a model or a Client ID. Null: all others.")]
     name: str
     total: ChartFigures
     buckets: Annotated[list[ChartFigures], about("One for each bucket of the response, in order.")]
