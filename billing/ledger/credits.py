@@ -172,11 +172,10 @@ def _columns(organization: Organization, dimensions: Mapping[str, Any], now: dat
     credential = _credential(organization, columns.pop("client_id", ""))
     if credential is not None:
         columns["credential_id"], columns["environment"] = credential.pk, credential.environment
-    model = columns.get("model", "")
-    columns["model"], columns["provider"] = cached_price_book(organization.pk).identify(
-        columns.get("service", ""), model, now
-    )
-    if columns["model"] != model:
+    service, model = columns.get("service", ""), columns.get("model", "")
+    if service or model:
+        columns["model"], columns["provider"] = cached_price_book(organization.pk).identify(service, model, now)
+    if columns.get("model", "") != model:
         columns["sent_model"] = model
     return columns
 
