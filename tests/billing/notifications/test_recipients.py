@@ -15,8 +15,9 @@ from billing.models import Delivery, IncreaseRequest, NotificationAddress
 from billing.notifications.emails import RECIPIENT_LEFT, deliver_emails
 from billing.notifications.outbox import notify
 from billing.notifications.recipients import MAX_PER_HOUR
-from billing.types import DeliveryState, LimitScope, NoticeKind
+from billing.types import DeliveryState, IncreaseState, LimitScope, NoticeKind
 from costtrack.clock import utc_now
+from costtrack.errors import ConflictError
 from organizations.models import Membership, Organization, User
 from organizations.principals import Principal
 from organizations.services import leave
@@ -137,18 +138,21 @@ def test_no_one_who_has_left_gets_an_answer(organization: Organization, owner: U
         now=now,
     )
     leave(membership=viewer.memberships.get())
-    Delivery.objects.all().delete()
-    grant(
-        organization=organization,
-        request=request,
-        amount_usd=None,
-        until=None,
-        answer="internal words",
-        acting_as=Role.OWNER,
-        actor=Principal(user=owner),
-        now=now,
-    )
-    assert recipients() == [owner.email]
+    request.refresh_from_db()
+    assert request.state == IncreaseState.DECLINED
+    assert viewer.email not in recipients()
+    with pytest.raises(ConflictError, match="already declined"):
+        grant(
+            organization=organization,
+            request=request,
+            amount_usd=None,
+            until=None,
+            answer="internal words",
+            acting_as=Role.OWNER,
+            actor=Principal(user=owner),
+            now=now,
+        )
+    assert viewer.email not in recipients()
 
 
 def test_what_was_queued_before_a_member_left_is_not_sent(organization: Organization, owner: User) -> None:
