@@ -2,7 +2,7 @@
 has added. No one who has left: recipients are checked when a notice is written and again when it is sent.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ MAX_ADDRESSES = 20
 MAX_PER_HOUR = 30
 """E-mails about notices of an organization to one recipient in an hour."""
 _HOUR = timedelta(hours=1)
+_SEPARATOR = " x "
 
 
 def recipients_of(*, organization: Organization, kind: NoticeKind, data: Mapping[str, Any]) -> list[str]:
@@ -96,15 +97,29 @@ def _added_addresses(organization: Organization, kind: NoticeKind) -> Iterable[s
 
 def _concerned_users(organization: Organization, kind: NoticeKind, limit: Mapping[str, Any]) -> Iterable[str]:
     """Return the addresses of members whose own `user_id` the limit is about."""
-    user_id = limit.get("scope_value")
-    if limit.get("scope") != LimitScope.USER.value or not user_id:
+    names = {organization.user_name(user_id) for user_id in _users(limit)}
+    if not names:
         return []
     members = _active_members(organization).select_related("user").order_by("pk")
     if kind in CATEGORIES:
         declined = NotificationPreference.objects.of(organization).filter(**{CATEGORIES[kind]: False})
         members = members.exclude(pk__in=declined.values("membership_id"))
-    name = organization.user_name(user_id)
-    return [member.user.email for member in members if name in own_user_ids(organization, member)]
+    return [member.user.email for member in members if not names.isdisjoint(own_user_ids(organization, member))]
+
+
+def _users(limit: Mapping[str, Any]) -> Iterator[str]:
+    """Return the users that a limit is about. The values of several conditions are one text (`ada x gpt-4o`)."""
+    further = limit.get("conditions") or []
+    value = str(limit.get("scope_value") or "")
+    values = value.split(_SEPARATOR) if any(not condition["scope_value"] for condition in further) else [value]
+    first, *others = values
+    remaining = iter(others)
+    for scope, name in [
+        (limit.get("scope"), first),
+        *((condition["scope"], condition["scope_value"] or next(remaining, "")) for condition in further),
+    ]:
+        if scope == LimitScope.USER.value and name:
+            yield name
 
 
 def _active_members(organization: Organization) -> QuerySet[Membership]:
