@@ -216,10 +216,17 @@ class Organization(models.Model):
         return clean_user(text, ignores_case=self.ignores_user_case)
 
 
+_PRIVATE_USER_FIELDS = ("password", "last_login", "is_superuser", "date_joined")
+
+
 class MembershipQuerySet(OrganizationScopedQuerySet["Membership"]):
     def accepted(self) -> Self:
         """The memberships that count."""
         return self.filter(accepted_at__isnull=False)
+
+    def with_user(self) -> Self:
+        """Read the user with each row: what a tenant scope may see of users, which is not their passwords."""
+        return self.select_related("user").defer(*(f"user__{name}" for name in _PRIVATE_USER_FIELDS))
 
 
 class Membership(models.Model):

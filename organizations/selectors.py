@@ -78,7 +78,7 @@ def own_user_ids(organization: Organization, membership: Membership) -> list[str
 
 def own_membership(access: Access) -> Membership:
     """Return the membership of the user. Raises ForbiddenError for credentials, and for operators without one."""
-    members = Membership.objects.of(access.organization).accepted().select_related("user")
+    members = Membership.objects.of(access.organization).accepted().with_user()
     user = access.principal.user
     membership = members.filter(user=user).first() if user is not None else None
     if membership is None:

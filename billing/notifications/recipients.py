@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count
 
 from billing.models import Delivery, NotificationAddress, NotificationPreference
 from billing.notifications.preferences import CATEGORIES, CATEGORY_NAMES, subscribed_addresses
 from billing.types import Channel, LimitScope, NoticeKind
 from costtrack.errors import ConflictError, field_error
 from organizations import audit
-from organizations.models import Membership, Organization
+from organizations.models import Membership, MembershipQuerySet, Organization
 from organizations.selectors import own_user_ids
 from organizations.services import lock_organization
 
@@ -37,7 +37,7 @@ def recipients_of(*, organization: Organization, kind: NoticeKind, data: Mapping
 def allowed_recipients(*, organization: Organization, addresses: Collection[str]) -> dict[str, Membership | None]:
     """Return those of the addresses that may get notices now, with the membership of a member."""
     added = NotificationAddress.objects.of(organization).filter(address__in=addresses)
-    members = _active_members(organization).filter(user__email__in=addresses).select_related("user")
+    members = _active_members(organization).filter(user__email__in=addresses).with_user()
     return {
         **dict.fromkeys(added.values_list("address", flat=True)),
         **{membership.user.email: membership for membership in members},
@@ -99,7 +99,7 @@ def _concerned_users(organization: Organization, kind: NoticeKind, limit: Mappin
     user_id = limit.get("scope_value")
     if limit.get("scope") != LimitScope.USER.value or not user_id:
         return []
-    members = _active_members(organization).select_related("user").order_by("pk")
+    members = _active_members(organization).with_user().order_by("pk")
     if kind in CATEGORIES:
         declined = NotificationPreference.objects.of(organization).filter(**{CATEGORIES[kind]: False})
         members = members.exclude(pk__in=declined.values("membership_id"))
@@ -107,5 +107,5 @@ def _concerned_users(organization: Organization, kind: NoticeKind, limit: Mappin
     return [member.user.email for member in members if name in own_user_ids(organization, member)]
 
 
-def _active_members(organization: Organization) -> QuerySet[Membership]:
+def _active_members(organization: Organization) -> MembershipQuerySet:
     return Membership.objects.of(organization).accepted().filter(user__is_active=True)

@@ -63,12 +63,15 @@ class MemberForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes n
 class MembershipAdmin(OrganizationScopedAdmin):
     resource = MEMBERS
     deletable = True
-    select_related = ("user", "organization")
+    select_related = ("organization",)
     actions_detail = ("invite_again",)
     list_display = ("show_user", "organization", "role", "show_state", "created_at")
     list_filter = ("role", "organization")
     search_fields = ("user__email", "user__name")
     ordering = ("organization", "id")
+
+    def narrow(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.with_user()  # type: ignore[attr-defined] # of the model's manager
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django's signature
         kwargs["form"] = NewMemberForm if obj is None else MemberForm

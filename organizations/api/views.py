@@ -219,7 +219,7 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
     filterset_class = filters.MemberFilter
 
     def narrow(self, queryset: QuerySet[Membership]) -> QuerySet[Membership]:
-        return queryset.select_related("user")
+        return queryset.with_user()  # type: ignore[attr-defined] # of the model's manager
 
     @extend_schema(
         request=NewMemberSerializer,

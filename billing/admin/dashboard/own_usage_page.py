@@ -40,7 +40,7 @@ class OwnUsagePage(UsageQueryPage):
     resource = OWN_USAGE
 
     def page_context(self) -> dict[str, Any]:
-        members = Membership.objects.of(self.organization).accepted().select_related("user")
+        members = Membership.objects.of(self.organization).accepted().with_user()
         membership = members.filter(user=self.user).first()
         if membership is None:
             text = "Operators who are not members have no usage of their own."
