@@ -1,9 +1,11 @@
 """Queries: the organization of a request, the caller's access to it, and plans."""
 
+from collections.abc import Iterable
+
 from django.db.models import Q, QuerySet
 
 from costtrack.errors import ForbiddenError, InvalidError, NotFoundError
-from organizations.models import Membership, Organization, Plan, User
+from organizations.models import Membership, Organization, Plan, Team, User
 from organizations.principals import Access, Principal
 from organizations.second_factor import lacks_second_factor
 from organizations.types import Role, Scope
@@ -74,6 +76,21 @@ def check_second_factor(principal: Principal, *, slug: str | None = None) -> Non
 def own_user_ids(organization: Organization, membership: Membership) -> list[str]:
     """Return the `user_id`s of the member's own usage as the ledger of the organization stores them."""
     return list(dict.fromkeys(organization.user_name(user_id) for user_id in membership.own_user_ids))
+
+
+def list_team_members(organization: Organization, teams: Iterable[Team]) -> dict[int, list[str]]:
+    """Return the e-mail addresses of the members of each team, by its id; those who have left are skipped."""
+    teams = list(teams)
+    ids = {pk for team in teams for pk in team.member_ids}
+    rows = Membership.objects.of(organization).filter(pk__in=ids) if ids else Membership.objects.none()
+    emails = dict(rows.values_list("pk", "user__email"))
+    return {team.pk: [emails[pk] for pk in team.member_ids if pk in emails] for team in teams}
+
+
+def teams_of(membership: Membership) -> QuerySet[Team]:
+    """Return the teams that the member is in, by name."""
+    teams = Team.objects.filter(organization=membership.organization_id, member_ids__contains=[membership.pk])
+    return teams.order_by("name")
 
 
 def own_membership(access: Access) -> Membership:

@@ -13,8 +13,9 @@ from billing.models import Delivery, NotificationAddress, NotificationPreference
 from billing.notifications.preferences import CATEGORIES, CATEGORY_NAMES, subscribed_addresses
 from billing.types import Channel, LimitScope, NoticeKind
 from costtrack.errors import ConflictError, field_error
+from costtrack.names import clean_name
 from organizations import audit
-from organizations.models import Membership, MembershipQuerySet, Organization
+from organizations.models import Membership, MembershipQuerySet, Organization, Team
 from organizations.selectors import own_user_ids
 from organizations.services import lock_organization
 
@@ -31,6 +32,7 @@ def recipients_of(*, organization: Organization, kind: NoticeKind, data: Mapping
         *subscribed_addresses(organization=organization, kind=kind),
         *_added_addresses(organization, kind),
         *_concerned_users(organization, kind, data.get("limit") or {}),
+        *_concerned_team(organization, kind, data.get("limit") or {}),
     ]
 
 
@@ -38,7 +40,10 @@ def allowed_recipients(*, organization: Organization, addresses: Collection[str]
     """Return those of the addresses that may get notices now, with the membership of a member."""
     added = NotificationAddress.objects.of(organization).filter(address__in=addresses)
     members = _active_members(organization).filter(user__email__in=addresses).with_user()
+    of_teams = Team.objects.of(organization).filter(addresses__overlap=list(addresses))
+    team_addresses = {address for (several,) in of_teams.values_list("addresses") for address in several}
     return {
+        **dict.fromkeys(team_addresses.intersection(addresses)),
         **dict.fromkeys(added.values_list("address", flat=True)),
         **{membership.user.email: membership for membership in members},
     }
@@ -99,12 +104,30 @@ def _concerned_users(organization: Organization, kind: NoticeKind, limit: Mappin
     user_id = limit.get("scope_value")
     if limit.get("scope") != LimitScope.USER.value or not user_id:
         return []
-    members = _active_members(organization).with_user().order_by("pk")
-    if kind in CATEGORIES:
-        declined = NotificationPreference.objects.of(organization).filter(**{CATEGORIES[kind]: False})
-        members = members.exclude(pk__in=declined.values("membership_id"))
     name = organization.user_name(user_id)
+    members = _subscribed_members(organization, kind).with_user()
     return [member.user.email for member in members if name in own_user_ids(organization, member)]
+
+
+def _concerned_team(organization: Organization, kind: NoticeKind, limit: Mapping[str, Any]) -> Iterable[str]:
+    """Return the addresses of the team that the limit is about, and of its members."""
+    name = limit.get("scope_value")
+    if limit.get("scope") != LimitScope.TEAM.value or not name:
+        return []
+    team = Team.objects.of(organization).filter(name=clean_name(name)).first()
+    if team is None:
+        return []
+    members = _subscribed_members(organization, kind).filter(pk__in=team.member_ids)
+    return [*members.values_list("user__email", flat=True), *team.addresses]
+
+
+def _subscribed_members(organization: Organization, kind: NoticeKind) -> MembershipQuerySet:
+    """Return the active members who have not turned off such notices."""
+    members = _active_members(organization).order_by("pk")
+    if kind not in CATEGORIES:
+        return members
+    declined = NotificationPreference.objects.of(organization).filter(**{CATEGORIES[kind]: False})
+    return members.exclude(pk__in=declined.values("membership_id"))
 
 
 def _active_members(organization: Organization) -> MembershipQuerySet:

@@ -29,16 +29,19 @@ from organizations.api.serializers import (
     NewCredentialSerializer,
     NewMemberSerializer,
     NewOrganizationSerializer,
+    NewTeamSerializer,
     OrganizationChangeSerializer,
     OrganizationSerializer,
     OwnMembershipSerializer,
     RotationSerializer,
+    TeamChangeSerializer,
+    TeamSerializer,
 )
 from organizations.idempotency import IdempotentRequest
-from organizations.models import APICredential, AuditEntry, Membership, Organization
-from organizations.permissions import AUDIT_LOG, CREDENTIALS, MEMBERS, ORGANIZATION
+from organizations.models import APICredential, AuditEntry, Membership, Organization, Team
+from organizations.permissions import AUDIT_LOG, CREDENTIALS, MEMBERS, ORGANIZATION, TEAMS
 from organizations.principals import Principal
-from organizations.selectors import check_second_factor, visible_organizations
+from organizations.selectors import check_second_factor, list_team_members, visible_organizations
 from organizations.services import IssuedCredential
 from organizations.types import Scope
 
@@ -279,6 +282,52 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
             acting_as=self.access.role,
             actor=self.principal.label,
         )
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class TeamViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[Team]):
+    """Teams by name."""
+
+    resource = TEAMS
+    queryset = Team.objects.order_by("name", "id")
+    serializer_class = TeamSerializer
+    filterset_class = filters.TeamFilter
+
+    def get_serializer(self, *rows: Any, **options: Any) -> Any:
+        if rows:
+            shown = rows[0] if options.get("many") else rows
+            members = list_team_members(self.organization, shown)
+            options["context"] = {**self.get_serializer_context(), "team_members": members}
+        return super().get_serializer(*rows, **options)
+
+    @extend_schema(
+        request=NewTeamSerializer,
+        responses={201: TeamSerializer, 409: OpenApiResponse(description="There is a team of this name.")},
+    )
+    def create(self, request: Request, **_: str) -> Response:
+        """Create a team by the name that events carry in `team`. Its members and addresses get notices about its
+        limits."""
+        body = validated(NewTeamSerializer, request.data)
+        team = services.create_team(organization=self.organization, **body, actor=self.principal.label)
+        return Response(self.get_serializer(team).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(
+        request=TeamChangeSerializer,
+        responses={200: TeamSerializer, 409: OpenApiResponse(description="There is a team of this name.")},
+    )
+    def partial_update(self, request: Request, **_: Any) -> Response:
+        """Change the given fields of a team."""
+        values = validated(TeamChangeSerializer, request.data)
+        team = self.get_object()
+        if values:
+            actor = self.principal.label
+            team = services.update_team(organization=self.organization, team=team, values=values, actor=actor)
+        return Response(self.get_serializer(team).data)
+
+    @extend_schema(responses={204: OpenApiResponse(description="The team was removed.")})
+    def destroy(self, request: Request, **_: Any) -> Response:
+        """Remove a team. Its usage and its limits stay."""
+        services.remove_team(organization=self.organization, team=self.get_object(), actor=self.principal.label)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -28,6 +28,7 @@ from organizations.services.organizations import (
     require_second_factor,
     update_organization,
 )
+from organizations.services.teams import create_team, remove_team, update_team
 
 __all__ = [
     "MAX_GRACE",
@@ -38,14 +39,17 @@ __all__ = [
     "change_user_ids",
     "compare_users",
     "create_organization",
+    "create_team",
     "follow_changed_plan",
     "invite_again",
     "issue_credential",
     "leave",
     "lock_organization",
     "remove_member",
+    "remove_team",
     "require_second_factor",
     "revoke_credential",
     "rotate_credential",
     "update_organization",
+    "update_team",
 ]
