@@ -150,10 +150,9 @@ class Postgres:
                 raise EmbeddedServerError(f"PostgreSQL does not start on {self.pgdata}")
             try:
                 with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=5) as connection:
-                    owner = _prepare_owner(connection)
-                if owner == _SUPERUSER:
-                    with psycopg.connect(self.url(), autocommit=True) as connection:
-                        _hand_over(connection)
+                    _prepare_owner(connection)
+                with psycopg.connect(self.url(), autocommit=True) as connection:
+                    _hand_over(connection)
             except psycopg.OperationalError as error:
                 if time.monotonic() > deadline:
                     raise EmbeddedServerError(f"PostgreSQL did not start within {seconds:.0f} s: {error}") from error
@@ -224,8 +223,8 @@ class Postgres:
         unfinished.rename(self.pgdata)
 
 
-def _prepare_owner(connection: "psycopg.Connection[Any]") -> str:
-    """Create the roles and the database, unless they exist. Return the owner of the database.
+def _prepare_owner(connection: "psycopg.Connection[Any]") -> None:
+    """Create the roles and the database, unless they exist.
 
     The owner may create roles, because migrations and `repair_roles` do; PostgreSQL allows it only roles that it has
     created, and no superuser.
@@ -240,18 +239,17 @@ def _prepare_owner(connection: "psycopg.Connection[Any]") -> str:
     row = connection.execute("SELECT datdba::regrole::text FROM pg_database WHERE datname = 'costtrack'").fetchone()
     if row is None:
         connection.execute(sql.SQL("CREATE DATABASE costtrack OWNER {}").format(owner))
-        return _OWNER
-    return str(row[0])
+    elif row[0] != _OWNER:
+        connection.execute(sql.SQL("ALTER DATABASE costtrack OWNER TO {}").format(owner))
 
 
 def _hand_over(connection: "psycopg.Connection[Any]") -> None:
-    """Make the database and everything in it the owner's. One statement each, and the database at the end, so that an
-    interruption leaves only less to do."""
+    """Make everything in the database that belongs to the superuser the owner's. One statement each, so that an
+    interruption leaves less to do."""
     owner = sql.Identifier(_OWNER)
     for kind, name in connection.execute(_OBJECTS_OF_SUPERUSER).fetchall():
         change = sql.SQL("ALTER {} {} OWNER TO {}").format(sql.SQL(kind), sql.SQL(name), owner)
         connection.execute(change)
-    connection.execute(sql.SQL("ALTER DATABASE costtrack OWNER TO {}").format(owner))
 
 
 # Sequences of columns and indexes follow their tables.

@@ -195,6 +195,17 @@ class Organization(models.Model):
         return clean_user(text, ignores_case=self.ignores_user_case)
 
 
+class FormerSlug(models.Model):
+    """A slug that an organization had. URLs with it lead to the organization until another one takes it."""
+
+    slug = models.SlugField(max_length=63, primary_key=True)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="former_slugs")
+    changed_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.slug
+
+
 _PRIVATE_USER_FIELDS = ("password", "last_login", "is_superuser", "date_joined")
 
 

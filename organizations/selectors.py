@@ -25,15 +25,20 @@ def access_to(*, principal: Principal, slug: str) -> Access:
 
     Raises NotFoundError with the same message whether it does not exist or belongs to another tenant.
     """
-    if principal.organization is not None:
-        organization = principal.organization if principal.organization.slug == slug else None
+    if principal.organization is not None and principal.organization.slug == slug:
+        organization: Organization | None = principal.organization
     else:
-        # An impossible slug is not queried: PostgreSQL rejects some characters.
-        candidates = visible_organizations(principal).select_related("plan")
-        organization = candidates.filter(slug=slug).first() if slug.isprintable() else None
+        organization = find_organization(visible_organizations(principal).select_related("plan"), slug)
     if organization is None:
         raise NotFoundError("No such organization.")
     return _access(principal, organization)
+
+
+def find_organization(visible: QuerySet[Organization], slug: str) -> Organization | None:
+    """Return the one of these organizations that has the slug, or had it if no organization has it now."""
+    if not slug.isprintable():  # PostgreSQL rejects some characters
+        return None
+    return visible.filter(slug=slug).first() or visible.filter(former_slugs__slug=slug).first()
 
 
 def access_without_url(*, principal: Principal, chosen: str | None) -> Access:

@@ -44,6 +44,11 @@ class NewOrganizationSerializer(StrictSerializer):
 
 class OrganizationChangeSerializer(StrictSerializer):
     name = serializers.CharField(max_length=120, required=False)
+    slug = serializers.CharField(
+        max_length=63,
+        required=False,
+        help_text="Owners only. URLs with the old slug work until another organization takes it.",
+    )
     plan = serializers.CharField(max_length=32, required=False, help_text="Operators only.")
     time_zone = serializers.CharField(max_length=64, required=False)
     week_start = serializers.ChoiceField(choices=WeekDay.choices, required=False)

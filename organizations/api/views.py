@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import mixins, status
 from rest_framework.request import Request
@@ -112,6 +112,18 @@ class OwnMembershipViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Gen
             raise ForbiddenError("Only users have memberships. Sign in first.", code="users_only")
         return super().get_queryset().filter(user=user).select_related("organization", "user")
 
+    def get_object(self) -> Membership:
+        """Find it by a former slug too."""
+        try:
+            return super().get_object()
+        except Http404:
+            slug = self.kwargs["slug"]
+            rows = self.get_queryset().filter(organization__former_slugs__slug=slug) if slug.isprintable() else None
+            membership = rows.first() if rows is not None else None
+            if membership is None:
+                raise
+            return membership
+
     @extend_schema(request=None, responses=OwnMembershipSerializer)
     def accept(self, request: Request, slug: str) -> Response:
         """Accept the invitation of an organization. Accepting it again changes nothing."""
@@ -145,7 +157,10 @@ class OrganizationView(OrganizationScopedAPIView):
         """Get one organization."""
         return Response(OrganizationSerializer(self.organization).data)
 
-    @extend_schema(request=OrganizationChangeSerializer, responses=OrganizationSerializer)
+    @extend_schema(
+        request=OrganizationChangeSerializer,
+        responses={200: OrganizationSerializer, 409: OpenApiResponse(description="The slug is already in use.")},
+    )
     def patch(self, request: Request, **_: str) -> Response:
         """Change the given fields. Only operators may change the plan."""
         body = validated(OrganizationChangeSerializer, request.data)
@@ -153,12 +168,16 @@ class OrganizationView(OrganizationScopedAPIView):
             raise ForbiddenError("Only operators may change the plan.", code="operators_only", param="plan")
         changes, actor = body, self.principal.label
         required = changes.pop("requires_second_factor", None)
-        ignores_case = changes.pop("ignores_user_case", None)
+        ignores_case, slug = changes.pop("ignores_user_case", None), changes.pop("slug", None)
         if ignores_case is not None:
             services.compare_users(organization=self.organization, ignores_case=ignores_case, actor=actor)
         if required is not None:
             services.require_second_factor(
                 organization=self.organization, required=required, acting_as=self.access.role, actor=actor
+            )
+        if slug is not None:
+            services.change_slug(
+                organization=self.organization, slug=slug, acting_as=self.access.role, actor=actor, now=utc_now()
             )
         organization = services.update_organization(
             organization=self.organization, **changes, actor=actor, now=utc_now()

@@ -21,6 +21,7 @@ from organizations.services.members import (
     remove_member,
 )
 from organizations.services.organizations import (
+    change_slug,
     compare_users,
     create_organization,
     follow_changed_plan,
@@ -36,6 +37,7 @@ __all__ = [
     "accept_membership",
     "add_member",
     "change_role",
+    "change_slug",
     "change_user_ids",
     "compare_users",
     "create_organization",
