@@ -102,7 +102,7 @@ def test_a_slug_in_use_is_a_conflict(owner: User, other_organization: Organizati
 def test_only_owners_change_it(organization: Organization, role: Role) -> None:
     client = signed_in(add_member(organization, "someone@acme.example", role))
     assert client.patch("/organizations/acme", {"slug": "x"}, content_type="application/json").status_code == 403
-    managing: APIClient = make_key(organization, scopes=[Scope.MANAGE, Scope.COSTS_READ]).client()
+    managing: APIClient = make_key(organization, Scope.MANAGE, Scope.COSTS_READ).client()
     assert managing.patch("/organizations/acme", {"slug": "x"}, format="json").status_code == 403
     organization.refresh_from_db()
     assert organization.slug == "acme"
@@ -113,8 +113,10 @@ def test_the_page_changes_it_too(owner: User, organization: Organization) -> Non
     given = {"name": "Labs", "slug": "labs", "time_zone": "UTC", "week_start": 1}
     page = f"/o/acme/admin/organizations/organization/{organization.pk}/change/"
     assert 'name="slug"' in client.get(page).content.decode()
-    saved = client.post(page, given, follow=True)
-    assert saved.status_code == 200
-    assert saved.redirect_chain[-1][0].startswith("/o/labs/admin/")
+    saved = client.post(page, given)
+    assert saved.status_code == 302, saved.content
+    moved = client.get(saved["Location"])
+    assert moved["Location"].startswith("/o/labs/admin/")
+    assert client.get(moved["Location"]).status_code == 200
     organization.refresh_from_db()
     assert (organization.slug, organization.name) == ("labs", "Labs")

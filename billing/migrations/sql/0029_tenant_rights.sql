@@ -72,7 +72,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
 TO costtrack_tenant;
 
 -- Rollups are folded outside, except the rows of a new limit, or of one that is removed.
-GRANT SELECT, INSERT, DELETE ON billing_scopehour, billing_scopetotal TO costtrack_tenant;
+GRANT SELECT, INSERT, UPDATE, DELETE ON billing_scopehour, billing_scopetotal TO costtrack_tenant;
 GRANT SELECT ON
     billing_customerday,
     billing_droppedmonth,
