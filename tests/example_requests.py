@@ -318,7 +318,7 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"PATCH {_OF}/members/<int:pk>": lambda _: {"role": "admin"},
     f"DELETE {_OF}/members/<int:pk>": lambda _: {},
     f"POST {_OF}/teams": lambda number: {"name": f"new-{number}", "addresses": [f"new-{number}@acme.example"]},
-    f"PATCH {_OF}/teams/<int:pk>": lambda number: {"members": [f"person-{number}@acme.example"]},
+    f"PATCH {_OF}/teams/<int:pk>": lambda number: {"display_name": f"Team {number}"},
     f"DELETE {_OF}/teams/<int:pk>": lambda _: {},
     f"POST {_OF}/prices": lambda number: {"model": f"new-{number}", "input_usd_per_million": "1"},
     f"POST {_OF}/prices/<int:pk>/end": lambda _: {"effective_to": _in(hours=1)},

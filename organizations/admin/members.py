@@ -1,6 +1,6 @@
 """The admin of members."""
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
@@ -15,7 +15,7 @@ from organizations.admin.line_fields import LinesField
 from organizations.admin_actions import confirmed
 from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import request_user, scopes_in
-from organizations.models import Membership, Organization
+from organizations.models import Membership, MembershipQuerySet, Organization
 from organizations.permissions import MEMBERS
 from organizations.types import Role
 
@@ -64,7 +64,7 @@ class MembershipAdmin(OrganizationScopedAdmin):
     ordering = ("organization", "id")
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.with_user()  # type: ignore[attr-defined] # of the model's manager
+        return cast("MembershipQuerySet", queryset).with_user()
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django's signature
         kwargs["form"] = NewMemberForm if obj is None else MemberForm

@@ -1,7 +1,7 @@
 """The management API: organizations, their credentials, members and audit log."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -38,7 +38,7 @@ from organizations.api.serializers import (
     TeamSerializer,
 )
 from organizations.idempotency import IdempotentRequest
-from organizations.models import APICredential, AuditEntry, Membership, Organization, Team
+from organizations.models import APICredential, AuditEntry, Membership, MembershipQuerySet, Organization, Team
 from organizations.permissions import AUDIT_LOG, CREDENTIALS, MEMBERS, ORGANIZATION, TEAMS
 from organizations.principals import Principal
 from organizations.selectors import check_second_factor, list_team_members, visible_organizations
@@ -241,7 +241,7 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
     filterset_class = filters.MemberFilter
 
     def narrow(self, queryset: QuerySet[Membership]) -> QuerySet[Membership]:
-        return queryset.with_user()  # type: ignore[attr-defined] # of the model's manager
+        return cast("MembershipQuerySet", queryset).with_user()
 
     @extend_schema(
         request=NewMemberSerializer,

@@ -12,7 +12,7 @@ from costtrack.database.repair import applied_migrations
 from costtrack.tenancy import tenant_scope
 from organizations.models import Membership, Organization, User
 from organizations.types import Role
-from tests.conftest import Key, add_member
+from tests.conftest import add_member
 
 pytestmark = pytest.mark.django_db
 
@@ -131,10 +131,10 @@ def test_a_tenant_is_refused(organization: Organization, statement: str) -> None
 
 
 def test_a_tenant_sees_users_of_its_organization_alone(
-    organization: Organization, owner: User, stranger: User, operator: User, other_key: Key
+    organization: Organization, owner: User, stranger: User, operator: User, other_organization: Organization
 ) -> None:
     both = add_member(organization, "both@globex.example", Role.VIEWER)
-    Membership.objects.create(organization=other_key.credential.organization, user=both)
+    Membership.objects.create(organization=other_organization, user=both)
     with tenant_scope(organization.pk):
         assert set(User.objects.values_list("email", flat=True)) == {owner.email, both.email}
         members = Membership.objects.of(organization).with_user().order_by("pk")
