@@ -7,7 +7,20 @@ import platform
 import signal
 from pathlib import Path
 
-from benchmarks import authorize, connections, disk, fold, growth, intake, memory, pages, reads, rebuild
+from benchmarks import (
+    authorize,
+    connections,
+    contention,
+    disk,
+    fold,
+    growth,
+    intake,
+    memory,
+    otlp,
+    pages,
+    reads,
+    rebuild,
+)
 from benchmarks.bench import Bench, Benchmark
 from benchmarks.report import Figure, say, table
 from benchmarks.stack import Stack
@@ -16,7 +29,9 @@ from benchmarks.stack import Stack
 # are sent.
 BENCHMARKS: dict[str, Benchmark] = {
     "intake": intake.run,
+    "otlp": otlp.run,
     "authorize": authorize.run,
+    "contention": contention.run,
     "memory": memory.run,
     "connections": connections.run,
     "disk": disk.run,

@@ -4,8 +4,12 @@ An authorization authenticates the caller, prices the call, and reads the spend 
 three limits (the organization's, one for each user, one for each model) before it reserves. The ledger is the large
 one. Reservations last two seconds, so as many are open as with calls of two seconds.
 
+Eight limits are compared with three (`benchmarks.limits`).
+
 A complete call, authorized and then settled by its event, has a limit instead of a baseline: 0.4 x the 10 ms that
 LiteLLM's proxy adds to a call of a mocked model on such a machine.
+
+At the end some events are not folded, and their spend has to be added to that of the rollups.
 """
 
 import random
@@ -18,9 +22,11 @@ from time import perf_counter
 import msgspec
 import psycopg
 
+from benchmarks import limits, load
 from benchmarks.bench import Bench
 from benchmarks.client import Caller
 from benchmarks.load import MODELS, USERS
+from benchmarks.reads import OF_FOLDED, TAIL
 from benchmarks.report import Figure
 
 BUDGET = 0.5
@@ -28,6 +34,7 @@ _CALL_LIMIT_MS = 4
 _CONNECTIONS = (2, 8)
 _REQUESTS_PER_EVENT = 1 / 50
 _SECONDS = 2
+_ENDLESS = Decimal(10**9)
 
 # The bare view is in `benchmarks.baseline_urls`.
 _TABLE = """
@@ -37,6 +44,7 @@ INSERT INTO baseline_spend VALUES (1, 0, 1000000000);
 """
 _EVENT = {"service": "openai", "model": "gpt-4o", "input_tokens": 1200, "output_tokens": 300, "user_id": "user-1"}
 _BASELINE = "a bare conditional UPDATE of one row"
+_PRICED = "authorize, the call is priced"
 
 
 @dataclass
@@ -59,7 +67,8 @@ class _Leg:
 def run(bench: Bench) -> list[Figure]:
     database = bench.large
     requests = max(int(bench.load * _REQUESTS_PER_EVENT), 100)
-    _limit(bench, database)
+    set_limits(bench, database)
+    limits.create_limits(bench, database)
     with bench.site(database) as site:
         bench.fold(database)
         with psycopg.connect(site.database_url, autocommit=True) as admin:
@@ -67,16 +76,33 @@ def run(bench: Bench) -> list[Figure]:
         kinds = {
             _BASELINE: [site.caller.post("/bare/spend", b"{}")] * requests,
             "authorize, the cost is given": _authorization_requests(site.caller, requests, is_priced=False),
-            "authorize, the call is priced": _authorization_requests(site.caller, requests, is_priced=True),
+            _PRICED: _authorization_requests(site.caller, requests, is_priced=True),
         }
         legs = {(kind, connections): _Leg() for kind in kinds for connections in _CONNECTIONS}
         for _ in range(bench.rounds):
             for (kind, connections), leg in legs.items():
                 leg.measure(site.caller, kinds[kind], connections)
         calls = [_milliseconds_of_a_call(site.caller, requests // 2) for _ in range(bench.rounds)]
+        more_limits = limits.compare(bench, site, requests)
+        bench.fold(database)
+        load.send(site, TAIL)
+        with_tail = _Leg()
+        for _ in range(bench.rounds):
+            with_tail.measure(site.caller, kinds[_PRICED], _CONNECTIONS[0])
+    bench.fold(database)
     figures = [figure for key in legs if key[0] != _BASELINE for figure in _figures(*key, legs)]
     call = Figure("authorize and settle a call: p50", "ms", calls, limit=_CALL_LIMIT_MS, lower_is_better=True)
-    return [*figures, call]
+    folded = legs[_PRICED, _CONNECTIONS[0]]
+    tail = Figure(
+        f"{_PRICED}: p50 with {TAIL:,} not folded",
+        "ms",
+        with_tail.typical,
+        "without",
+        folded.typical,
+        OF_FOLDED,
+        lower_is_better=True,
+    )
+    return [*figures, call, tail, *more_limits]
 
 
 def _milliseconds_of_a_call(caller: Caller, calls: int) -> float:
@@ -102,8 +128,8 @@ def _figures(kind: str, connections: int, legs: dict[tuple[str, int], _Leg]) -> 
     ]
 
 
-def _limit(bench: Bench, database: str) -> None:
-    """Create limits that never refuse."""
+def set_limits(bench: Bench, database: str, organization_usd: Decimal = _ENDLESS) -> None:
+    """Create three limits: the organization's, one for each user and one for each model, which never refuse."""
     from benchmarks.stack import PREPARED
     from billing.limits.changes import announce_limit_change
     from billing.models import SpendLimit
@@ -118,7 +144,7 @@ def _limit(bench: Bench, database: str) -> None:
             organization=organization,
             scope=scope,
             window=LimitWindow.ROLLING_7D,
-            amount_usd=Decimal(10**9),
+            amount_usd=organization_usd if scope is LimitScope.ORGANIZATION else _ENDLESS,
             created_at=utc_now(),
         )
     announce_limit_change(organization)

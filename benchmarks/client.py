@@ -20,9 +20,17 @@ _TIMEOUT_SECONDS = 300
 _PATIENCE = 200
 
 
+class RefusedError(AssertionError):
+    """The response of a request has a status other than 200 and 201."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__(answer[:2000])
+        self.status = int(answer[len(b"HTTP/1.1 ") :][:3])
+
+
 class Connection:
-    """One keep-alive connection, reopened if the server has closed it. Statuses other than 200 and 201 raise an
-    AssertionError."""
+    """One keep-alive connection, reopened if the server has closed it. Statuses other than 200 and 201 raise a
+    RefusedError."""
 
     def __init__(self, url: str) -> None:
         address = urlsplit(url)
@@ -50,10 +58,11 @@ class Connection:
         total = end + 4 + int(length[1])
         while len(answer) < total:
             answer += self._receive()
-        assert answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201")), answer[:2000]
         if b"\r\nconnection: close" in answer[:end].lower():
             self._socket.close()
             self._open()
+        if not answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201")):
+            raise RefusedError(answer)
         return answer[end + 4 :]
 
     def seconds_of_each(self, requests: Sequence[bytes]) -> list[float]:
@@ -89,8 +98,8 @@ class Caller:
     def get(self, path: str, *headers: str) -> bytes:
         return f"GET {path} HTTP/1.1\r\n{self._common}{_lines(headers)}\r\n".encode()
 
-    def post(self, path: str, body: bytes, *headers: str) -> bytes:
-        lines = _lines(("Content-Type: application/json", f"Content-Length: {len(body)}", *headers))
+    def post(self, path: str, body: bytes, *headers: str, content_type: str = "application/json") -> bytes:
+        lines = _lines((f"Content-Type: {content_type}", f"Content-Length: {len(body)}", *headers))
         return f"POST {path} HTTP/1.1\r\n{self._common}{lines}\r\n".encode() + body
 
     def connect(self) -> Connection:
@@ -104,18 +113,18 @@ class Caller:
         return self.measure(requests, connections)[0]
 
     def measure(self, requests: Sequence[bytes], connections: int) -> tuple[float, list[float]]:
-        """Return the seconds until all requests have a response, and the seconds of each. Connections are distributed
-        over the server's processes as evenly as possible; otherwise, with two of them, one process might do all the
-        work."""
+        """Return the seconds until all requests have a response, and the seconds of each. Connections are spread,
+        because with two of them one process might do all the work."""
         with ExitStack() as stack:
-            opened = self._spread(stack, connections)
+            opened = self.spread(stack, connections)
             shares = [requests[number::connections] for number in range(connections)]
             pool = stack.enter_context(ThreadPoolExecutor(connections))
             started = time.perf_counter()
             durations = list(pool.map(Connection.seconds_of_each, opened, shares))
             return time.perf_counter() - started, [taken for share in durations for taken in share]
 
-    def _spread(self, stack: ExitStack, connections: int) -> list[Connection]:
+    def spread(self, stack: ExitStack, connections: int) -> list[Connection]:
+        """Open connections that are distributed over the server's processes as evenly as possible."""
         by_process: dict[int, list[Connection]] = {}
         for _ in range(connections + _PATIENCE):
             connection = stack.enter_context(self.connect())

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from django.conf import settings
 
+from billing.ingest.coverage import delete_old_coverage
 from billing.ledger.partitions import prepare
 from billing.ledger.price_unpriced import price_unpriced
 from billing.ledger.repricings import run_next_step, stalled_repricings
@@ -151,10 +152,11 @@ def deliver_email_task() -> int:
 
 @app.task(name="billing.retain")
 def retain_task() -> None:
-    """Drop events beyond the retention of the installation or their organization, and old authorizations and
-    idempotency keys."""
+    """Drop events beyond the retention of the installation or their organization, and old authorizations,
+    idempotency keys and coverage."""
     delete_old_authorizations(now=utc_now())
     delete_old_idempotency_keys(now=utc_now())
+    delete_old_coverage(now=utc_now())
     retain(months=settings.RETENTION_MONTHS, now=utc_now(), report=_ignore_dropped)
 
 

@@ -7,6 +7,9 @@ from django.db import models
 
 from costtrack.money import usd
 
+NO_CREDENTIAL = "none"
+"""In place of a Client ID as a filter: usage without a credential."""
+
 
 class EventKind(models.TextChoices):
     """The kind of a ledger row. Callers send the first four; only costtrack creates adjustments and credits."""
@@ -64,7 +67,11 @@ AUTHORIZATION_MISMATCH_FLAG = "authorization_mismatch"
 POSSIBLE_DUPLICATE_FLAG = "possible_duplicate"
 """The flag of an event that shares its response or request id with another one, but not its model or tokens."""
 
-FLAGS_BESIDE_USAGE = (ESTIMATED_FLAG, AUTHORIZATION_MISMATCH_FLAG, POSSIBLE_DUPLICATE_FLAG)
+AGGREGATE_FLAG = "aggregate"
+"""The flag of an event that is the sum of several requests. Its detail says how many."""
+UNKNOWN_REQUESTS = "an unknown number of requests"
+
+FLAGS_BESIDE_USAGE = (ESTIMATED_FLAG, AUTHORIZATION_MISMATCH_FLAG, POSSIBLE_DUPLICATE_FLAG, AGGREGATE_FLAG)
 """Flags of usage that was read with certainty. The others are `billing.ingest.usage.types.FlagCode`."""
 
 
@@ -171,7 +178,7 @@ SCOPE_COLUMNS: Mapping[LimitScope, str] = {
     LimitScope.SESSION: "session_id",
 }
 """The column of events, of authorizations and of a call's dimensions that has the value of a scope, in the order of the
-parameters of PostgreSQL's functions. (An empty `sent_model` is the `model`.) The scope of the organization has the
+parameters of `billing_dimensions`. (An empty `sent_model` is the `model`.) The scope of the organization has the
 empty value, and each of the `tags` is a value of its scope."""
 
 

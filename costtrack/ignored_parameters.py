@@ -27,6 +27,11 @@ def ignore(params: QueryDict, names: Iterable[str]) -> None:
     params.ignored = [quote(name[:_MAX_LENGTH]) for name in names][:_MAX_NAMES]  # type: ignore[attr-defined]
 
 
+def ignore_all(params: QueryDict) -> None:
+    """Note that all parameters besides `organization` are ignored."""
+    ignore(params, [name for name in params if name != "organization"])
+
+
 def ignored_headers(params: QueryDict) -> dict[str, str]:
     """Return the header for the ignored parameters of a request, if there are any."""
     names: list[str] = getattr(params, "ignored", [])

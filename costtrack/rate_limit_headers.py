@@ -2,7 +2,9 @@
 
 from typing import Any
 
-_LIMIT = "Requests that a credential may make in any 60 seconds."
+_LIMIT = (
+    "Requests that the credential may make in any 60 seconds, or all credentials of its organization if fewer are left."
+)
 _REMAINING = "Requests that are left now."
 _RESET = "When the oldest request leaves the 60-second window"
 _COUNT = {"type": "integer", "minimum": 0}

@@ -1,11 +1,13 @@
-"""Rate limits: the requests that a credential may make in a minute, by its organization's plan.
+"""Rate limits: the requests that a credential, and all credentials of an organization together, may make in a minute,
+by the organization's plan.
 
 Rate limits protect the servers; spend limits (`billing.limits`) protect the organization's money. They share
 only the status 429.
 
 **The rule.** A request is accepted if fewer than N of the credential's requests were accepted in the last 60 seconds.
 So no 60-second window contains more than N; fixed minutes, or a refilling bucket (GCRA), would allow up to twice as
-many. Refused requests do not count, so retrying does not prolong the wait.
+many. Refused requests do not count, so retrying does not prolong the wait. An organization may make
+`CREDENTIALS` times N, because it can create any number of credentials.
 
 **How.** Requests are counted per second, in one Redis hash of up to 61 numbers, whatever N is (a log of single requests
 would contain N). A second expires as a whole, when its last instant is 60 seconds old, so a slot becomes free up to one
@@ -32,30 +34,39 @@ from costtrack.health.registry import Check
 from organizations.models import APICredential, Organization
 
 WINDOW_SECONDS = 60
+CREDENTIALS = 10
+"""How many credentials of an organization can make all their requests at the same time."""
 TIMEOUT_SECONDS = 0.25
 
 _KEY = "costtrack:requests:"
 _SCRIPT = """
-local now = tonumber(redis.call('TIME')[1])
-local limit, window = tonumber(ARGV[1]), tonumber(ARGV[2])
-local taken, oldest = 0, now
-local counts = redis.call('HGETALL', KEYS[1])
-for i = 1, #counts, 2 do
-    local second = tonumber(counts[i])
-    if second <= now - window then
-        redis.call('HDEL', KEYS[1], counts[i])
-    else
-        taken = taken + tonumber(counts[i + 1])
-        oldest = math.min(oldest, second)
+local now, window, granted = tonumber(redis.call('TIME')[1]), tonumber(ARGV[1]), 1
+local states = {}
+for number, key in ipairs(KEYS) do
+    local limit, taken, oldest = tonumber(ARGV[number + 1]), 0, now
+    local counts = redis.call('HGETALL', key)
+    for i = 1, #counts, 2 do
+        local second = tonumber(counts[i])
+        if second <= now - window then
+            redis.call('HDEL', key, counts[i])
+        else
+            taken = taken + tonumber(counts[i + 1])
+            oldest = math.min(oldest, second)
+        end
+    end
+    if taken >= limit then
+        granted = 0
+    end
+    states[number] = {limit, taken, oldest + window}
+end
+for number, key in ipairs(KEYS) do
+    if granted == 1 then
+        states[number][2] = states[number][2] + 1
+        redis.call('HINCRBY', key, now, 1)
+        redis.call('EXPIRE', key, window)
     end
 end
-local granted = taken < limit and 1 or 0
-if granted == 1 then
-    taken = taken + 1
-    redis.call('HINCRBY', KEYS[1], now, 1)
-    redis.call('EXPIRE', KEYS[1], window)
-end
-return {granted, taken, oldest + window, now}
+return {granted, now, states}
 """
 _SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
@@ -64,7 +75,7 @@ breaker = Breaker("rate limits")
 
 
 class RateLimitExceededError(DomainError):
-    """The credential has exceeded the rate limit of its plan."""
+    """The credential, or its organization, has exceeded the rate limit of the plan."""
 
     status = 429
     code = "too_many_requests"
@@ -72,7 +83,8 @@ class RateLimitExceededError(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """The state of a credential's rate limit, including the current request."""
+    """The state of a credential's rate limit, or of its organization's if fewer requests are left there, including the
+    current request."""
 
     granted: bool
     limit: int
@@ -103,12 +115,17 @@ def take_slot(*, organization: Organization, credential: APICredential) -> Allow
     limit = organization.plan.requests_per_minute
     if limit is None or not breaker.may_try():
         return None
+    limits = {
+        f"{_KEY}{credential.pk}": limit,
+        f"{_KEY}organization:{organization.pk}": limit * CREDENTIALS,
+    }
     try:
-        granted, taken, resets_at, now = _run(f"{_KEY}{credential.pk}", limit)
+        granted, now, states = _run(limits)
     except redis.RedisError as error:
         breaker.failed(error)
         return None
     breaker.worked()
+    limit, taken, resets_at = min(states, key=lambda state: (max(state[0] - state[1], 0), -state[2]))
     return Allowance(
         granted=bool(granted),
         limit=limit,
@@ -122,13 +139,14 @@ def refusal(allowance: Allowance) -> RateLimitExceededError:
     return RateLimitExceededError("Rate limit exceeded", headers={"Retry-After": str(allowance.resets_in)})
 
 
-def _run(key: str, limit: int) -> Any:
+def _run(limits: Mapping[str, int]) -> Any:
     """One round trip; two if Redis does not know the script yet."""
     client = heartbeat.client(TIMEOUT_SECONDS)
+    keys_and_limits: list[str | int] = [*limits, WINDOW_SECONDS, *limits.values()]
     try:
-        return client.evalsha(_SHA, 1, key, limit, WINDOW_SECONDS)
+        return client.evalsha(_SHA, len(limits), *keys_and_limits)
     except NoScriptError:
-        return client.eval(_SCRIPT, 1, key, limit, WINDOW_SECONDS)
+        return client.eval(_SCRIPT, len(limits), *keys_and_limits)
 
 
 # --- Health ----------------------------------------------------------------------------------------------------

@@ -287,6 +287,7 @@ _QUERIES = {
     "GET /global/spend/report": _DATES,
     "GET /global/activity": _DATES,
     "GET /usage/export": "organization=acme",
+    "GET /usage/breakdown": "group_by=team",
 }
 # What the organization's plan does not have, or nobody else may do.
 _OF = "/organizations/<str:slug>"

@@ -19,7 +19,7 @@ from tests.examples.environments import INSTALL_LOCK
 ROOT = Path(__file__).parents[1]
 PROJECT_LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-build.txt")
 EXAMPLES = ("litellm", "litellm_gateway")
-CLIENTS = ("anthropic", "google_genai", "langchain", "openai", "openapi_python_client", "pydantic_ai")
+CLIENTS = tuple(sorted(path.parent.name for path in (ROOT / "tests" / "clients").glob("*/requirements.in")))
 ENVIRONMENTS = (*(f"examples/{name}" for name in EXAMPLES), *(f"tests/clients/{name}" for name in CLIENTS))
 _PIN = re.compile(r"([a-z0-9-]+)(?:\[[a-z0-9,-]+\])?==(\S+)(?: ; (.+?))?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n")
 _INSTALL = re.compile(r"^.*\bpip .*?\binstall (.*) (?:-r|--requirement) \S*requirements\S*$", re.MULTILINE)

@@ -8,9 +8,19 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    AGGREGATION_TEMPORALITY_CUMULATIVE,
+    AGGREGATION_TEMPORALITY_DELTA,
+    Metric,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
@@ -92,6 +102,38 @@ def logs(
     scoped = ScopeLogs(scope=InstrumentationScope(name=scope), log_records=records)
     return ExportLogsServiceRequest(
         resource_logs=[ResourceLogs(resource=Resource(attributes=key_values(resource or {})), scope_logs=[scoped])]
+    )
+
+
+def metrics(
+    points: Iterable[NumberDataPoint],
+    *,
+    name: str = "claude_code.token.usage",
+    is_delta: bool = True,
+    resource: Mapping[str, Any] | None = None,
+    scope: str = "tests",
+) -> ExportMetricsServiceRequest:
+    """One sum of a sender."""
+    total = Sum(
+        data_points=points,
+        aggregation_temporality=AGGREGATION_TEMPORALITY_DELTA if is_delta else AGGREGATION_TEMPORALITY_CUMULATIVE,
+        is_monotonic=True,
+    )
+    scoped = ScopeMetrics(scope=InstrumentationScope(name=scope), metrics=[Metric(name=name, sum=total)])
+    attributes = key_values({"service.name": "claude-code"} if resource is None else resource)
+    return ExportMetricsServiceRequest(
+        resource_metrics=[ResourceMetrics(resource=Resource(attributes=attributes), scope_metrics=[scoped])]
+    )
+
+
+def point(
+    tokens: float, *, at: datetime, since: datetime | None = None, attributes: Mapping[str, Any] | None = None
+) -> NumberDataPoint:
+    return NumberDataPoint(
+        start_time_unix_nano=0 if since is None else nanoseconds(since),
+        time_unix_nano=nanoseconds(at),
+        as_double=tokens,
+        attributes=key_values({"type": "input"} if attributes is None else attributes),
     )
 
 

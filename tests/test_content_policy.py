@@ -11,6 +11,8 @@ from tests.pages import START, Markup, every_page
 __all__ = ["usage"]  # a fixture from another module
 
 DATA = ("application/json", "text/plain")
+# What people have named, on all pages (`tests.browser.some_usage`).
+NAMES = ("Acme", "nightly", "house-13b", "in-house", "On call", "busy week", "failed-1", "globex")
 
 
 def directives(policy: str) -> dict[str, list[str]]:
@@ -37,6 +39,16 @@ def inline_code(markup: Markup) -> list[str]:
     return [*scripts, *handlers, *addresses]
 
 
+def evaluated(markup: Markup) -> list[str]:
+    """What Alpine compiles, for which the policy allows `unsafe-eval`."""
+    return [
+        value
+        for _, attributes in markup.tags
+        for name, value in attributes.items()
+        if name.startswith(("x-", "@", ":"))
+    ]
+
+
 def loaded(markup: Markup) -> list[str]:
     """What the page loads by itself."""
     by_tag = {"script": "src", "img": "src", "link": "href", "iframe": "src"}
@@ -45,20 +57,24 @@ def loaded(markup: Markup) -> list[str]:
 
 @pytest.mark.parametrize("who", ["owner", "operator"])
 @pytest.mark.usefixtures("usage", "key")
-def test_every_page_is_free_of_inline_code_and_loads_from_here_alone(
+def test_no_page_has_inline_code_or_names_in_expressions_or_loads_from_elsewhere(
     who: str, client: Client, request: pytest.FixtureRequest
 ) -> None:
     user: User = request.getfixturevalue(who)
     client.force_login(user)
-    seen = 0
+    seen = compiled = 0
     for path, response in every_page(client):
         markup = Markup(response.content.decode())
         assert inline_code(markup) == [], path
+        expressions = evaluated(markup)
+        assert [text for text in expressions if any(name in text for name in [*NAMES, user.email])] == [], path
+        compiled += len(expressions)
         assert [address for address in loaded(markup) if not address.startswith(("/", "data:"))] == [], path
         assert not [address for address in loaded(markup) if address.startswith("//")], path
         assert "'unsafe-inline'" not in directives(response["Content-Security-Policy"])["script-src"], path
         seen += 1
     assert seen > 25
+    assert compiled > 1000
 
 
 @pytest.mark.django_db

@@ -20,7 +20,7 @@ from organizations.permissions import PRICES
 
 
 class AgreementSerializer(serializers.Serializer[Any]):
-    """Terms that never change. `ends` is the first day (UTC) without them."""
+    """Terms that never change. `starts` and `ends` are the first and the last day, in the organization's time zone."""
 
     id = serializers.IntegerField()
     provider = serializers.CharField()
@@ -57,18 +57,20 @@ class NewAgreementSerializer(StrictSerializer):
         help_text="US dollars by kind, each per its unit, instead of the list's. Conditions change them by the same "
         "ratio as the list's price.",
     )
-    starts = DayField(allow_null=True, default=None, help_text="The first day (UTC). Null: always.")
-    ends = DayField(allow_null=True, default=None, help_text="The first day without the terms.")
+    starts = DayField(
+        allow_null=True, default=None, help_text="The first day, in the organization's time zone. Null: always."
+    )
+    ends = DayField(allow_null=True, default=None, help_text="The last day with the terms. Null: no end.")
 
 
 class AgreementEndSerializer(StrictSerializer):
-    ends = DayField(help_text="The first day (UTC) without the terms.")
+    ends = DayField(help_text="The last day with the terms, in the organization's time zone.")
 
 
 class AgreementViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[Agreement]):
     """Discounts and unit prices that an organization has agreed on with providers."""
 
-    queryset = Agreement.objects.order_by("id")
+    queryset = Agreement.objects.select_related("organization").order_by("id")
     serializer_class = AgreementSerializer
     filterset_class = None
     resource = PRICES

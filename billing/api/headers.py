@@ -21,6 +21,7 @@ UNPRICED = response_header(
 BYPASS = OpenApiParameter(
     "X-Bypass-Cache", OpenApiTypes.STR, OpenApiParameter.HEADER, description="1: bypass the response cache."
 )
+NEXT_CURSOR = response_header("X-Next-Cursor", "`cursor` of the next page. Absent on the last page.")
 CACHE_HIT = response_header(
     "X-Cache-Hit",
     "1: the response comes from the cache. Nothing has changed since it was cached.",

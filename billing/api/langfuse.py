@@ -17,11 +17,17 @@ from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
 
 
+class LangfuseOrganization(ResponseBody):
+    id: str
+    name: str
+
+
 class LangfuseProject(ResponseBody):
-    """An organization of costtrack, which is what Langfuse calls a project."""
+    """An organization of costtrack. Its one project in Langfuse's terms is the organization itself."""
 
     id: str
     name: str
+    organization: LangfuseOrganization
     metadata: dict[str, str]
 
 
@@ -55,18 +61,21 @@ class ProjectsView(OrganizationScopedAPIView):
     """`GET /api/public/projects`"""
 
     required_scope: ClassVar[Scope] = Scope.USAGE_WRITE
+    # Each start of a program may check its credentials.
+    actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"get"})
 
     @extend_schema(operation_id="langfuse_projects", tags=["intake"], responses=LangfuseProjects)
     def get(self, request: Request) -> Response:
         """Get the organization of the key, as Langfuse's SDKs check their credentials."""
-        organization = self.organization
-        return Response(LangfuseProjects([LangfuseProject(organization.slug, organization.name, {})]))
+        slug, name = self.organization.slug, self.organization.name
+        return Response(LangfuseProjects([LangfuseProject(slug, name, LangfuseOrganization(slug, name), {})]))
 
 
 class HealthView(OrganizationScopedAPIView):
     """`GET /api/public/health`"""
 
     required_scope: ClassVar[Scope | None] = None
+    actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"get"})
 
     @extend_schema(operation_id="langfuse_health", tags=["intake"], responses=LangfuseHealth)
     def get(self, request: Request) -> Response:

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, TypeVar
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
 from costtrack.filters import ReportFilterSet
-from costtrack.ignored_parameters import IGNORED
 from costtrack.serializers import StrictSerializer
 from organizations.types import Scope
 
@@ -35,5 +34,5 @@ def operation(operation_id: str, query: Query, responses: Any, *headers: OpenApi
     `billing.api.response_cache.cached_operation`."""
     parameters: list[Any] = []
     if query is not None:
-        parameters = [query.parameters(), IGNORED] if issubclass(query, ReportFilterSet) else [query]
+        parameters = [query.parameters()] if issubclass(query, ReportFilterSet) else [query]
     return extend_schema(operation_id=operation_id, parameters=[*parameters, *headers], responses=responses)

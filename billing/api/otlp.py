@@ -19,7 +19,9 @@ from rest_framework.request import Request
 
 from billing.api.intake import body_errors, content_type, read_body
 from billing.ingest import otlp
+from billing.ingest.coverage import MAX_AGE, record_metrics
 from billing.ingest.otlp import json_encoding, protobuf
+from billing.ingest.otlp.metrics import Point
 from billing.ingest.quarantine import ingest_parsed_or_quarantine
 from billing.ingest.types import Malformed, ParsedBatch, RecordError
 from costtrack.clock import utc_now
@@ -34,6 +36,9 @@ _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 _MAX_RECORDS = 100_000
 _MAX_ERRORS_NAMED = 3
 
+_UNREADABLE_POINTS = "A number of tokens needs a value from 0 on, a time and a temporality."
+_OUTDATED_POINTS = f"Points older than {MAX_AGE.days} days or in the future are not compared."
+
 Decode = Callable[..., list[otlp.Record]]
 _DECODERS: dict[tuple[str, str], Decode] = {
     ("traces", _PROTOBUF): protobuf.spans,
@@ -43,9 +48,9 @@ _DECODERS: dict[tuple[str, str], Decode] = {
 }
 
 
-_CHECK_METRICS: dict[str, Callable[..., None]] = {
-    _PROTOBUF: protobuf.check_metrics,
-    _JSON: json_encoding.check_metrics,
+_METRICS: dict[str, Callable[..., tuple[list[Point], int]]] = {
+    _PROTOBUF: protobuf.metrics,
+    _JSON: json_encoding.metrics,
 }
 
 
@@ -223,8 +228,13 @@ class MetricsView(ExportView):
     )
     def post(self, request: Request) -> HttpResponse:
         """Accept metrics of OpenTelemetry (OTLP/HTTP, protobuf or JSON). They repeat the tokens of spans and logs, so
-        they are never counted."""
+        they are not counted; they show how much of a sender's logs and spans has arrived."""
         body, encoding = self._body(request)
         with body_errors():
-            _CHECK_METRICS[encoding](body, max_records=_MAX_RECORDS)
-        return _answer(request, ExportMetricsServiceResponse())
+            points, unreadable = _METRICS[encoding](body, max_records=_MAX_RECORDS)
+        outdated = record_metrics(organization=self.organization, points=points, now=utc_now())
+        response = ExportMetricsServiceResponse()
+        if unreadable or outdated:
+            response.partial_success.rejected_data_points = unreadable + outdated
+            response.partial_success.error_message = _UNREADABLE_POINTS if unreadable else _OUTDATED_POINTS
+        return _answer(request, response)

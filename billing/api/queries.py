@@ -42,7 +42,7 @@ class WindowFilterSet(ReportFilterSet):
     the history of the plan."""
 
     def __init__(self, view: OrganizationScopedReportViewSet, query: Any, calendar: Calendar = UTC_CALENDAR) -> None:
-        self.rights = view.plan_rights
+        self.organization, self.rights = view.organization, view.plan_rights
         super().__init__(view.request.query_params, query, calendar)
 
     def narrow(self, query: Any) -> Any:

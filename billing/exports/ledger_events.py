@@ -2,12 +2,13 @@
 
 Each line has an event with its id, source, time and net cost, so priced and corrected events keep their cost. Voided
 events are excluded; an event without a known cost has none. Session summaries come last, with totals that restore the
-sums of their sessions.
+sums of their sessions. Credits, which are no events, have a file of their own.
 
 The tables are read by SQL and not by the models, because databases from before 0.1.0 are exported as well
 (`costtrack.database.first_schema`).
 """
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -18,7 +19,7 @@ from django.db import connection, transaction
 from billing.ledger.adjustments import IS_VOID
 from billing.ledger.types import SUMMARY_AMOUNTS, SUMMARY_COUNTS, SUMMARY_TOTALS
 from billing.pricing.kinds import TOKEN_COUNTS
-from billing.types import EventKind
+from billing.types import AGGREGATE_FLAG, UNKNOWN_REQUESTS, EventKind
 from costtrack.clock import iso
 from costtrack.money import ZERO, plain
 
@@ -28,7 +29,7 @@ _TEXTS = (
     *("agent_id", "agent_name", "end_user", "team"),
 )
 _COUNTS = (*TOKEN_COUNTS, "tool_use_tokens", "tool_result_tokens")
-_COLUMNS = (*_TEXTS, "event_id", "user_ref", "occurred_at", "status_code", "tags", "metadata", *SUMMARY_COUNTS)
+_COLUMNS = (*_TEXTS, "event_id", "user_ref", "occurred_at", "status_code", "tags", "metadata")
 
 _SESSIONS_WITH_SUMMARY = """
 SELECT DISTINCT session_id
@@ -50,9 +51,14 @@ WITH adjustment AS MATERIALIZED (
 SELECT
     event.id,
     {", ".join(f"event.{column}" for column in _COLUMNS if column not in ("model", "team"))},
+    {", ".join(f"coalesce(event.{column}, 0) AS {column}" for column in SUMMARY_COUNTS)},
     -- As sent, so that the model is priced and known in the same way again. Old databases do not have the columns.
     coalesce(nullif(to_jsonb(event) ->> 'sent_model', ''), event.model) AS model,
     to_jsonb(event) ->> 'team' AS team,
+    CASE
+        WHEN to_jsonb(event) -> 'flags' @> %(unknown_aggregate)s::jsonb THEN 0
+        WHEN to_jsonb(event) -> 'flags' @> %(aggregate)s::jsonb THEN event.requests
+    END AS requests,
     coalesce(run.parent_run_id, '') AS parent_run_id,
     coalesce(event.duration_ms, 0) AS duration_ms,
     event.unpriced + coalesce(adjustment.unpriced, 0) AS unpriced,
@@ -67,6 +73,11 @@ WHERE event.organization_id = %(organization)s
     AND NOT coalesce(adjustment.is_voided, false)
 ORDER BY event.id
 """  # noqa: S608 - names of columns
+# The flags of aggregates, whose number of requests is a field.
+_FLAGS = {
+    "aggregate": json.dumps([{"code": AGGREGATE_FLAG}]),
+    "unknown_aggregate": json.dumps([{"code": AGGREGATE_FLAG, "detail": UNKNOWN_REQUESTS}]),
+}
 _SUMMARIES = [EventKind.SESSION_SUMMARY.value]
 _CALLS = [EventKind.MODEL_CALL.value, EventKind.TOOL_CALL.value, EventKind.COMPUTE.value]
 
@@ -90,9 +101,30 @@ def export_events(organization_id: int) -> Iterator[bytes]:
             yield _line(row, _summary_totals(row, sessions[row["session_id"]]))
 
 
+_CREDITS = """
+SELECT amount_usd, reason, "start" AS start_date, "end" AS end_date, dimensions
+FROM billing_credit
+WHERE organization_id = %s AND voided_at IS NULL
+ORDER BY id
+"""
+
+
+def export_credits(organization_id: int) -> Iterator[bytes]:
+    """Yield a line of JSON for each credit that is not voided, in the format of `POST /usage/credits`."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('billing_credit') IS NOT NULL")
+        [(has_credits,)] = cursor.fetchall()
+        if has_credits:
+            cursor.execute(_CREDITS, [organization_id])
+            for amount_usd, reason, start, end, dimensions in cursor.fetchall():
+                fields = {"amount_usd": plain(amount_usd), "reason": reason}
+                fields |= {"start_date": iso(start), "end_date": iso(end), **json.loads(dimensions)}
+                yield msgspec.json.encode(fields) + b"\n"
+
+
 def _rows(organization_id: int, kinds: list[str]) -> Iterator[Row]:
     with connection.chunked_cursor() as cursor:
-        cursor.execute(_EVENTS, {"organization": organization_id, "kinds": kinds})
+        cursor.execute(_EVENTS, {"organization": organization_id, "kinds": kinds, **_FLAGS})
         for values in cursor:
             yield dict(zip((column.name for column in cursor.description), values, strict=True))
 
@@ -115,6 +147,8 @@ def _line(row: Row, amounts: dict[str, Any]) -> bytes:
 
 def _call_amounts(row: Row) -> dict[str, Any]:
     amounts: dict[str, Any] = {name: row[name] for name in _COUNTS if row[name]}
+    if row["requests"] is not None:
+        amounts["requests"] = row["requests"]
     if row["duration_ms"]:
         amounts["duration_ms"] = plain(row["duration_ms"])
     if row["kind"] != EventKind.MODEL_CALL.value:

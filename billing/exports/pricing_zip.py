@@ -73,16 +73,20 @@ class _Run(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ExportFilter:
-    """Filters of runs, optionally of one group or session. Empty means any."""
+    """Filters of runs, optionally of some groups (None means any) or one session (empty means any)."""
 
     runs: RunFilter
-    group_id: str = ""
+    groups: tuple[str, ...] | None = None
     session_id: str = ""
 
     def condition(self, parameters: Parameters) -> sql.Composable:
         """Build the condition over columns of the ledger, without the window."""
-        named = {"group_id": self.group_id, "session_id": self.session_id}
-        only = equal_to({column: value for column, value in named.items() if value})
+        only = equal_to(
+            {
+                **({"group_id": self.groups} if self.groups is not None else {}),
+                **({"session_id": self.session_id} if self.session_id else {}),
+            }
+        )
         return sql.SQL("{} AND {}").format(self.runs.condition(parameters), only(parameters))
 
 

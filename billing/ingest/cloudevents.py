@@ -14,6 +14,7 @@ from billing.ingest.json_records import split_array, to_record_error
 from billing.ingest.litellm.payload import short_text
 from billing.ingest.types import Malformed, ParsedBatch, ParsedEvent
 from billing.ingest.usage.raw import raw_object
+from billing.ingest.usage.reader import without_known_caches
 from billing.ingest.usage_fields import convert, event_fields
 from billing.ingest.validate import InvalidEventError, normalize, refuse_nul
 
@@ -23,6 +24,8 @@ MAX_SOURCE_LENGTH = 64
 # The sources of other formats, whose event ids are others.
 _RESERVED_SOURCES = frozenset({"api", "costs", "costtrack", "lago", "langfuse", "litellm", "otlp"})
 _REQUIRED = ("id", "source", "type")
+# The source of LiteLLM's callback for OpenMeter, whose counts do not say what was cached. Its cost does.
+_LITELLM = "litellm-proxy"
 _HEADER_PREFIX = "ce-"
 # What the quarantine stores of an event besides its data.
 _ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype")
@@ -75,6 +78,8 @@ def parse(records: Sequence[msgspec.Raw | bytes], *, now: datetime, requires_sub
             parsed = _parsed_event(index, attributes, requires_subject=requires_subject)
             refuse_nul(parsed.event)
             reading = normalize(parsed.event, now)
+            if reading is not None and parsed.is_gateway_cost and attributes["source"] == _LITELLM:
+                reading = without_known_caches(reading)
         except InvalidEventError as error:
             batch.errors.append(error.at(index, _id(record)))
         except (ValueError, RecursionError) as error:

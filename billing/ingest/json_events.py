@@ -16,7 +16,8 @@ from billing.ingest.json_records import (
     without_bom,
 )
 from billing.ingest.types import ParsedBatch, ParsedEvent, TooMany, UsageEventInput
-from billing.ingest.validate import InvalidEventError, normalize, refuse_nul
+from billing.ingest.validate import InvalidEventError, normalize, refuse_nul, usage_hash
+from costtrack.event_files.types import TRANSCRIPTS
 from costtrack.money import DECIMALS, MAX_AMOUNT_USD, is_storable
 
 
@@ -67,7 +68,8 @@ def _normalized(
         except InvalidEventError as error:
             batch.errors.append(error.at(index, event.id))
         else:
-            batch.events.append(ParsedEvent(index, event, reading))
+            copied = usage_hash(event) if event.source in TRANSCRIPTS else None
+            batch.events.append(ParsedEvent(index, event, reading, payload_hash=copied))
     return batch
 
 

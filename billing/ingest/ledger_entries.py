@@ -17,10 +17,26 @@ from billing.models import UsageEvent
 from billing.pricing.agreements import agreement_for
 from billing.pricing.canonical import CanonicalModel, model_identity, service_name
 from billing.pricing.cost_choice import CostChoice, choose_cost
-from billing.pricing.kinds import TOKEN_COUNTS, Quantities, from_counts, quantities_as_json, text_counts
+from billing.pricing.kinds import (
+    PART_COUNTS,
+    TOKEN_COUNTS,
+    Quantities,
+    from_counts,
+    quantities_as_json,
+    text_counts,
+)
 from billing.pricing.price_book import PriceBook
 from billing.pricing.quote import Call, Quote
-from billing.types import ESTIMATED_FLAG, CostBasis, CostSource, EventKind, Status, UnpricedReason
+from billing.types import (
+    AGGREGATE_FLAG,
+    ESTIMATED_FLAG,
+    UNKNOWN_REQUESTS,
+    CostBasis,
+    CostSource,
+    EventKind,
+    Status,
+    UnpricedReason,
+)
 from costtrack.money import ZERO, to_storable
 
 DEFAULT_SOURCE = "api"
@@ -87,7 +103,11 @@ def event_key(source: str, event_id: str) -> UUID:
 
 
 def _take_reading(entry: LedgerEntry, event: UsageEventInput, reading: UsageReading) -> None:
-    """Store what the usage object says besides its counts."""
+    """Store what the usage object says besides its counts. It gives every count; rare ones are stored only if they are
+    not 0 (`costtrack.fields.RareCountField`)."""
+    for column in PART_COUNTS:
+        if not getattr(entry, column):
+            setattr(entry, column, None)
     entry.other_quantities = event.quantities
     conditions, entry.service_tier, entry.region = conditions_read(event, reading)
     entry.attributes = conditions or None
@@ -131,7 +151,7 @@ def _amount(amount: Decimal | None) -> Decimal | None:
 def _cost_of_model_call(entry: LedgerEntry, parsed: ParsedEvent, prices: PriceBook) -> None:
     """Choose between the known costs: the provider's bill, what the sender states, ours, a gateway's estimate."""
     event = parsed.event
-    entry.requests = entry.turns = 1
+    entry.requests = entry.turns = event.requests or 1
     if event.cost_usd is not None:
         if parsed.is_gateway_cost:
             entry.gateway_cost_usd = event.cost_usd
@@ -144,13 +164,16 @@ def _cost_of_model_call(entry: LedgerEntry, parsed: ParsedEvent, prices: PriceBo
         return
     quote = computed_quote(entry, parsed, prices)
     _take_cost(entry, quote, _choose(entry, quote, prices))
+    if event.requests is not None:
+        detail = f"{event.requests} requests" if event.requests else UNKNOWN_REQUESTS
+        entry.flags = [*(entry.flags or ()), {"code": AGGREGATE_FLAG, "detail": detail}]
 
 
 def _plain_cost(entry: LedgerEntry, parsed: ParsedEvent, prices: PriceBook) -> Decimal | None:
     """Return the cost of the usual call quickly: one request, read with certainty, no other cost, no agreement, and a
     price with all its unit prices. None if it takes more to know."""
     event, reading = parsed.event, parsed.reading
-    if not entry.model or event.cost_usd is not None or prices.agreements:
+    if not entry.model or event.cost_usd is not None or event.requests is not None or prices.agreements:
         return None
     if reading is not None and (
         reading.reason is not None or reading.flags or len(reading.calls) != 1 or reading.costs is not NO_COSTS
@@ -202,8 +225,10 @@ def computed_quote(entry: LedgerEntry, parsed: ParsedEvent, prices: PriceBook) -
     if not has_usage and entry.status == _FAILURE:
         return Quote(total_usd=ZERO, list_total_usd=ZERO)
     requests: tuple[Quantities, ...] = reading.calls if reading is not None else (from_counts(counts),)
+    sum_of = 1 if parsed.event.requests is None else parsed.event.requests
+    conditions = conditions_of(entry)
     return prices.quote(
-        Call(entry.service or "", entry.model or "", entry.occurred_at, requests, conditions_of(entry), has_usage)
+        Call(entry.service or "", entry.model or "", entry.occurred_at, requests, conditions, has_usage, sum_of)
     )
 
 
@@ -216,7 +241,7 @@ def _choose(entry: LedgerEntry, quote: Quote, prices: PriceBook) -> CostChoice:
         sender_usd=entry.stated_cost_usd,
         gateway_usd=entry.gateway_cost_usd,
         is_flagged=bool(entry.flags),
-        agreement=agreement_for(prices.agreements, platform, model, entry.occurred_at.date()),
+        agreement=agreement_for(prices.agreements, platform, model, entry.occurred_at),
     )
 
 

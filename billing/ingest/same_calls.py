@@ -217,7 +217,7 @@ class _Completion:
             sender_usd=costs["stated_cost_usd"],
             gateway_usd=costs["gateway_cost_usd"],
             is_flagged=is_uncertain,
-            agreement=agreement_for(prices.agreements, platform, model, self._event.occurred_at.date()),
+            agreement=agreement_for(prices.agreements, platform, model, self._event.occurred_at),
         )
 
 

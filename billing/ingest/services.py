@@ -9,11 +9,12 @@ from itertools import chain, islice, starmap
 from typing import Annotated
 from uuid import UUID
 
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from msgspec import UNSET, Meta, Struct, UnsetType
 from psycopg import errors as postgres
 
 from billing.ingest.authorized import AuthorizedCall, authorized_calls
+from billing.ingest.coverage import record_arrivals
 from billing.ingest.ledger_entries import to_entry
 from billing.ingest.same_calls import complete_events
 from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError, RecordWarning
@@ -22,7 +23,7 @@ from billing.ledger.types import Appended, LedgerEntry, Outcome
 from billing.ledger.write import PriceRevisions, PricesChangedError
 from billing.pricing.price_book import PriceBook, price_book, unconfirmed_price_book
 from billing.types import POSSIBLE_DUPLICATE_FLAG, UnpricedReason
-from costtrack.money import MAX_AMOUNT_USD
+from costtrack.money import MAX_AMOUNT_USD, ZERO, plain
 from organizations.models import APICredential, Organization
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,12 @@ class IngestResult(Struct, frozen=True, kw_only=True):
     id_prefix: Annotated[
         str | UnsetType,
         Meta(description="With an Idempotency-Key: records without an id have this id, followed by their index."),
+    ] = UNSET
+    cost_usd: Annotated[
+        str | UnsetType, Meta(description="In a dry run: what the accepted records would cost, as far as known.")
+    ] = UNSET
+    unpriced_models: Annotated[
+        list[str] | UnsetType, Meta(description="In a dry run: the models of accepted records whose cost is unknown.")
     ] = UNSET
     errors: list[RecordError] = []
     warnings: Annotated[
@@ -91,6 +98,7 @@ def ingest(
             for position, event_id in appended.same_calls.items()
         ]
         complete_events(organization, reports, now)
+    record_arrivals(organization=organization, events=priced.parsed_events, appended=appended)
     uncertain = [
         (parsed, entry)
         for parsed, entry, outcome in zip(priced.parsed_events, priced.entries, appended.outcomes, strict=True)
@@ -111,6 +119,37 @@ def ingest(
         id_prefix=id_prefix or UNSET,
         errors=sorted([*priced.errors, *conflicts], key=lambda error: error.index),
         warnings=list(islice(chain.from_iterable(starmap(_warnings, uncertain)), MAX_WARNINGS)),
+    )
+
+
+def dry_run(
+    *,
+    organization: Organization,
+    credential: APICredential | None,
+    parsed: ParsedBatch,
+    now: datetime,
+) -> IngestResult:
+    """Return what `ingest` would store, and store nothing: the statement that writes is rolled back."""
+    with transaction.atomic():
+        priced, appended = _price_and_append(organization, credential, "json", parsed, now)
+        transaction.set_rollback(True)
+    if appended is None:
+        return IngestResult(rejected=len(priced.errors), errors=priced.errors, cost_usd=plain(ZERO), unpriced_models=[])
+    accepted = [
+        entry for entry, outcome in zip(priced.entries, appended.outcomes, strict=True) if outcome is Outcome.ACCEPTED
+    ]
+    conflicts = list(_conflicts(appended, priced.parsed_events))
+    unpriced = [entry for entry in accepted if entry.unpriced]
+    return IngestResult(
+        accepted=len(accepted),
+        duplicates=appended.count(Outcome.DUPLICATE),
+        conflicts=len(conflicts),
+        rejected=len(priced.errors),
+        unpriced=len(unpriced),
+        flagged=sum(bool(entry.flags) for entry in accepted),
+        cost_usd=plain(sum((entry.known_cost_usd for entry in accepted), ZERO)),
+        unpriced_models=sorted({entry.sent_model or entry.model or "" for entry in unpriced}),
+        errors=sorted([*priced.errors, *conflicts], key=lambda error: error.index),
     )
 
 

@@ -31,6 +31,10 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
 
     The first 50 tags are stored.
 
+    With `requests`, the event is an aggregate: the sum of that many requests of one model, 0 if their number is
+    unknown. It has the flag `aggregate`, counts as that many requests (as one, if unknown), and its unit prices are
+    those of requests of average size.
+
     `authorization_id` is the authorization (`POST /usage/authorizations`) that this event settles.
     """
 
@@ -80,6 +84,7 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     tool_result_tokens: Count | None = None
     turns: SmallCount | None = None
     tool_calls: SmallCount | None = None
+    requests: SmallCount | None = None
     tags: Annotated[list[Text], Meta(max_length=1_000)] | None = None
     metadata: dict[str, Any] | None = None
     authorization_id: UUID | None = None
@@ -111,6 +116,7 @@ class ParsedEvent(Struct, frozen=True, gc=False):
     `cost_usd` is the estimate of a gateway, not a cost that the sender states. `call_ids` are the provider's ids of the
     call besides `request_id`; `may_repeat_calls`: its source may report a call under several event ids.
     `is_from_provider`: the provider itself reports it. `payload_hash` is that of what was sent, if the event has more.
+    `signal` are the sender and the signal of OpenTelemetry (`logs`, `traces`), by which metrics are compared with it.
     """
 
     index: int
@@ -121,6 +127,7 @@ class ParsedEvent(Struct, frozen=True, gc=False):
     may_repeat_calls: bool = False
     is_from_provider: bool = False
     payload_hash: int | None = None
+    signal: tuple[str, str] | None = None
 
 
 class ParsedBatch(Struct):

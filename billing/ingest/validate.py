@@ -77,6 +77,14 @@ def normalize(event: UsageEventInput, now: datetime, *, reading: UsageReading | 
         event.tags = list(dict.fromkeys(filter(None, map(clean_name, event.tags))))[:MAX_TAGS] or None
     if event.metadata is not None:
         _check_metadata(event.metadata)
+    _check_kind(event)
+    return reading
+
+
+def _check_kind(event: UsageEventInput) -> None:
+    """Check fields that need others, or another kind."""
+    if event.requests is not None and event.kind not in (None, "model_call"):
+        raise InvalidEventError("requests", "not_allowed", "requests is allowed only in a model_call.")
     if event.parent_run_id and not event.run_id:
         raise InvalidEventError("parent_run_id", "missing_run", "parent_run_id requires a run_id.")
     if event.kind == "session_summary":
@@ -85,7 +93,6 @@ def normalize(event: UsageEventInput, now: datetime, *, reading: UsageReading | 
     elif event.turns is not None or event.tool_calls is not None:
         field = "turns" if event.turns is not None else "tool_calls"
         raise InvalidEventError(field, "not_allowed", f"{field} is allowed only in a session_summary.")
-    return reading
 
 
 def take_reading(event: UsageEventInput, reading: UsageReading) -> None:
@@ -110,6 +117,12 @@ def payload_hash(event: UsageEventInput) -> int:
     return int.from_bytes(digest, signed=True)
 
 
+def usage_hash(event: UsageEventInput) -> int:
+    """Return the digest of the model and the usage alone, for records that are copied under another session."""
+    counts = {field: getattr(event, field) for field in TOKEN_COUNTS}
+    return payload_hash(UsageEventInput(model=event.model, usage=event.usage, quantities=event.quantities, **counts))
+
+
 def nests_deeper(value: Any, levels: int) -> bool:
     """Whether lists and objects are nested in more than that many levels."""
     if not isinstance(value, list | dict):
@@ -119,9 +132,11 @@ def nests_deeper(value: Any, levels: int) -> bool:
 
 
 def _check_metadata(metadata: dict[str, Any]) -> None:
-    if len(msgspec.json.encode(metadata)) > MAX_METADATA_BYTES:
+    encoded = _encode(metadata)
+    if len(encoded) > MAX_METADATA_BYTES:
         raise InvalidEventError("metadata", "too_large", f"metadata is larger than {MAX_METADATA_BYTES} bytes.")
-    if nests_deeper(metadata, MAX_METADATA_DEPTH):
+    may_be_deep = encoded.count(b"{") + encoded.count(b"[") > MAX_METADATA_DEPTH
+    if may_be_deep and nests_deeper(metadata, MAX_METADATA_DEPTH):
         raise InvalidEventError("metadata", "too_deep", f"metadata is nested in more than {MAX_METADATA_DEPTH} levels.")
 
 
@@ -163,8 +178,9 @@ def _clean_names(event: UsageEventInput) -> None:
     """Bring names into the form in which they are compared. A blank name is no name. (The model is also stored as sent,
     so it is identified later.)"""
     for field, text in zip(_NAMES, _names_of(event), strict=True):
-        if text and (name := clean_name(text)) != text:
-            setattr(event, field, name or None)
+        # Most names are clean, which is known faster than by `clean_name`.
+        if text and (not text.isascii() or text.strip() != text):
+            setattr(event, field, clean_name(text) or None)
     if event.model and not clean_name(event.model):
         event.model = None
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from billing.models import UsageEvent
 from billing.pricing.kinds import TOKEN_COUNTS, Quantities, from_columns, quantities_from_json
 from billing.pricing.quote import Call
-from billing.types import FLAGS_BESIDE_USAGE, UnpricedReason
+from billing.types import AGGREGATE_FLAG, FLAGS_BESIDE_USAGE, UNKNOWN_REQUESTS, UnpricedReason
 
 # The reason of adjustments with the counts of usage that was read again.
 REREAD = "usage read again"
@@ -61,7 +61,18 @@ def call_of(event: UsageEvent, adjustments: Iterable[UsageEvent] = ()) -> Call:
     if event.calls:
         requests = tuple(map(quantities_from_json, event.calls))
     has_usage = event.unpriced_reason != UnpricedReason.NO_USAGE
-    return Call(event.service, event.model_as_sent, event.occurred_at, requests, conditions_of(event), has_usage)
+    conditions = conditions_of(event)
+    return Call(
+        event.service, event.model_as_sent, event.occurred_at, requests, conditions, has_usage, _number_of(event)
+    )
+
+
+def _number_of(event: UsageEvent) -> int:
+    """Return how many requests an event is the sum of; 0 if that is unknown."""
+    details = [flag["detail"] for flag in event.flags or () if flag["code"] == AGGREGATE_FLAG]
+    if not details:
+        return 1
+    return 0 if details[0] == UNKNOWN_REQUESTS else event.requests
 
 
 class _Flagged(Protocol):

@@ -17,7 +17,7 @@ from billing.ledger.append import append
 from billing.ledger.corrections import append_adjustments
 from billing.ledger.types import LedgerEntry
 from billing.models import Credit, UsageEvent
-from billing.pricing.price_book import identify_model
+from billing.pricing.price_book import cached_price_book
 from billing.types import CorrectionKind, CostSource, EventKind
 from costtrack.calendar import Span, Unit
 from costtrack.clock import HOUR, MICROSECOND, iso, start_of_hour
@@ -98,7 +98,7 @@ def validate_credit(*, organization: Organization, credit: NewCredit, now: datet
         raise field_error("amount_usd", f"At most {DECIMALS} decimals are allowed.")
     clean_text(credit.reason, param="reason")
     _shares(organization, credit.amount_usd, _period(credit, now))
-    _credential_id(organization, credit.dimensions.get("client_id", ""))
+    _credential(organization, credit.dimensions.get("client_id", ""))
 
 
 def void_credit(*, organization: Organization, credit_id: int, reason: str, actor: str, now: datetime) -> Credit:
@@ -155,23 +155,30 @@ def _booked_at(day: Span) -> datetime:
 
 
 def _columns(organization: Organization, dimensions: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Return the columns of the ledger, with what events have too: the name of the model, who bills it, and the
+    environment of the credential."""
     columns = {_COLUMNS.get(name, name): value for name, value in dimensions.items()}
-    columns["credential_id"] = _credential_id(organization, columns.pop("client_id", ""))
-    if model := columns.get("model", ""):
-        known = identify_model(organization.pk, model, service=columns.get("service", ""), now=now)
-        columns["model"] = known
-        if known != model:
-            columns["sent_model"] = model
+    if "user_ref" in columns:
+        columns["user_ref"] = organization.user_name(columns["user_ref"])
+    credential = _credential(organization, columns.pop("client_id", ""))
+    columns["credential_id"] = credential.pk if credential is not None else None
+    columns["environment"] = credential.environment if credential is not None else ""
+    service, model = columns.get("service", ""), columns.get("model", "")
+    if service or model:
+        known = cached_price_book(organization.pk).identify(service, model, now)
+        columns["provider"] = known.provider
+        columns |= {"model": known.model} if model else {}
+        columns |= {"sent_model": model} if model and known.model != model else {}
     return columns
 
 
-def _credential_id(organization: Organization, client_id: str) -> int | None:
+def _credential(organization: Organization, client_id: str) -> APICredential | None:
     if not client_id:
         return None
     credential = APICredential.objects.of(organization).filter(client_id=client_id).first()
     if credential is None:
         raise field_error("client_id", "No such credential.")
-    return credential.pk
+    return credential
 
 
 def _audit(row: Credit, action: str, actor: str, reason: str) -> None:

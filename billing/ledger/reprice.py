@@ -233,8 +233,8 @@ class _Repricer:
             # The usage of a call without tokens may be zero or unknown.
             return None
         quote = quote_at(price, call, self._prices.agreements)
-        day = event.occurred_at.date()
-        agreement = agreement_for(self._prices.agreements, price.model.platform, price.model.model, day)
+        agreements, at = self._prices.agreements, event.occurred_at
+        agreement = agreement_for(agreements, price.model.platform, price.model.model, at)
         choice = choose_cost(
             quote, gateway_usd=event.gateway_cost_usd, is_flagged=is_flagged(event), agreement=agreement
         )

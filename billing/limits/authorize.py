@@ -26,6 +26,7 @@ from billing.limits.caps import (
     fit_call,
     left_usd,
 )
+from billing.limits.covered_spend import cover_unfolded_spend
 from billing.limits.estimate import Estimate, is_free, reserved_amount
 from billing.limits.evaluate import fits_at
 from billing.limits.refusal import Reason, Refusal, SpendLimitExceededError, refusal
@@ -126,6 +127,7 @@ def authorize(
             authorization=authorization,
             credential_check=credential.pending_check if credential is not None else None,
         )
+        cover_unfolded_spend(organization, all_limits, uncovered_events=result.uncovered_events, now=now)
         if result.is_granted:
             left = zip(rules, result.left_usd, strict=True)
             limits = tuple(GrantedLimit(rule, max(left_usd, ZERO)) for rule, left_usd in left)

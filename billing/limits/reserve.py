@@ -16,6 +16,7 @@ import msgspec
 from django.db import connection
 
 from billing.limits.balances import rule_parameters, window_starts
+from billing.limits.covered_spend import covered_parameters
 from billing.limits.evaluate import max_committed_usd
 from billing.limits.types import Rule
 from billing.models import Authorization
@@ -28,12 +29,12 @@ from organizations.models import Organization
 # A request that waits longer than this for a lock gets a 503.
 _PREPARE = "SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'"
 _LOCK = "SELECT pg_advisory_xact_lock(keys.key) FROM unnest(%s::bigint[]) AS keys (key)"
-# billing/migrations/sql/0015_limit_reserve.sql. A constant, because composing the statement would take as long as
+# billing/migrations/sql/0028_limit_reserve.sql. A constant, because composing the statement would take as long as
 # executing it.
 _RESERVE = """
 SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'; SELECT * FROM billing_reserve(
-    %s, %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::numeric[],
-    %s, %s)
+    %s, %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[],
+    %s, %s, %s::numeric[], %s::numeric[], %s::numeric[], %s, %s)
 """
 _SETTINGS = 2
 _EXTEND = f"""
@@ -58,6 +59,8 @@ class ReservationResult:
     left_usd: tuple[Decimal, ...] = ()
     is_certain: bool = True
     """Whether a refusal is exact, because no upper bound was used."""
+    uncovered_events: int = 0
+    """How many unfolded events were added up (`billing.limits.covered_spend`)."""
 
 
 def try_reserve(
@@ -72,11 +75,12 @@ def try_reserve(
 
     `authorization` is a row that is not stored yet. Raises CredentialChangedError if the credential has changed.
     """
-    now = authorization.created_at
+    starts = window_starts(organization, rules, authorization.created_at)
     parameters: list[Any] = [
         organization.pk,
         lock_keys(rules),
-        *rule_parameters(rules, window_starts(organization, rules, now)),
+        *rule_parameters(rules, starts),
+        *covered_parameters(organization.pk, rules, starts, revision=revision),
         [max_committed_usd(rule) for rule in rules],
         revision,
         _encode({name: getattr(authorization, name) for name in _COLUMNS}).decode(),
@@ -90,7 +94,7 @@ def try_reserve(
         for _ in range(_SETTINGS):
             cursor.nextset()
         rows = cursor.fetchall()
-    balances = [row[2:] for row in rows if row[2] is not None]
+    balances = [row[2:5] for row in rows if row[2] is not None]
     left = tuple(
         rule.amount_usd - spent - edge - reserved for rule, (spent, edge, reserved) in zip(rules, balances, strict=True)
     )
@@ -103,6 +107,7 @@ def try_reserve(
             for rule, amount in zip(rules, left, strict=True)
         ),
         is_certain=not any(edge for _, edge, _ in balances),
+        uncovered_events=rows[0][5] or 0,
     )
 
 

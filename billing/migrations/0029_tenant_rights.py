@@ -7,7 +7,7 @@ from costtrack.database.sql_files import run_sql_files
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0021_notification_addresses"),
+        ("billing", "0028_covered_spend"),
         ("contenttypes", "0002_remove_content_type_name"),
         ("organizations", "0010_security_log"),
     ]

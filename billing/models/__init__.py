@@ -1,6 +1,7 @@
 """One module per aggregate."""
 
 from billing.models.authorizations import Authorization
+from billing.models.coverage import Coverage, MetricPoint
 from billing.models.credits import Credit
 from billing.models.ledger import CallKey, EventKey, IngestBatch, UnpricedEvent, UsageEvent
 from billing.models.limits import (
@@ -25,6 +26,7 @@ __all__ = [
     "Agreement",
     "Authorization",
     "CallKey",
+    "Coverage",
     "Credit",
     "Delivery",
     "DroppedMonth",
@@ -36,6 +38,7 @@ __all__ = [
     "LedgerState",
     "LimitOverride",
     "LimitSetRevision",
+    "MetricPoint",
     "Notice",
     "NotificationAddress",
     "NotificationPreference",

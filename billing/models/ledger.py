@@ -13,7 +13,7 @@ from django.db import models
 from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
 
 from billing.types import CostBasis, CostSource, EventKind, Status, UnpricedReason
-from costtrack.fields import dimension_field, money_field, optional_money_field, tags_field, total_field
+from costtrack.fields import RareCountField, dimension_field, money_field, optional_money_field, tags_field, total_field
 from costtrack.ids import last_event_id
 from costtrack.money import ZERO
 from organizations.tenant_models import OrganizationScopedQuerySet, TenantModel
@@ -219,12 +219,12 @@ class UsageEvent(TenantModel):
     output_tokens = _count()
     cache_read_tokens = _count()
     cache_creation_tokens = _count()
-    cache_creation_1h_tokens = _count()
-    reasoning_tokens = _count()
-    audio_input_tokens = _count()
-    audio_output_tokens = _count()
-    tool_use_tokens = _count()
-    tool_result_tokens = _count()
+    cache_creation_1h_tokens = RareCountField()
+    reasoning_tokens = RareCountField()
+    audio_input_tokens = RareCountField()
+    audio_output_tokens = RareCountField()
+    tool_use_tokens = RareCountField()
+    tool_result_tokens = RareCountField()
     # Quantities of kinds without a column (`billing.pricing.kinds`), by kind.
     other_quantities = models.JSONField(null=True)
     # The quantities of each request, if the event has several: each is priced for its own size.

@@ -1,6 +1,6 @@
 """Prices of models."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Self
 
@@ -8,6 +8,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from billing.types import PriceSource
+from costtrack.clock import MICROSECOND
 from organizations.tenant_models import OrganizationScopedQuerySet, TenantModel
 
 
@@ -109,8 +110,8 @@ class PriceVersion(models.Model):
 class Agreement(TenantModel):
     """An organization's terms with a provider: a discount, or separate unit prices by kind.
 
-    It covers calls whose model matches one of `model_patterns` on the days (UTC) from `starts` until before
-    `ends`. Terms never change: an agreement is ended, and another one begins.
+    It covers calls whose model matches one of `model_patterns` from `starts_at` until before `ends_at`, which are the
+    beginnings of days of the organization. Terms never change: an agreement is ended, and another one begins.
     """
 
     provider = models.CharField(
@@ -130,9 +131,19 @@ class Agreement(TenantModel):
         help_text="The kinds of usage that the discount is for. Empty: all.",
     )
     unit_prices = models.JSONField(default=dict, blank=True, help_text="US dollars by kind, instead of the list's.")
-    starts = models.DateField(null=True, blank=True)
-    ends = models.DateField(null=True, blank=True, help_text="The first day without the terms.")
+    starts_at = models.DateTimeField(null=True, blank=True)
+    ends_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    @property
+    def starts(self) -> date | None:
+        """The first day with the terms, in the time zone of the organization."""
+        return None if self.starts_at is None else self.organization.calendar.date_of(self.starts_at)
+
+    @property
+    def ends(self) -> date | None:
+        """The last day with the terms."""
+        return None if self.ends_at is None else self.organization.calendar.date_of(self.ends_at - MICROSECOND)
 
     def __str__(self) -> str:
         return f"{self.provider}, {self.discount_percent.normalize():f}%" if self.discount_percent else self.provider

@@ -314,6 +314,41 @@ class TagDay(Costs):
     tag = dimension()
 
 
+class DetailCosts(Costs):
+    """Usage by every dimension of reports (`billing.reports.usage.dimensions`).
+
+    `key` is the digest of the dimensions: an index of all of them would exceed PostgreSQL's maximum size.
+    """
+
+    key = models.UUIDField()
+    status = models.CharField(max_length=8)
+    credential_id = models.BigIntegerField()
+    capability = dimension()
+    provider = dimension()
+    service = dimension()
+    model = dimension()
+    agent_id = dimension()
+    environment = dimension()
+    user_ref = dimension()
+    team = dimension()
+    end_user = dimension()
+
+    class Meta:
+        abstract = True
+
+
+@with_live_view
+class DetailHour(DetailCosts):
+    pk = models.CompositePrimaryKey("organization", "hour", "key", "status", "archived")
+    hour = models.DateTimeField()
+
+
+@with_live_view
+class DetailDay(DetailCosts):
+    pk = models.CompositePrimaryKey("organization", "day", "key", "status", "archived")
+    day = models.DateField()
+
+
 @with_live_view
 class SpendDay(Costs):
     pk = models.CompositePrimaryKey("organization", "day", "credential_id", "user_ref", "model", "archived")

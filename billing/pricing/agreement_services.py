@@ -6,7 +6,7 @@ calls in the past change only by a repricing.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from django.db import transaction
@@ -16,6 +16,7 @@ from billing.pricing.kind_prices_json import prices_as_json
 from billing.pricing.kinds import KINDS
 from billing.pricing.price_fields import check_amount, check_names
 from billing.pricing.services import announce_price_change, lock_prices
+from costtrack.clock import DAY
 from costtrack.errors import ConflictError, field_error
 from organizations import audit
 from organizations.models import Organization
@@ -26,7 +27,8 @@ _DECIMALS = 6
 
 @dataclass(frozen=True, slots=True)
 class AgreementTerms:
-    """The terms of a new agreement, named like the columns of `billing.models.Agreement`."""
+    """The terms of a new agreement, named like the attributes of `billing.models.Agreement`. `starts` and `ends` are
+    the first and the last day, in the time zone of the organization."""
 
     provider: str
     model_patterns: Sequence[str] = ()
@@ -52,8 +54,8 @@ def create_agreement(*, organization: Organization, terms: AgreementTerms, actor
         discount_percent=terms.discount_percent,
         kinds=list(terms.kinds),
         unit_prices=prices_as_json(terms.unit_prices),
-        starts=terms.starts,
-        ends=terms.ends,
+        starts_at=organization.calendar.start_of(terms.starts) if terms.starts is not None else None,
+        ends_at=_end_of(organization, terms.ends) if terms.ends is not None else None,
     )
     _announce(organization, agreement, "agreement.created", actor)
     return agreement
@@ -61,15 +63,16 @@ def create_agreement(*, organization: Organization, terms: AgreementTerms, actor
 
 @transaction.atomic
 def end_agreement(*, organization: Organization, agreement: Agreement, ends: date, actor: str) -> Agreement:
-    """End an agreement before a day (UTC). An end can only move to an earlier day."""
+    """End an agreement after a day of the organization. An end can only move to an earlier day. An agreement that ends
+    on the day before it begins never applies."""
     lock_prices(organization)
-    agreement = Agreement.objects.of(organization).get(pk=agreement.pk)
+    agreement = Agreement.objects.of(organization).select_related("organization").get(pk=agreement.pk)
     if agreement.ends is not None and agreement.ends < ends:
         raise ConflictError(f"ends: the agreement has ended at {agreement.ends}.", code="agreement_ended", param="ends")
-    if agreement.starts is not None and ends < agreement.starts:
+    if agreement.starts is not None and ends < agreement.starts - DAY:
         raise field_error("ends", f"the agreement begins at {agreement.starts}.")
-    agreement.ends = ends
-    agreement.save(update_fields=["ends"])
+    agreement.ends_at = _end_of(organization, ends)
+    agreement.save(update_fields=["ends_at"])
     _announce(organization, agreement, "agreement.ended", actor)
     return agreement
 
@@ -92,8 +95,12 @@ def check_terms(terms: AgreementTerms) -> None:
             raise field_error(name, f"{unknown[:100]} is not a kind of usage.")
     for kind, price in terms.unit_prices.items():
         check_amount(price, f"unit_prices.{kind}")
-    if terms.starts is not None and terms.ends is not None and terms.ends <= terms.starts:
-        raise field_error("ends", "Must be later than starts.")
+    if terms.starts is not None and terms.ends is not None and terms.ends < terms.starts:
+        raise field_error("ends", "Must not be before starts.")
+
+
+def _end_of(organization: Organization, day: date) -> datetime:
+    return organization.calendar.start_of(day + DAY)
 
 
 def _announce(organization: Organization, agreement: Agreement, action: str, actor: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
@@ -11,7 +11,7 @@ _PERCENT = 100
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Terms for calls of `models` at `provider` from `starts` until before `ends` (UTC days).
+    """Terms for calls of `models` at `provider` from `starts_at` until before `ends_at`.
 
     `unit_prices` (USD per the kind's unit) replace the list's standard prices; conditions and tiers change them by the
     same ratio as the list price. Kinds without one get `discount_percent`. `kinds` limits the discount to some kinds.
@@ -22,15 +22,15 @@ class Agreement:
     discount_percent: Decimal = Decimal(0)
     unit_prices: Mapping[str, Decimal] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()
-    starts: date | None = None
-    ends: date | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.discount_percent <= _PERCENT:
             raise ValueError("A discount is between 0 and 100 percent.")
 
-    def covers(self, provider: str, model: str, day: date) -> bool:
-        if (self.starts is not None and day < self.starts) or (self.ends is not None and day >= self.ends):
+    def covers(self, provider: str, model: str, at: datetime) -> bool:
+        if (self.starts_at is not None and at < self.starts_at) or (self.ends_at is not None and at >= self.ends_at):
             return False
         names_provider = self.provider in ("*", provider)
         return names_provider and any(fnmatchcase(model, pattern.lower()) for pattern in self.models)
@@ -49,6 +49,6 @@ class Agreement:
         return self.discounted(list_price) if not self.kinds or kind in self.kinds else list_price
 
 
-def agreement_for(agreements: Iterable[Agreement], provider: str, model: str, day: date) -> Agreement | None:
+def agreement_for(agreements: Iterable[Agreement], provider: str, model: str, at: datetime) -> Agreement | None:
     """Return the first agreement that covers the call; the more specific ones come first."""
-    return next((agreement for agreement in agreements if agreement.covers(provider, model, day)), None)
+    return next((agreement for agreement in agreements if agreement.covers(provider, model, at)), None)

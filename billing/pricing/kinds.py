@@ -163,6 +163,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 TOKEN_COUNTS = tuple(COLUMNS)
 """The ledger's columns of tokens."""
+PART_COUNTS = ("cache_creation_1h_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens")
+"""Those that are part of another one. Few calls have them."""
 
 # The kind of what remains of a total after its parts.
 _REMAINDERS = {

@@ -286,6 +286,7 @@ def quote_at(price: CompiledPrices | None, call: Call, agreements: Iterable[Agre
         at=call.occurred_at,
         prices=price,
         agreements=agreements,
+        sum_of=call.sum_of,
     )
     return replace(quote, price_version_id=price.price_version_id)
 
@@ -380,8 +381,8 @@ def _agreement(row: AgreementRow) -> Agreement:
         row.discount_percent,
         prices_from_json(row.unit_prices),
         tuple(row.kinds),
-        row.starts,
-        row.ends,
+        row.starts_at,
+        row.ends_at,
     )
 
 

@@ -80,7 +80,8 @@ class Call:
     """What the cost of a model call depends on.
 
     `requests` has the quantities of each request, one or several. `has_usage` is false if the usage is not known, which
-    is not the same as no usage.
+    is not the same as no usage. An aggregate has the quantities of `sum_of` requests together, 0 if their number is
+    unknown.
     """
 
     service: str
@@ -89,6 +90,7 @@ class Call:
     requests: tuple[Quantities, ...] = ({},)
     attributes: Mapping[str, str] = field(default_factory=dict)
     has_usage: bool = True
+    sum_of: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,15 +223,18 @@ def calculate_quote(
     prices: CompiledPrices | None = None,
     agreements: Iterable[Agreement] = (),
     requests: int = 1,
+    request_size: Quantities | None = None,
 ) -> Quote:
     """Return the lines and the cost of a call.
 
-    `prices` are those of the catalogue and the declared ones unless given.
+    `prices` are those of the catalogue and the declared ones unless given. `request_size` decides on the tier instead
+    of the quantities, if these are those of several requests.
     """
-    pricing, counted, unknown = _price(quantities, model, attributes, at, prices, requests)
+    size = quantities if request_size is None else request_size
+    pricing, counted, unknown = _price(quantities, size, model, attributes, at, prices, requests)
     if pricing is None or unknown is not None:
         return unknown or Quote(model, reason=UnpricedReason.NO_PRICE)
-    agreement = agreement_for(agreements, model.platform, model.model, at.astimezone(UTC).date())
+    agreement = agreement_for(agreements, model.platform, model.model, at)
     lines = tuple(pricing.line(kind, quantity, agreement) for kind, quantity in sorted(counted, key=_by_kind))
     return Quote(
         model,
@@ -253,7 +258,7 @@ def calculate_cost(
 ) -> Quote:
     """Return the quote of `calculate_quote` without its lines, and several times faster. For organizations without an
     agreement."""
-    pricing, counted, unknown = _price(quantities, model, attributes, at, prices, requests)
+    pricing, counted, unknown = _price(quantities, quantities, model, attributes, at, prices, requests)
     if pricing is None or unknown is not None:
         return unknown or Quote(model, reason=UnpricedReason.NO_PRICE)
     total, is_estimate = pricing.total(counted)
@@ -262,6 +267,7 @@ def calculate_cost(
 
 def _price(
     quantities: Quantities,
+    request_size: Quantities,
     model: CanonicalModel,
     attributes: Mapping[str, str | None],
     at: datetime,
@@ -273,7 +279,7 @@ def _price(
     if prices is None:
         return None, [], None
     options = _options(model, attributes)
-    pricing = prices.resolve(options, at, quantities)
+    pricing = prices.resolve(options, at, request_size)
     if pricing.unknown:
         return pricing, [], Quote(model, reason=UnpricedReason.NO_CONDITION_PRICE, unknown=pricing.unknown)
     counted = [(kind, quantity) for kind, quantity in quantities.items() if quantity]
@@ -293,9 +299,25 @@ def quote_calls(
     at: datetime,
     prices: CompiledPrices | None = None,
     agreements: Iterable[Agreement] = (),
+    sum_of: int = 1,
 ) -> Quote:
-    """Return the cost of an event of several requests, each at the price for its own size; a fee per request once."""
+    """Return the cost of an event of several requests, each at the price for its own size; a fee per request once.
+
+    With another `sum_of` (`Call`), the only element is an aggregate: requests of average size, with a fee for each.
+    """
     terms = tuple(agreements)
+    if sum_of != 1:
+        quantities = next(iter(calls), {})
+        return calculate_quote(
+            quantities,
+            model=model,
+            attributes=attributes,
+            at=at,
+            prices=prices,
+            agreements=terms,
+            requests=max(sum_of, 1),
+            request_size={kind: int(quantity // sum_of) for kind, quantity in quantities.items()} if sum_of else {},
+        )
     quotes = [
         calculate_quote(
             call,

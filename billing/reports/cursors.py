@@ -18,6 +18,8 @@ from costtrack.money import plain
 _UUID_BYTES = 16
 _INSTANT_BYTES = 8
 _MAX_LENGTH = 2_000
+MAX_START_CURSOR_LENGTH = 1_400
+"""A key has up to 255 characters of up to 4 bytes."""
 
 Row = TypeVar("Row")
 Last = TypeVar("Last")

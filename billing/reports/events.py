@@ -17,11 +17,13 @@ from billing.models.ledger import UsageEventQuerySet
 from billing.pricing.price_book import agreements_of, called_model, compile_price, quote_at
 from billing.pricing.quote import Quote
 from billing.reports.cursors import Page, Position, page_of
+from billing.types import NO_CREDENTIAL
 from costtrack.calendar import Window
-from organizations.models import Organization
+from costtrack.event_files.types import FILE_SOURCES
+from organizations.models import APICredential, Organization
 
-# Default sources of the ingestion endpoints, for events that do not name one.
-SOURCES = (DEFAULT_SOURCE, litellm.SOURCE, otlp.SOURCE, langfuse.SOURCE, lago.SOURCE)
+# Default sources of the ingestion endpoints and of files, for events that do not name one.
+SOURCES = (DEFAULT_SOURCE, litellm.SOURCE, otlp.SOURCE, langfuse.SOURCE, lago.SOURCE, *FILE_SOURCES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,14 @@ class EventFilter:
     model: str = ""
     sent_model: str = ""
     service: str = ""
+    provider: str = ""
+    capability: str = ""
+    user_id: str = ""
+    team: str = ""
+    end_user: str = ""
+    agent_id: str = ""
+    environment: str = ""
+    client_id: str = ""
     status: str = ""
     source: str = ""
     event_id: str = ""
@@ -71,11 +81,24 @@ def first_event(*, organization: Organization) -> UsageEvent | None:
     return event
 
 
+_EXACT = (
+    *("run_id", "session_id", "model", "service", "provider", "capability", "team", "end_user", "agent_id"),
+    *("environment", "status", "source"),
+)
+
+
 def _filtered(organization: Organization, filters: EventFilter) -> UsageEventQuerySet:
     """Return the filtered rows, without the end of the window."""
     events = UsageEvent.objects.of(organization)
-    names = ("run_id", "session_id", "model", "service", "status", "source")
-    events = events.filter(**{name: value for name in names if (value := getattr(filters, name))})
+    events = events.filter(**{name: value for name in _EXACT if (value := getattr(filters, name))})
+    if filters.user_id:
+        events = events.filter(user_ref=filters.user_id)
+    if filters.client_id:
+        own = APICredential.objects.of(organization)
+        if filters.client_id == NO_CREDENTIAL:
+            events = events.filter(Q(credential=None) | ~Q(credential__in=own.values("pk")))
+        else:
+            events = events.filter(credential__in=own.filter(client_id=filters.client_id).values("pk"))
     if filters.sent_model:
         events = events.filter(Q(sent_model=filters.sent_model) | Q(sent_model="", model=filters.sent_model))
     if filters.event_id:

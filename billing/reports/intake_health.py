@@ -6,6 +6,7 @@ as "at least".
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import starmap
 
 from billing.types import UnpricedReason
 from costtrack.clock import utc_now
@@ -27,6 +28,8 @@ _FORMATS = {
     "langfuse": "Langfuse",
 }
 _MAX_REFUSED_PERCENT = 50
+# Metrics and logs are exported at different times, so the last minutes may differ.
+_MIN_COVERED_PERCENT = 90
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -57,6 +60,19 @@ SELECT format, max(received_at), sum(accepted), sum(duplicates), sum(rejected + 
     ) AS recent LIMIT %(max_rows)s
 ) AS received
 GROUP BY format
+"""
+# Metrics are the largest of the families that repeat one another; calls come as logs or as spans.
+_COVERAGE = """
+SELECT source, sum(reported), sum(arrived) FROM (
+    SELECT source, hour,
+        max(tokens) FILTER (WHERE signal NOT IN ('logs', 'traces')) AS reported,
+        coalesce(max(tokens) FILTER (WHERE signal IN ('logs', 'traces')), 0) AS arrived
+    FROM (
+        SELECT coverage.* FROM billing_coverage AS coverage WHERE coverage.hour >= %(since)s LIMIT %(max_rows)s
+    ) AS recent
+    GROUP BY organization_id, source, hour
+) AS hours
+WHERE reported > 0 GROUP BY source ORDER BY sum(reported) DESC, source LIMIT %(sources)s
 """
 _UNPRICED = """
 WITH unpriced AS MATERIALIZED (
@@ -103,6 +119,20 @@ class SourceHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceCoverage:
+    """The tokens that a sender has counted in metrics since an instant, and those in its logs or spans."""
+
+    source: str
+    reported: int
+    arrived: int
+
+    @property
+    def percent(self) -> int:
+        """Rounded down, so that 100 means that nothing is missing."""
+        return 100 * self.arrived // self.reported
+
+
+@dataclass(frozen=True, slots=True)
 class UnpricedGroup:
     """Unpriced events of one organization, model and reason."""
 
@@ -137,6 +167,12 @@ def list_sources(*, since: datetime) -> list[SourceHealth]:
     return sorted(sources, key=lambda source: _FORMATS[source.format])
 
 
+def list_coverages(*, since: datetime) -> list[SourceCoverage]:
+    """Return the coverage of the senders whose metrics have the most tokens."""
+    rows = fetch_rows(_COVERAGE, {"since": since, "max_rows": MAX_EXAMINED, "sources": MAX_MODELS})
+    return [SourceCoverage(source, int(reported), int(arrived)) for source, reported, arrived in rows]
+
+
 def list_unpriced_groups() -> list[UnpricedGroup]:
     """Return the models with the most unpriced events."""
     rows = fetch_rows(_UNPRICED, {"max_rows": MAX_EXAMINED, "models": MAX_MODELS})
@@ -153,6 +189,7 @@ def intake_checks() -> list[Check]:
     return [
         _intake_check(now),
         *(_source_check(source, now) for source in sources),
+        *starmap(_coverage_check, enumerate(list_coverages(since=now - _DAY), 1)),
         *_unpriced_checks(list_unpriced_groups()),
     ]
 
@@ -169,6 +206,22 @@ def _source_check(source: SourceHealth, now: datetime) -> Check:
     state = _state(source.last_received_at, now) if is_readable else "unreadable"
     name = f"source_{source.format}"
     return Check(name, _FORMATS[source.format], "Sources", ok=is_readable, state=state, details=details, advice=advice)
+
+
+def _coverage_check(number: int, coverage: SourceCoverage) -> Check:
+    is_complete = coverage.percent >= _MIN_COVERED_PERCENT
+    details = {
+        "Tokens in metrics": f"{coverage.reported:,}",
+        "Tokens in logs and spans": f"{coverage.arrived:,}",
+        "Arrived": f"{coverage.percent}%",
+    }
+    advice = (
+        "" if is_complete else "Check that the sender exports logs or traces too, and that its exporter drops none."
+    )
+    state = "complete" if is_complete else "incomplete"
+    return Check(
+        f"coverage_{number}", coverage.source, "Sources", ok=is_complete, state=state, details=details, advice=advice
+    )
 
 
 def _intake_check(now: datetime) -> Check:

@@ -9,8 +9,8 @@ by the state of the unfolded batches (`billing_unfolded_state`), and sends them 
 statement compares the state itself, in its own snapshot, and reads nothing if it has changed; then it is composed
 again (docs/decisions/024-unfolded-sums.md).
 
-Rollups that are read by key (`Rollup.is_read_by_key`) do not use sums. The ledger has indexes of these keys, so their
-few unfolded events are read as rows.
+Rollups that are read by key (`Rollup.is_read_by_key`) use sums only if many events are unfolded. Otherwise the events
+are read as rows, which needs no second statement when the state has changed.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,6 +38,8 @@ from organizations.models import Organization
 MAX_BYTES = 16 * 1024 * 1024
 MAX_SUMS_BYTES = 512 * 1024
 """Larger sums are not cached; the events are added up for each report."""
+MAX_EVENTS_AS_ROWS = 1_000
+"""The maximum number of unfolded events that a rollup that is read by key reads as rows."""
 _ENTRY_BYTES = 1024
 _MAX_ATTEMPTS = 4
 
@@ -100,7 +102,8 @@ class RollupReader:
         if self._has_no_unfolded:
             return sql.Identifier(rollup.table)
         columns = _columns(rollup)
-        sums = _TOO_LARGE if rollup.is_read_by_key else self._sums(rollup)
+        reads_rows = rollup.is_read_by_key and self._unfolded_events <= MAX_EVENTS_AS_ROWS
+        sums = _TOO_LARGE if reads_rows else self._sums(rollup)
         unfolded = self._select_sums(rollup, sums) if sums else self._select_events(rollup)
         return sql.SQL("(SELECT {} FROM {} UNION ALL {})").format(
             column_list(columns), sql.Identifier(rollup.table), unfolded
@@ -180,6 +183,10 @@ class RollupReader:
     def _select_events(self, rollup: Rollup) -> sql.Composed:
         """Build a SELECT of the rollup's columns with a row for each unfolded event."""
         return event_rows(rollup, OF_UNFOLDED, _IS_UNFOLDED.format(first=self.bind(self._first_id)))
+
+    @property
+    def _unfolded_events(self) -> int:
+        return 0 if self._state is None else int(self._state.split("/")[1])
 
     @property
     def _first_id(self) -> UUID:

@@ -82,6 +82,10 @@ def _sums(*columns: str) -> tuple[Measure, ...]:
     return tuple(Measure(column, f"event.{column}") for column in columns)
 
 
+def _rare_sums(*columns: str) -> tuple[Measure, ...]:
+    return tuple(Measure(column, f"coalesce(event.{column}, 0)") for column in columns)
+
+
 def _attributes(*columns: str) -> tuple[Measure, ...]:
     return tuple(Measure(column, f"event.{column}", Merge.LAST) for column in columns)
 
@@ -101,8 +105,9 @@ COSTS = (
 )
 DETAILED_COSTS = (
     *COSTS,
-    *_sums("tool_calls", "turns", "cache_creation_1h_tokens", "reasoning_tokens"),
-    *_sums("audio_input_tokens", "audio_output_tokens", "tool_use_tokens", "tool_result_tokens"),
+    *_sums("tool_calls", "turns"),
+    *_rare_sums("cache_creation_1h_tokens", "reasoning_tokens"),
+    *_rare_sums("audio_input_tokens", "audio_output_tokens", "tool_use_tokens", "tool_result_tokens"),
     Measure("duration_ms", "coalesce(event.duration_ms, 0)"),
 )
 SPAN = (
@@ -241,15 +246,38 @@ TAG_DAYS = Rollup(
     bucket="day",
     joined="CROSS JOIN LATERAL unnest(event.tags) AS label (tag)",
 )
-USER_DAYS = Rollup("user_days", rollups.UserDay, (DAY, *_columns("user_ref")), COSTS, bucket="day")
+USER_DAYS = Rollup("user_days", rollups.UserDay, (DAY_OF_HOUR, *_columns("user_ref")), COSTS, bucket="day")
 USER_TOTALS = Rollup("user_totals", rollups.UserTotal, _columns("user_ref"), COSTS)
 SPEND_DAYS = Rollup(
     "spend_days",
     rollups.SpendDay,
-    (DAY, CREDENTIAL, *_columns("user_ref", "model")),
+    (DAY_OF_HOUR, CREDENTIAL, *_columns("user_ref", "model")),
     COSTS,
     bucket="day",
-    coarser=(USER_DAYS, USER_TOTALS),
+)
+DETAILS = (
+    Measure("credential_id", CREDENTIAL.expression, Merge.LAST),
+    *_attributes("capability", "provider", "service", "model", "agent_id", "environment"),
+    *_attributes("user_ref", "team", "end_user"),
+)
+"""All dimensions of reports. They are attributes of a key: rows with one key have the same."""
+_DETAIL_KEY = Dimension(
+    "key", f"md5(ROW({', '.join(detail.expression for detail in DETAILS)})::text)::uuid", finer_expression="finer.key"
+)
+DETAIL_DAYS = Rollup(
+    "detail_days",
+    rollups.DetailDay,
+    (DAY_OF_HOUR, _DETAIL_KEY, *_columns("status")),
+    (*COSTS, *DETAILS),
+    bucket="day",
+)
+DETAIL_HOURS = Rollup(
+    "detail_hours",
+    rollups.DetailHour,
+    (HOUR, _DETAIL_KEY, *_columns("status")),
+    (*COSTS, *DETAILS),
+    bucket="hour",
+    coarser=(DETAIL_DAYS, SPEND_DAYS, USER_DAYS, USER_TOTALS),
 )
 CUSTOMER_DAYS = Rollup(
     "customer_days",
@@ -281,14 +309,14 @@ _SHARED = (
     *(LimitScope.WORKFLOW, LimitScope.RUN, LimitScope.SESSION),
 )
 _SCOPE_VALUES = ",\n        ".join(f"('{scope}', {_text(SCOPE_COLUMNS[scope])})" for scope in _SHARED)
-_DIMENSIONS = ",\n        ".join(
-    "coalesce(nullif(event.sent_model, ''), event.model)" if column == "sent_model" else f"event.{column}"
-    for column in (*SCOPE_COLUMNS.values(), "tags")
-)
+_DIMENSIONS = ",\n            ".join(f"event.{column}" for column in SCOPE_COLUMNS.values())
 _OF_LIMITS = f"""SELECT scope, value, unit
     FROM billing_limit_values(
         event.organization_id,
-        {_DIMENSIONS}
+        billing_dimensions(
+            {_DIMENSIONS}
+        ),
+        event.tags
     )"""  # noqa: S608 - constants
 SCOPES_OF_EVENT = f"""CROSS JOIN LATERAL (
     SELECT 'organization' AS scope, '' AS value, 'usd' AS unit
@@ -339,7 +367,7 @@ FINEST = (
     EXECUTION_TOTALS,
     GROUP_DAYS,
     TAG_DAYS,
-    SPEND_DAYS,
+    DETAIL_HOURS,
     CUSTOMER_DAYS,
     SCOPE_HOURS,
 )

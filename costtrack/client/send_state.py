@@ -39,9 +39,9 @@ class Totals:
 
 
 class SendState:
-    """Stored by the content of the file, the server, the organization and the key."""
+    """Stored by the content of the file, the server, the organization and the key; without a path, not stored."""
 
-    def __init__(self, path: Path, totals: Totals) -> None:
+    def __init__(self, path: Path | None, totals: Totals) -> None:
         self._path = path
         self.totals = totals
 
@@ -61,6 +61,8 @@ class SendState:
         """Save after an acknowledged batch. If that fails, a repetition sends everything again, which is safe: events
         are deduplicated."""
         self.totals = totals
+        if self._path is None:
+            return
         with suppress(OSError):
             replace_privately(self._path, json.dumps(asdict(totals)))
 
@@ -68,6 +70,8 @@ class SendState:
         self.totals = Totals()
 
     def forget(self) -> None:
+        if self._path is None:
+            return
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 

@@ -2,16 +2,18 @@
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from costtrack.client.errors import ClientError, refusal
-from costtrack.client.event_file import EventFile, Record
+from costtrack.client.event_source import EventSource
 from costtrack.client.progress import Progress
 from costtrack.client.retrying import Retrying
 from costtrack.client.send_state import SendState, Totals
 from costtrack.client.transport import Answer
+from costtrack.event_files import Record
 
 _MAX_BYTES = 1_000_000  # the default limit of common proxies
 
@@ -38,13 +40,14 @@ class Batch:
 class Sending:
     """Sends one file. `on_error` is called for each record that was not stored."""
 
-    file: EventFile
+    file: EventSource
     state: SendState
     request: Poster
     retrying: Retrying
     progress: Progress
     on_error: Callable[[dict[str, Any]], None]
     batch_size: int
+    path: str = "/usage/events"
 
     @property
     def _generated_id_prefix(self) -> str:
@@ -72,6 +75,10 @@ class Sending:
                 if batch.size:
                     yield batch
                 batch, size = Batch(), 0
+            if record.fault:
+                error = {"place": record.location, "field": record.field, "code": "invalid", "message": record.fault}
+                batch.unreadable.append({name: value for name, value in error.items() if value})
+                continue
             try:
                 batch.records.append(with_id(record, f"{self._generated_id_prefix}{index}"))
             except ValueError as error:
@@ -86,7 +93,7 @@ class Sending:
         """Send a batch and return its result. A batch of which nothing was stored is a 422 with the same body."""
         body = gzip.compress(b"\n".join(record.json for record in records), compresslevel=1, mtime=0)
         headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
-        answer = self.retrying.call(lambda: self.request("POST", "/usage/events", body=body, headers=headers))
+        answer = self.retrying.call(lambda: self.request("POST", self.path, body=body, headers=headers))
         data = answer.data_or_none()
         if isinstance(data, dict) and isinstance(data.get("accepted"), int):
             return data
@@ -119,6 +126,6 @@ def with_id(record: Record, generated_id: str) -> Record:
 
 
 def _position(error: dict[str, Any]) -> int:
-    """Return the number in `line 17` or `events[16]`."""
-    digits = "".join(filter(str.isdecimal, error["place"]))
-    return int(digits or 0)
+    """Return the last number in `line 17`, `events[16]` or `folder/file.jsonl line 17`."""
+    numbers = re.findall(r"\d+", error["place"])
+    return int(numbers[-1]) if numbers else 0

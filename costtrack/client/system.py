@@ -14,7 +14,7 @@ from costtrack.client.sections import Section, describe, note, table
 from costtrack.client.terminal import say
 
 _GROUP_COLUMNS = (
-    "group_id",
+    "group_key",
     "group_name",
     "last_run_at",
     "run_count",

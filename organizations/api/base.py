@@ -29,7 +29,7 @@ from rest_framework.viewsets import GenericViewSet, ViewSetMixin
 from costtrack.clock import utc_now
 from costtrack.error_formats import NATIVE, Dialect
 from costtrack.errors import ForbiddenError
-from costtrack.ignored_parameters import ignored_headers
+from costtrack.ignored_parameters import ignore_all, ignored_headers
 from costtrack.name_fields import NAME_CONVERTER
 from costtrack.parsers import MAX_BYTES
 from costtrack.renderers import JSONRenderer
@@ -90,6 +90,9 @@ class _OrganizationScope(APIView):
     (`organizations.credential_check`). They need `own_transactions`, and write nothing before."""
     only_reads: ClassVar[bool] = False
     """For views whose methods other than GET do not write either."""
+    ignores_unknown_parameters: ClassVar[bool] = False
+    """For views of published documents: unknown query parameters are ignored and named
+    (`costtrack.ignored_parameters`). Methods other than GET have none."""
 
     permission_classes = (IsAuthenticated,)
     metadata_class = None
@@ -140,6 +143,8 @@ class _OrganizationScope(APIView):
         super().initial(request, *args, **kwargs)
         if isinstance(request.auth, Principal) and request.auth.credential is not None:
             self._pending_check = request.auth.credential.pending_check
+        if self.ignores_unknown_parameters and request.method != "GET":
+            ignore_all(request.query_params)
         self._check_rate(request)
         self.access = self._resolve(request)
         structlog.contextvars.bind_contextvars(organization=self.organization.slug)

@@ -7,6 +7,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
 
+from costtrack.ignored_parameters import IGNORED
 from costtrack.openapi import DialectSchema
 from organizations.idempotency import HEADER, MAX_KEY_LENGTH
 
@@ -35,6 +36,8 @@ class OrganizationSchema(DialectSchema):
 
     def get_override_parameters(self) -> list[Any]:
         parameters = [IDEMPOTENCY_KEY] if self._takes_idempotency_key() else []
+        if getattr(self.view, "ignores_unknown_parameters", False):
+            parameters.append(IGNORED)
         if "{slug}" in self.path:
             return parameters
         text = "The organization's slug. Required for operators and for users who are members of several."

@@ -191,7 +191,7 @@ def assert_groups(page: PlainPage, api: APIClient, /, **body: Any) -> None:
         for one in reported["data"]
     ], body
     assert [(cells[0].split("\n"), cells[1]) for cells in rows(page, "Group history")] == [
-        ([one["group_name"], one["group_id"]], one["session_id"] or "-") for one in reported["data"]
+        ([one["group_name"], one["group_key"]], one["session_id"] or "-") for one in reported["data"]
     ], body
     first = (reported["page"] - 1) * 25 + 1
     between = f"{first} to {min(first + 24, reported['total_count'])} of {reported['total_count']}"

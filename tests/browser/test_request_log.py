@@ -36,7 +36,7 @@ from tests.conftest import Key
 pytestmark = pytest.mark.usefixtures("history")
 
 PER_PAGE = 50
-HEADS = ("When", "Model", "Capability", "Status", "Tokens in", "Tokens out", "Cost", "Run, credential")
+HEADS = ("When", "Model", "Capability, endpoint", "Status", "Tokens in", "Tokens out", "Cost", "Run, credential")
 COST = HEADS.index("Cost")
 
 Item = dict[str, Any]
@@ -139,7 +139,7 @@ def test_rows_are_the_calls_of_the_api_whatever_is_filtered(
     assert_calls(page, calls.rows(range="30d", capability="agents"))
     fill(page, User="ada", Tag="env:prod")
     assert page.field("User")["value"] == "ada"
-    assert "user=ada" in page.url
+    assert "user_id=ada" in page.url
     assert_calls(
         page,
         calls.rows(

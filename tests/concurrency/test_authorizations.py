@@ -7,8 +7,10 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from cachetools import TTLCache
 from django.db import connections
 
+from billing.limits import covered_spend
 from billing.limits.verify import verify_limits
 from billing.models import Authorization, UsageEvent
 from billing.rollups.fold import fold
@@ -121,6 +123,24 @@ def test_several_limits_hold_at_once_all_or_none(organization: Organization, sen
     outcome = by_all_clients(organization, send)
 
     assert_exact(outcome, bounds)
+    assert outcome.refused
+    assert_all_is_reported(organization, outcome)
+
+
+def test_limits_hold_while_spend_of_unfolded_events_is_cached_and_changes(
+    organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each authorization caches it, with batches that commit at the same moment, and folding changes it."""
+    monkeypatch.setattr(covered_spend, "_MIN_EVENTS", 1)
+    monkeypatch.setattr(covered_spend, "_MIN_AGE", timedelta(seconds=-1))
+    monkeypatch.setattr(covered_spend, "_loaded_lately", TTLCache(1, 0))
+    set_limit(organization, ONE, window=LimitWindow.ROLLING_7D)
+    set_limit(organization, "0.4", LimitScope.USER)
+    users = per_value("0.4", "user", ("ada", "brin", "carl"))
+
+    outcome = by_all_clients(organization, send)
+
+    assert_exact(outcome, [Bound(ONE), *users])
     assert outcome.refused
     assert_all_is_reported(organization, outcome)
 

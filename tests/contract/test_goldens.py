@@ -33,6 +33,7 @@ _NATIVE_ROUTES = (
     "usage/events",
     "usage/authorizations",
     "usage/credits",
+    "usage/breakdown",
     "usage/price-check",
     "usage/own/limit-requests",
     "usage/own/limit-requests/<int:pk>",

@@ -62,13 +62,13 @@ def test_5_and_11_groups_are_sorted_over_all_their_pages(stage: Stage, history: 
                     rows = [row for page in reader.groups(2, sort_by=sort_by, sort_order=order) for row in page]
                     values = [row[name] if sort_by == "date" else exact(row[name]) for row in rows]
                     assert values == sorted(values, reverse=order == "desc")
-                    assert {row["group_id"] for row in rows} == ledger.values("group_id")
+                    assert {row["group_key"] for row in rows} == ledger.values("group_id")
             _assert_group_costs(reader, ledger)
 
 
 def _assert_group_costs(reader: Reader, ledger: ExpectedLedger) -> None:
     for row in reader.post("/system/groups")["data"]:
-        entries = ledger.where(group_id=row["group_id"])
+        entries = ledger.where(group_id=row["group_key"])
         assert exact(row["total_cost"]) == cost(entries)
         assert row["run_count"] == sum(entry.sums["requests"] for entry in entries)
         assert row["total_input_tokens"] == sum(entry.prompt_tokens for entry in entries)

@@ -133,6 +133,23 @@ def test_each_credential_has_a_count_of_its_own(
     assert other_api.get(PATH).status_code == 200
 
 
+def test_all_credentials_of_an_organization_share_ten_times_the_rate(
+    organization: Organization, other_api: APIClient
+) -> None:
+    allow(2)
+    clients = [make_key(organization, *Scope).client() for _ in range(11)]
+    answered = [client.get(PATH) for client in clients[:10] for _ in range(2)]
+    assert {response.status_code for response in answered} == {200}
+    assert limits_of(answered[0]) | {"RateLimit-Limit": 2, "RateLimit-Remaining": 1} == limits_of(answered[0])
+    assert limits_of(answered[-1])["RateLimit-Remaining"] == 0
+
+    refused = clients[10].get(PATH)
+    assert refused.status_code == 429
+    assert (limits_of(refused)["RateLimit-Limit"], limits_of(refused)["RateLimit-Remaining"]) == (20, 0)
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    assert other_api.get(PATH).status_code == 200
+
+
 def test_the_key_and_a_token_of_one_credential_share_its_count(api: APIClient, key: Key) -> None:
     allow(1)
     basic = APIClient(headers={"Authorization": "Basic " + b64encode(key.api_key.replace(".", ":").encode()).decode()})

@@ -24,7 +24,7 @@ def call_table(calls: Sequence[Call], times: LocalTimes, *, sorting: Sorting | N
         Column[Call]("When", lambda call: _when(call.id, call.occurred_at, times)),
         *((cost,) if sorting is not None else ()),
         Column[Call]("Model", lambda call: formatting.two_lines(call.model or "No model", call.service)),
-        Column[Call]("Capability", lambda call: formatting.two_lines(call.capability or "-", call.endpoint)),
+        Column[Call]("Capability, endpoint", lambda call: formatting.two_lines(call.capability or "-", call.endpoint)),
         Column[Call]("Status", lambda call: _status(call.status, call.status_code, is_voided=call.is_voided)),
         Column[Call]("Tokens in", lambda call: formatting.count(call.prompt_tokens), is_number=True),
         Column[Call]("Tokens out", lambda call: formatting.count(call.completion_tokens), is_number=True),

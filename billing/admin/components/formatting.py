@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from billing.ingest.usage.types import FlagCode
 from billing.models import PriceVersion
 from billing.pricing.kinds import KINDS, Quantity, Unit
-from billing.types import AUTHORIZATION_MISMATCH_FLAG, ESTIMATED_FLAG, POSSIBLE_DUPLICATE_FLAG
+from billing.types import AGGREGATE_FLAG, AUTHORIZATION_MISMATCH_FLAG, ESTIMATED_FLAG, POSSIBLE_DUPLICATE_FLAG
 from costtrack.clock import DAY
 from costtrack.dates import UTC_CALENDAR
 from costtrack.money import plain
@@ -47,6 +47,7 @@ FLAG_LABELS = {
     FlagCode.RAW_TRUNCATED.value: "The object as sent was cut",
     ESTIMATED_FLAG: "Estimated unit price",
     POSSIBLE_DUPLICATE_FLAG: "Possibly counted twice",
+    AGGREGATE_FLAG: "Sum of several requests",
     AUTHORIZATION_MISMATCH_FLAG: "Other dimensions than its authorization",
 }
 _UNITS = {

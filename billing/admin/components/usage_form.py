@@ -8,28 +8,23 @@ from django import forms
 from django.http import QueryDict
 
 from billing.admin.components.date_range import PeriodForm
-from billing.admin.components.form_fields import select_filter
+from billing.admin.components.form_fields import select_filter, text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.reports.usage.breakdown import FilterOptions, View, list_filter_options
-from billing.reports.usage.figures import NO_CREDENTIAL, GroupBy, UsageFilter
+from billing.reports.usage.figures import DIMENSIONS, GroupBy, UsageFilter
 from billing.reports.usage.query import UsageQuery, build_query
-from billing.types import Status
+from billing.types import NO_CREDENTIAL, Status
 from costtrack.calendar import Span
 from organizations.models import APICredential, Organization
 from organizations.types import OrganizationName
 
 NOT_STACKED = "none"
 VIEWS = ((View.COST.value, "Cost"), (View.REQUESTS.value, "Requests"), (View.TOKENS.value, "Tokens"))
-STACKS = (
-    (GroupBy.MODEL.value, "Model"),
-    (GroupBy.CAPABILITY.value, "Capability"),
-    (GroupBy.CREDENTIAL.value, "Credential"),
-    (GroupBy.STATUS.value, "Status"),
-    (NOT_STACKED, "Nothing"),
-)
+STACKS = (*((dimension.by.value, dimension.label) for dimension in DIMENSIONS), (NOT_STACKED, "Nothing"))
 BY_COST = "cost"
 """The order of the request log by cost, as its value of `sort_by`."""
-FILTERS = ("client_id", "capability", "model", "status")
+FILTERS = tuple(dimension.parameter for dimension in DIMENSIONS)
+MORE_FILTERS = ("user_id", "team", "end_user", "provider", "service", "agent_id", "environment")
 MAX_OPTIONS = 500
 
 
@@ -38,8 +33,32 @@ class UsageForm(PeriodForm):
     capability = select_filter("Capability")
     model = select_filter("Model")
     status = forms.ChoiceField(required=False, choices=(("", "Any status"), *Status.choices))
+    user_id = text_filter("User", type="search", placeholder="All")
+    team = text_filter("Team", type="search", placeholder="All")
+    end_user = text_filter("End user", type="search", placeholder="All")
+    provider = text_filter("Provider", type="search", placeholder="All")
+    service = text_filter("Service", type="search", placeholder="All")
+    agent_id = text_filter("Agent", type="search", placeholder="All")
+    environment = text_filter("Environment", type="search", placeholder="All")
     view = forms.ChoiceField(required=False, choices=VIEWS, label="View by", widget=forms.HiddenInput)
     group_by = forms.ChoiceField(required=False, choices=STACKS, label="Stacked by", widget=forms.HiddenInput)
+
+    @property
+    def basic_fields(self) -> list[forms.BoundField]:
+        return [field for field in self.visible_fields() if field.name not in MORE_FILTERS]
+
+    @property
+    def more_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in MORE_FILTERS]
+
+    @property
+    def has_more_filters(self) -> bool:
+        return any(field.value() for field in self.more_fields)
+
+    @property
+    def css(self) -> str:
+        """The class of the chosen range, which decides the visible fields."""
+        return f"ct-{self['range'].value() or ''}"
 
     def offer_organizations(self, names: Sequence[OrganizationName], current: Organization) -> None:
         """Add the filter by organization, unless there is only one."""

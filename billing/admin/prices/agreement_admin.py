@@ -8,7 +8,12 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
-from unfold.widgets import UnfoldAdminSelectMultipleWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminDateWidget,
+    UnfoldAdminSelectMultipleWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
@@ -19,12 +24,14 @@ from billing.pricing.agreement_services import AgreementTerms, check_terms, crea
 from billing.pricing.kind_prices_json import prices_as_json, prices_from_json
 from billing.pricing.kinds import KINDS
 from billing.pricing.price_fields import parse_unit_prices
+from costtrack.clock import DAY
 from costtrack.errors import InvalidError
 from costtrack.money import plain
 from organizations.admin_request import request_user
 from organizations.permissions import PRICES
 
 _TERMS = ("provider", "model_patterns", "discount_percent", "kinds", "unit_prices", "starts", "ends")
+_DAYS = ("starts", "ends")
 
 
 class AgreementForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
@@ -38,9 +45,18 @@ class AgreementForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
         help_text="The kinds of usage that the discount is for. None selected: all.",
     )
 
+    starts = forms.DateField(
+        required=False,
+        widget=UnfoldAdminDateWidget,
+        help_text="The first day with the terms, in the organization's time zone. Empty: always.",
+    )
+    ends = forms.DateField(
+        required=False, widget=UnfoldAdminDateWidget, help_text="The last day with the terms. Empty: no end."
+    )
+
     class Meta:
         model = Agreement
-        fields = ("organization", *_TERMS)
+        fields = ("organization", *(name for name in _TERMS if name not in _DAYS))
         labels = {"model_patterns": "Models", "discount_percent": "Discount in percent"}
         widgets = {
             "model_patterns": UnfoldAdminTextInputWidget(attrs={"placeholder": "gpt-5*, gpt-4o"}),
@@ -51,9 +67,12 @@ class AgreementForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
             "Empty: every model.",
             "unit_prices": 'US dollars by kind of usage instead of the list\'s, for example {"input": "2.00", '
             '"output": "8.00"} per million tokens. Kinds without one get the discount.',
-            "starts": "The first day (UTC) with the terms. Empty: always.",
-            "ends": "The first day (UTC) without the terms. Empty: no end.",
         }
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self.instance.pk is not None:
+            self.initial["ends"] = self.instance.ends
 
     def clean(self) -> dict[str, Any]:
         fields: dict[str, Any] = super().clean() or self.cleaned_data
@@ -70,10 +89,10 @@ class AgreementForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
             return ends
         starts, ends_already = self.instance.starts, self.initial["ends"]
         if ends is None:
-            raise ValidationError("Enter the first day without the terms.")
+            raise ValidationError("Enter the last day with the terms.")
         if ends_already is not None and ends > ends_already:
             raise ValidationError(f"The agreement has ended at {ends_already}. An end can only move to an earlier day.")
-        if starts is not None and ends < starts:
+        if starts is not None and ends < starts - DAY:
             raise ValidationError(f"The agreement begins at {starts}.")
         return ends
 
@@ -129,8 +148,8 @@ class AgreementAdmin(SingleOrganizationAdmin):
             ("Models", _models(row)),
             ("Discount", _discount(row)),
             ("Discount for", ", ".join(formatting.KIND_LABELS[kind] for kind in row.kinds if kind in KINDS)),
-            ("Since (UTC)", str(row.starts or "Always")),
-            ("Until (UTC)", str(row.ends or "No end")),
+            ("Since", str(row.starts or "Always")),
+            ("Until", str(row.ends or "No end")),
         ]
         prices = [
             (formatting.KIND_LABELS[kind], formatting.unit_price(kind, price))
@@ -146,5 +165,5 @@ class AgreementAdmin(SingleOrganizationAdmin):
         actor = request_user(request).email
         if not change:
             obj.pk = create_agreement(organization=obj.organization, terms=_terms(form.cleaned_data), actor=actor).pk
-        elif obj.ends is not None:
-            end_agreement(organization=obj.organization, agreement=obj, ends=obj.ends, actor=actor)
+        else:
+            end_agreement(organization=obj.organization, agreement=obj, ends=form.cleaned_data["ends"], actor=actor)

@@ -30,6 +30,7 @@ _LABELS = {
     "model": "Model",
     "capability": "Capability",
     "user_id": "User",
+    "team": "Team",
     "end_user": "End user",
     "agent_id": "Agent",
     "workflow_id": "Workflow",
@@ -56,6 +57,7 @@ class CreditForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes n
     model = _DimensionField(_LABELS["model"])
     capability = _DimensionField(_LABELS["capability"])
     user_id = _DimensionField(_LABELS["user_id"])
+    team = _DimensionField(_LABELS["team"])
     end_user = _DimensionField(_LABELS["end_user"])
     agent_id = _DimensionField(_LABELS["agent_id"])
     workflow_id = _DimensionField(_LABELS["workflow_id"])

@@ -2,10 +2,9 @@
 workspace; an execution of a workflow has sessions.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -14,16 +13,18 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.costs.views import CostsEndpoint, headers_of
-from billing.api.headers import UNPRICED
-from billing.api.queries import lenient_query
+from billing.api.headers import NEXT_CURSOR, UNPRICED
+from billing.api.queries import WindowFilterSet, lenient_query
 from billing.api.response_cache import cached_operation
+from billing.api.windows import WindowEndField, WindowStartField
+from billing.reports.cursors import MAX_START_CURSOR_LENGTH, Page, StartPosition, cursor_of, start_position_of
 from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, list_executions
 from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, list_sessions
+from billing.reports.sessions.newest import EntityFilter
 from costtrack.clock import utc_now
-from costtrack.filters import ParameterFilter, ParameterOption, ReportFilterSet
-from costtrack.name_fields import NameField
+from costtrack.filters import ParameterFilter, ParameterOption
 from costtrack.responses import Amount, ResponseBody, about
-from costtrack.serializers import StrictSerializer, page_size
+from costtrack.serializers import StrictSerializer, optional_text, page_size
 from organizations.api.base import OrganizationScopedReportViewSet
 
 _Total = Annotated[Amount, about("Tokens and compute.", "1.5")]
@@ -105,27 +106,54 @@ class ExecutionCostResponse(ResponseBody):
     completed_at: Annotated[datetime | None, about("When the latest finalized session ended; null if there is none.")]
 
 
-def _limit() -> ParameterOption:
-    return ParameterOption(page_size(help_text="Maximum number of results."))
+def _name(text: str) -> ParameterFilter:
+    return ParameterFilter(optional_text(text))
+
+
+class _EntityFilterSet(WindowFilterSet):
+    """Filters that sessions and executions have in common."""
+
+    workflow_id = _name("Only those of this workflow.")
+    user_id = _name("Only those with an event of this user.")
+    team = _name("Only those with an event of this team.")
+    end_user = _name("Only those with an event for this end user.")
+    start_date = ParameterOption(
+        WindowStartField(
+            required=False, help_text="Only those that started on this date (UTC) or at this time, or later."
+        )
+    )
+    end_date = ParameterOption(
+        WindowEndField(
+            required=False, help_text="Only those that started until this date (inclusive) or before this time."
+        )
+    )
+    limit = ParameterOption(page_size(help_text="Maximum number of results."))
+    cursor = ParameterOption(
+        serializers.CharField(
+            required=False,
+            allow_blank=True,
+            max_length=MAX_START_CURSOR_LENGTH,
+            help_text=f"`{NEXT_CURSOR.name}` of the previous page. Filters must be the same.",
+        )
+    )
+
+    def narrow(self, query: Any) -> Any:
+        narrowed = super().narrow(query)
+        return replace(narrowed, user_id=self.organization.user_name(narrowed.user_id))
 
 
 @dataclass(frozen=True, slots=True)
-class _SessionQuery:
+class _SessionQuery(EntityFilter):
     execution_id: str = ""
 
 
-class SessionFilterSet(ReportFilterSet):
-    execution_id = ParameterFilter(
-        NameField(
-            required=False,
-            help_text="Only sessions of this execution, oldest first. By default: all, newest first.",
-        )
-    )
-    limit = _limit()
+class SessionFilterSet(_EntityFilterSet):
+    execution_id = _name("Only sessions of this execution, oldest first. By default: all, newest first.")
+    is_finalized = ParameterFilter(serializers.BooleanField(required=False), field_name="is_finished")
 
 
-class ExecutionFilterSet(ReportFilterSet):
-    limit = _limit()
+class ExecutionFilterSet(_EntityFilterSet):
+    is_complete = ParameterFilter(serializers.BooleanField(required=False), field_name="is_finished")
 
 
 class SessionParameters(StrictSerializer):
@@ -142,19 +170,23 @@ class ExecutionParameters(StrictSerializer):
 class SessionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
     lookup_url_kwarg = "session_id"
 
-    @cached_operation("costs_sessions", SessionFilterSet, SessionCostResponse, UNPRICED)
+    @cached_operation("costs_sessions", SessionFilterSet, SessionCostResponse, UNPRICED, NEXT_CURSOR)
     def list(self, request: Request) -> Response:
-        """List the cost of the latest sessions or of those of one execution, always with breakdowns."""
-        now, filterset = utc_now(), SessionFilterSet(request.query_params, _SessionQuery())
-        query = filterset.qs
+        """List the cost of the latest sessions or of those of one execution, always with breakdowns.
+
+        A page of filtered sessions may be short or empty although more follow: continue until there is no
+        `X-Next-Cursor`."""
+        now, filterset = utc_now(), SessionFilterSet(self, _SessionQuery())
+        query: _SessionQuery = filterset.qs
+        position = _position(filterset)
         if query.execution_id:
-            execution = {"execution_id": query.execution_id, **filterset.options}
-            sessions: Sequence[SessionCosts] = list_execution_sessions(organization=self.organization, **execution)
+            page = list_execution_sessions(
+                organization=self.organization, execution_id=query.execution_id, filters=query, **position
+            )
         else:
-            sessions = list_sessions(organization=self.organization, **filterset.options).rows
-        sessions = [session for session in sessions if self.plan_rights.is_visible(session.started_at, now=now)]
-        headers = headers_of(now, (session.totals for session in sessions))
-        return Response([_session(session) for session in sessions], headers=headers)
+            page = list_sessions(organization=self.organization, filters=query, **position)
+        headers = headers_of(now, (session.totals for session in page.rows))
+        return Response([_session(session) for session in page.rows], headers={**headers, **_next_cursor(page)})
 
     @cached_operation("costs_session", SessionParameters, SessionCostResponse, UNPRICED)
     def retrieve(self, request: Request, session_id: str) -> Response:
@@ -174,17 +206,16 @@ class SessionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
 class ExecutionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
     lookup_url_kwarg = "execution_id"
 
-    @cached_operation("costs_executions", ExecutionFilterSet, ExecutionCostResponse, UNPRICED)
+    @cached_operation("costs_executions", ExecutionFilterSet, ExecutionCostResponse, UNPRICED, NEXT_CURSOR)
     def list(self, request: Request) -> Response:
-        """List the cost of the latest executions, always with breakdowns and session ids."""
-        now, options = utc_now(), ExecutionFilterSet(request.query_params).options
-        executions = [
-            execution
-            for execution in list_executions(organization=self.organization, **options).rows
-            if self.plan_rights.is_visible(execution.started_at, now=now)
-        ]
-        headers = headers_of(now, (execution.totals for execution in executions))
-        return Response([_execution(execution) for execution in executions], headers=headers)
+        """List the cost of the latest executions, always with breakdowns and session ids.
+
+        A page of filtered executions may be short or empty although more follow: continue until there is no
+        `X-Next-Cursor`."""
+        now, filterset = utc_now(), ExecutionFilterSet(self, EntityFilter())
+        page = list_executions(organization=self.organization, filters=filterset.qs, **_position(filterset))
+        headers = headers_of(now, (execution.totals for execution in page.rows))
+        return Response([_execution(execution) for execution in page.rows], headers={**headers, **_next_cursor(page)})
 
     @cached_operation("costs_execution", ExecutionParameters, ExecutionCostResponse, UNPRICED)
     def retrieve(self, request: Request, execution_id: str) -> Response:
@@ -198,6 +229,15 @@ class ExecutionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
         if not params["include_session_ids"]:
             body = msgspec.structs.replace(body, session_ids=[])
         return Response(body, headers=headers_of(now, [execution.totals]))
+
+
+def _position(filterset: _EntityFilterSet) -> dict[str, Any]:
+    options = filterset.options
+    return {"after": start_position_of(options["cursor"] or ""), "limit": options["limit"]}
+
+
+def _next_cursor(page: Page[Any, StartPosition]) -> dict[str, str]:
+    return {} if page.last is None else {NEXT_CURSOR.name: cursor_of(page.last)}
 
 
 def _session(session: SessionCosts) -> SessionCostResponse:

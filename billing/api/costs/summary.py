@@ -8,17 +8,12 @@ from rest_framework.response import Response
 
 from billing.api.costs.views import CostsEndpoint, headers_of
 from billing.api.headers import UNPRICED
-from billing.api.queries import lenient_query
 from billing.api.response_cache import cached_operation
 from billing.reports.sessions.summary import get_session_summary
 from costtrack.clock import utc_now
+from costtrack.ignored_parameters import ignore_all
 from costtrack.responses import Amount, ResponseBody, about
-from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
-
-
-class NoParameters(StrictSerializer):
-    """The document has no parameters."""
 
 
 class TopModel(ResponseBody):
@@ -52,7 +47,7 @@ class CostSummaryView(CostsEndpoint, OrganizationScopedAPIView):
         """Get the total cost and number of sessions, and the most expensive models and sessions, of the history that
         the plan shows."""
         now = utc_now()
-        lenient_query(NoParameters, request.query_params)
+        ignore_all(request.query_params)
         summary = get_session_summary(organization=self.organization, since=self.plan_rights.history_start(now))
         body = CostSummaryResponse.of(
             total_cost_usd=summary.totals.cost_usd,

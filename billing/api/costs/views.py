@@ -15,6 +15,7 @@ class CostsEndpoint(ReportEndpoint):
     """A mixin of views and viewsets."""
 
     dialect: ClassVar[Dialect] = DETAIL
+    ignores_unknown_parameters: ClassVar[bool] = True
 
 
 def headers_of(as_of: datetime, totals: Iterable[Totals]) -> dict[str, str]:

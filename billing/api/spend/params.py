@@ -119,6 +119,7 @@ class SpendEndpoint(ReportEndpoint):
 
     dialect: ClassVar[Dialect] = LITELLM
     openapi_tag: ClassVar[str] = "spend"
+    ignores_unknown_parameters: ClassVar[bool] = True
 
 
 class SpendView(SpendEndpoint, OrganizationScopedAPIView):

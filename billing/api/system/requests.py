@@ -112,7 +112,7 @@ class GroupsBody(RunsBody):
 
 class ExportBody(RunsBody):
     profile_ids = _uuids("Only runs of these users. Null or empty: all.")
-    group_id = _name("Only runs of this group.")
+    group_id = _name("Only runs of this group: its `group_id` or `group_key`.")
     session_id = _name("Only runs of this session.")
     view = _choice(["pricing"], "The only supported view.")
     mode = _text(_NO_EFFECT)

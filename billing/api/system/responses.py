@@ -8,9 +8,9 @@ from uuid import UUID
 from drf_spectacular.utils import extend_schema_serializer
 from msgspec import Meta, field
 
-from billing.api.system.ids import agent_uuid, model_uuid, user_uuid
 from billing.reports.pricing.daily import Pricing
 from billing.reports.pricing.groups import Group, GroupPage
+from billing.reports.pricing.uuids import agent_uuid, group_uuid, model_uuid, user_uuid
 from costtrack.responses import Amount, ResponseBody, about
 
 _ModelId = Annotated[UUID, Meta(examples=["5b0e4a9e-6f0c-5a8d-9a3c-0c7a5e0a4b11"])]
@@ -102,7 +102,11 @@ class PricingAnswer(ResponseBody):
 
 
 class GroupItem(ResponseBody):
-    group_id: Annotated[str, about("As sent by the caller.", "2f1c8d0a-4a55-4a08-8d0e-5f7f3b1e6c02")]
+    group_id: Annotated[
+        UUID,
+        about("The id as sent, if it is a UUID, else its version 5 UUID.", "2f1c8d0a-4a55-4a08-8d0e-5f7f3b1e6c02"),
+    ]
+    group_key: Annotated[str, about("The id as sent.", "office-hours-2025-01-15")]
     session_id: Annotated[str | None, Meta(examples=["office-hours-17"])]
     group_name: Annotated[str | None, Meta(examples=["Office hours"])]
     first_run_at: datetime
@@ -125,7 +129,8 @@ class GroupItem(ResponseBody):
         model_ids, model_names = _by_name((model_uuid(model), model.model) for model in group.models)
         profile_ids, profile_names = _by_name((user_uuid(user), user) for user in group.users)
         return cls(
-            group_id=group.group_id,
+            group_id=group_uuid(group.group_id),
+            group_key=group.group_id,
             session_id=group.session_id or None,
             group_name=group.name or None,
             first_run_at=group.first_at,

@@ -1,6 +1,7 @@
 """Document 000 (Glow): cost by day and model, generation groups, an export, and refreshing cached data.
 
-A run in Glow is one model call. Responses identify users, agents and models by UUIDs (`billing.api.system.ids`).
+A run in Glow is one model call. Responses identify users, agents, models and groups by UUIDs
+(`billing.reports.pricing.uuids`).
 """
 
 import base64
@@ -18,20 +19,20 @@ from rest_framework.response import Response
 from billing.api.headers import AS_OF, BYPASS, CACHE_HIT, UNPRICED, response_header
 from billing.api.operations import ReportEndpoint
 from billing.api.response_cache import bypasses_cache, cache_key, response_cache
-from billing.api.system.ids import agent_uuid, model_uuid, select_by_uuid, user_uuid
 from billing.api.system.requests import ExportBody, GroupsBody, PricingBody, RefreshBody, RunsBody
 from billing.api.system.responses import ExportAnswer, GroupsAnswer, PricingAnswer, RefreshAnswer
 from billing.exports.pricing_zip import ExportFilter, pricing_zip
 from billing.reports.pricing.daily import pricing
 from billing.reports.pricing.groups import ORDERS, GroupQuery, groups
 from billing.reports.pricing.run_filter import RunFilter, list_agents, list_models, list_users
+from billing.reports.pricing.uuids import agent_uuid, find_groups, model_uuid, select_by_uuid, user_uuid
 from billing.reports.response_cache_redis import CachedResponse, cache_response, get_cached_response, ledger_state
 from billing.rollups.definitions import ROLLUPS
 from billing.rollups.refresh import refresh
 from costtrack.calendar import Window
 from costtrack.clock import iso, utc_now
 from costtrack.error_formats import DETAIL, Dialect
-from costtrack.ignored_parameters import ignore, ignored_headers
+from costtrack.ignored_parameters import ignored_headers
 from costtrack.renderers import JSONRenderer
 from costtrack.responses import ResponseBody
 from costtrack.serializers import request_example, validated
@@ -92,11 +93,7 @@ class SystemEndpoint(ReportEndpoint):
     """A mixin of views and viewsets."""
 
     dialect: ClassVar[Dialect] = DETAIL
-
-
-def _ignore_query(request: Request) -> None:
-    """The parameters are in the body."""
-    ignore(request.query_params, [name for name in request.query_params if name != "organization"])
+    ignores_unknown_parameters: ClassVar[bool] = True
 
 
 def _cached_response(
@@ -153,7 +150,6 @@ class PricingView(SystemEndpoint, OrganizationScopedAPIView):
 
         `model_options` and `agent_options` list all models and agents of the window, regardless of the filters.
         """
-        _ignore_query(request)
         params = RequestedRuns.of(_validated(PricingBody(data=request.data)), self.plan_rights)
 
         def build() -> tuple[ResponseBody, dict[str, str]]:
@@ -180,7 +176,6 @@ class GroupViewSet(SystemEndpoint, OrganizationScopedReportViewSet):
 
         With a window or a filter, a group shows the sums of its matching runs, and groups without any are left out.
         """
-        _ignore_query(request)
         body = _validated(GroupsBody(data=request.data))
         params, options = RequestedRuns.of(body, self.plan_rights), body.validated_data
         page, page_size = max(options["page"], 1), options["page_size"]
@@ -216,12 +211,12 @@ class ExportView(SystemEndpoint, OrganizationScopedAPIView):
         Costs include corrections. A cost that is not known yet is an empty cell.
         """
         self.plan_rights.check_exports()
-        _ignore_query(request)
         body = _validated(ExportBody(data=request.data))
         options, now = body.validated_data, utc_now()
+        group = options.get("group_id")
         filters = ExportFilter(
             RequestedRuns.of(body, self.plan_rights).resolved(self.organization),
-            group_id=options.get("group_id") or "",
+            groups=find_groups(organization=self.organization, text=group) if group else None,
             session_id=options.get("session_id") or "",
         )
         with pricing_zip(organization=self.organization, filters=filters, now=now) as export:
@@ -248,7 +243,6 @@ class RefreshView(SystemEndpoint, OrganizationScopedAPIView):
     def post(self, request: Request) -> Response:
         """Drop cached responses and bring the views behind them up to date. Never required, because responses are
         always current."""
-        _ignore_query(request)
         params = validated(RefreshBody, request.data)
         is_done = refresh(organization=self.organization, fold_now=not params["soft"], now=utc_now())
         answer = RefreshAnswer(

@@ -19,7 +19,7 @@ from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 
 DIMENSIONS = (
-    *("service", "model", "capability", "user_id", "end_user", "agent_id", "workflow_id", "run_id"),
+    *("service", "model", "capability", "user_id", "team", "end_user", "agent_id", "workflow_id", "run_id"),
     *("client_id", "tags"),
 )
 MAX_TAGS = 50
@@ -57,6 +57,7 @@ class NewCreditSerializer(StrictSerializer):
     model = optional_text()
     capability = optional_text()
     user_id = optional_text()
+    team = optional_text()
     end_user = optional_text()
     agent_id = optional_text()
     workflow_id = optional_text()

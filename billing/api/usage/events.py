@@ -13,25 +13,26 @@ from rest_framework.response import Response
 
 from billing.api import intake
 from billing.api.operations import ReportEndpoint
-from billing.api.queries import WindowFilterSet
+from billing.api.queries import WindowFilterSet, lenient_query
 from billing.api.response_cache import cached_operation
 from billing.api.windows import WindowEndField, WindowStartField
 from billing.ingest import json_events
-from billing.ingest.services import IngestResult, ingest
+from billing.ingest.services import IngestResult, dry_run, ingest
 from billing.ledger.adjustments import Correction
 from billing.models import UsageEvent
 from billing.pricing.conditions import AppliedCondition
-from billing.pricing.kinds import KINDS
+from billing.pricing.kinds import KINDS, PART_COUNTS
 from billing.pricing.price_book import identify_model
 from billing.pricing.quote import QuoteLine
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.events import SOURCES, EventFilter, explain, get_event, list_events
 from billing.reports.known_costs import known_costs, why_cost_counts
-from billing.types import CorrectionKind, CostBasis, Status
+from billing.types import NO_CREDENTIAL, CorrectionKind, CostBasis, Status
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterFilter, ParameterOption
+from costtrack.ignored_parameters import ignore_all
 from costtrack.money import plain
-from costtrack.serializers import AmountField, optional_text, page_cursor, page_size
+from costtrack.serializers import AmountField, StrictSerializer, optional_text, page_cursor, page_size
 from costtrack.tenancy import tenant_reads
 from organizations.api.base import OrganizationScopedReportViewSet
 from organizations.types import Scope
@@ -60,6 +61,14 @@ class EventFilterSet(WindowFilterSet):
     model = _text("The model in any spelling.")
     sent_model = _exact("The model exactly as sent.")
     service = _text()
+    provider = _text("Who bills the call.")
+    capability = _text()
+    user_id = _text()
+    team = _text()
+    end_user = _text()
+    agent_id = _text()
+    environment = _text("That of the credential.")
+    client_id = _text(f"The credential; `{NO_CREDENTIAL}`: events without a credential.")
     status = ParameterFilter(serializers.ChoiceField(required=False, allow_blank=True, choices=Status.choices))
     source = _text(max_length=64)
     event_id = _exact(f"The id from the sender. Without `source`, the sources {', '.join(SOURCES)} are searched.")
@@ -137,6 +146,11 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
             *("service_tier", "region", "attributes", "flags"),
             *("unpriced_reason", "price_version_id", "adjusts", "adjustment_reason"),
         )
+        # NULL in the database, 0 in Python (`costtrack.fields.RareCountField`).
+        extra_kwargs = {
+            name: {"required": False, "allow_null": False}
+            for name in (*PART_COUNTS, "tool_use_tokens", "tool_result_tokens")
+        }
 
     def to_representation(self, instance: UsageEvent) -> dict[str, Any]:
         """Build the row from attributes directly, which is ten times faster than the fields: a page has thousands of
@@ -268,6 +282,20 @@ class ExplainedEventSerializer(UsageEventSerializer):
         )  # type: ignore[assignment]
 
 
+class SendQuery(StrictSerializer):
+    dry_run = serializers.BooleanField(
+        required=False, default=False, help_text="Store nothing, and respond with what would be stored."
+    )
+
+
+def _outcome(result: IngestResult) -> Response:
+    if result.is_complete:
+        return Response(result)
+    return Response(
+        result, status=status.HTTP_422_UNPROCESSABLE_ENTITY if result.is_useless else status.HTTP_207_MULTI_STATUS
+    )
+
+
 class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
     """`GET` and `POST /usage/events`, `GET /usage/events/{id}`"""
 
@@ -277,12 +305,14 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
     own_transactions: ClassVar[bool] = True
     methods_with_late_check: ClassVar[frozenset[str]] = frozenset({"post"})
     max_body_bytes: ClassVar[int] = settings.INTAKE_MAX_BYTES
+    ignores_unknown_parameters: ClassVar[bool] = True
     lookup_url_kwarg = "event_id"
     lookup_value_converter = "uuid"
 
     @extend_schema(
         operation_id="usage_events",
         tags=["intake"],
+        parameters=[SendQuery],
         request={"application/json": intake.events_schema(), "application/x-ndjson": {"type": "string"}},
         responses={
             200: IngestResult,
@@ -293,9 +323,13 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
     def create(self, request: Request) -> Response:
         """Store usage events: one, an array, `{"events": [...]}`, or one per line. gzip and zstd are accepted.
 
+        With `dry_run=true` nothing is stored: the response says what would be, with the cost and the models without a
+        price.
+
         With an `Idempotency-Key`, events without an id get one from the key and their index, so a repeated request
         stores nothing twice."""
         now = utc_now()
+        is_dry_run = lenient_query(SendQuery, request.query_params)["dry_run"]
         with intake.body_errors():
             body = intake.read_body(request, max_bytes=settings.INTAKE_MAX_BYTES)
             parsed = json_events.parse(
@@ -303,6 +337,10 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
                 content_type=intake.content_type(request),
                 max_events=settings.INTAKE_MAX_EVENTS,
                 now=now,
+            )
+        if is_dry_run:
+            return _outcome(
+                dry_run(organization=self.organization, credential=self.principal.credential, parsed=parsed, now=now)
             )
         idempotent_request = self.idempotent_request(body)
         result = ingest(
@@ -314,11 +352,7 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
             id_prefix=intake.remember_request(idempotent_request, now=now),
         )
         intake.forget_request_without_effect(idempotent_request, result)
-        if result.is_complete:
-            return Response(result)
-        return Response(
-            result, status=status.HTTP_422_UNPROCESSABLE_ENTITY if result.is_useless else status.HTTP_207_MULTI_STATUS
-        )
+        return _outcome(result)
 
     @cached_operation("usage_events_list", EventFilterSet, EventPageSerializer)
     def list(self, request: Request) -> Response:
@@ -330,7 +364,7 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
             model = identify_model(self.organization.pk, filters.model, now=utc_now())
             page = list_events(
                 organization=self.organization,
-                filters=replace(filters, model=model),
+                filters=replace(filters, model=model, user_id=self.organization.user_name(filters.user_id)),
                 after=position_of(options["cursor"] or ""),
                 limit=options["limit"],
             )
@@ -340,6 +374,7 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
     @cached_operation("usage_event", None, ExplainedEventSerializer)
     def retrieve(self, request: Request, event_id: UUID) -> Response:
         """Get one event and the calculation of its cost."""
+        ignore_all(request.query_params)
         with tenant_reads(self.organization.pk):
             event = get_event(organization=self.organization, event_id=event_id)
             self.plan_rights.check_visible(event.occurred_at, now=utc_now())

@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from billing.api.usage.figures import UsageView
 from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.exports.usage_csv import Rows, csv_response
+from billing.reports.usage.figures import GroupBy
 from costtrack.serializers import optional_text
 
 
@@ -39,6 +40,9 @@ class ExportQuery(UsageQuerySerializer):
         default=Rows.REQUESTS, choices=[rows.value for rows in Rows], help_text="One row per event or per day."
     )
     endpoint = optional_text("Only with `rows=requests`.")
+    group_by = serializers.ChoiceField(
+        required=False, choices=[by.value for by in GroupBy], help_text="One row per day and value, with `rows=days`."
+    )
     bom = serializers.BooleanField(
         default=False, help_text="Begin the file with a byte order mark, so that Excel reads it as UTF-8."
     )
@@ -46,6 +50,8 @@ class ExportQuery(UsageQuerySerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs.get("endpoint") and attrs["rows"] == Rows.DAYS:
             raise serializers.ValidationError({"endpoint": "Cannot be combined with rows=days."})
+        if attrs.get("group_by") and attrs["rows"] == Rows.REQUESTS:
+            raise serializers.ValidationError({"group_by": "Requires rows=days."})
         return super().validate(attrs)
 
 
@@ -70,7 +76,12 @@ class UsageExportView(UsageView):
         """Export usage as CSV: events (calls, tools, compute charges, session summaries) newest first, or days oldest
         first. Both add up to the summary. Texts are safe to open in a spreadsheet."""
         self.plan_rights.check_exports()
-        query = usage_query(request, self.access, ExportQuery)
+        query = usage_query(self, ExportQuery)
+        group_by = query.extra.get("group_by")
         return csv_response(
-            query, Rows(query.extra["rows"]), endpoint=query.extra.get("endpoint", ""), with_bom=query.extra["bom"]
+            query,
+            Rows(query.extra["rows"]),
+            endpoint=query.extra.get("endpoint", ""),
+            by=GroupBy(group_by) if group_by is not None else None,
+            with_bom=query.extra["bom"],
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 from rest_framework.request import Request
@@ -32,6 +32,8 @@ CostShare = Annotated[float, about("Share of the total cost, from 0 to 1.")]
 
 class UsageView(ReportEndpoint, OrganizationScopedAPIView):
     """Base of the endpoints of document 001."""
+
+    ignores_unknown_parameters: ClassVar[bool] = True
 
 
 class WindowBody(ResponseBody):
@@ -144,7 +146,7 @@ class UsageSummaryView(UsageView):
     @operation("usage_summary", UsageQuerySerializer, SummaryBody)
     def get(self, request: Request) -> Response:
         """Get requests, tokens and cost of a range, by day, and the current spend."""
-        query = usage_query(request, self.access, UsageQuerySerializer)
+        query = usage_query(self, UsageQuerySerializer)
         days = split_into_periods(query.calendar, query.window, Unit.DAY, param="start_date")
         before, local = query.before, local_formatter(query.calendar)
         report = summary(
@@ -177,7 +179,7 @@ class UsageCapabilitiesView(UsageView):
     @operation("usage_capabilities", UsageQuerySerializer, Capabilities)
     def get(self, request: Request) -> Response:
         """List usage by capability."""
-        query = usage_query(request, self.access, UsageQuerySerializer)
+        query = usage_query(self, UsageQuerySerializer)
         filters, window = query.filters, query.window
         usage = breakdown.shares(organization=self.organization, filters=filters, window=window, by=GroupBy.CAPABILITY)
         rows = [Capability.of(item.figures, capability=item.key, cost_share=item.share) for item in usage]
@@ -190,7 +192,7 @@ class UsageCredentialsView(UsageView):
     @operation("usage_credentials", UsageQuerySerializer, CredentialsUsage)
     def get(self, request: Request) -> Response:
         """List usage by API credential."""
-        query = usage_query(request, self.access, UsageQuerySerializer)
+        query = usage_query(self, UsageQuerySerializer)
         usage = breakdown.credentials(organization=self.organization, filters=query.filters, window=query.window)
         rows = [CredentialUsage.of(item, item.figures, cost_share=item.share) for item in usage]
         return Response(CredentialsUsage(**common_fields(query), credentials=rows))

@@ -32,7 +32,7 @@ class UsageOwnRequestsView(LimitEndpoint, OrganizationScopedAPIView):
     def get(self, request: Request) -> Response:
         """List the model calls with one of the member's `user_id`s, newest first. For users in the browser."""
         user_ids = own_user_ids(self.organization, own_membership(self.access))
-        query = usage_query(request, self.access, OwnRequestsQuery)
+        query = usage_query(self, OwnRequestsQuery)
         filters = CallFilter(UsageFilter(), query.window, users=tuple(user_ids))
         page = list_calls(
             organization=self.organization,

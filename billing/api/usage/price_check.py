@@ -149,10 +149,8 @@ class UsagePriceCheckView(UsageView):
         cause of each difference.
 
         The period may have up to 500,000 calls."""
-        query = usage_query(request, self.access, PriceCheckQuery)
-        selection = CallSelection(
-            query.window, query.extra["percent"], query.extra.get("service", ""), query.filters.model
-        )
+        query = usage_query(self, PriceCheckQuery)
+        selection = CallSelection(query.window, query.extra["percent"], query.filters.service, query.filters.model)
         after = position_of(query.extra.get("cursor", ""))
         with tenant_reads(self.organization.pk):
             require_readable(self.organization, selection)

@@ -4,18 +4,17 @@ from datetime import timedelta
 from typing import Any
 
 from rest_framework import serializers
-from rest_framework.request import Request
 
 from billing.api.queries import without_unknown
 from billing.api.windows import WindowEndField, WindowStartField
-from billing.reports.usage.figures import NO_CREDENTIAL, UsageFilter
+from billing.reports.usage.figures import DIMENSIONS, UsageFilter
 from billing.reports.usage.query import CUSTOM, RANGES, STATUSES, UsageQuery, build_query, window_of
-from billing.types import Status
+from billing.types import NO_CREDENTIAL, Status
 from costtrack.calendar import Preset
 from costtrack.clock import MICROSECOND, utc_now
 from costtrack.serializers import StrictSerializer, optional_text
+from organizations.api.base import OrganizationScopedAPIView
 from organizations.plan_rights import PlanRights
-from organizations.principals import Access
 
 _FIRST_YEAR, _LAST_YEAR = 2000, 2199  # the ledger has nothing before
 
@@ -61,24 +60,28 @@ class UsageQuerySerializer(RangeQuerySerializer):
         choices=[*Status.values, *STATUSES],
         help_text="`error` is an alias of `failure`.",
     )
+    user_id = optional_text()
+    team = optional_text()
+    end_user = optional_text()
+    provider = optional_text("Who bills the call.")
+    service = optional_text("The service as sent.")
+    agent_id = optional_text()
+    environment = optional_text("That of the credential.")
 
 
-def usage_query(request: Request, access: Access, serializer: type[RangeQuerySerializer]) -> UsageQuery:
+def usage_query(view: OrganizationScopedAPIView, serializer: type[RangeQuerySerializer]) -> UsageQuery:
     """Validate the parameters and build the query. Raises ValidationError, and ForbiddenError if nothing of the
     range is visible in the plan."""
-    known = without_unknown(serializer, request.query_params)
+    params, access = view.request.query_params, view.access
+    known = without_unknown(serializer, params) if view.ignores_unknown_parameters else params
     given = {name: value for name, value in known.items() if name != "organization"}
     parameters = serializer(data=given, context={"calendar": access.organization.calendar})
     parameters.is_valid(raise_exception=True)
     extra = dict(parameters.validated_data)
     organization, now = access.organization, utc_now()
-    status = extra.pop("status", "")
-    filters = UsageFilter(
-        client_id=extra.pop("client_id", ""),
-        capability=extra.pop("capability", ""),
-        model=extra.pop("model", ""),
-        status=str(STATUSES.get(status, status)),
-    )
+    given_filters = {dimension.parameter: extra.pop(dimension.parameter, "") for dimension in DIMENSIONS}
+    status = given_filters["status"]
+    filters = UsageFilter(**{**given_filters, "status": str(STATUSES.get(status, status))})
     window = window_of(
         organization.calendar,
         name=extra.pop("range", ""),

@@ -55,7 +55,7 @@ class UsageRequestsView(UsageView):
     def get(self, request: Request) -> Response:
         """List model calls, newest first, with endpoint, time, credential and response status. Costs include
         adjustments."""
-        query = usage_query(request, self.access, RequestsQuery)
+        query = usage_query(self, RequestsQuery)
         page = list_calls(
             organization=self.organization,
             filters=CallFilter(query.filters, query.window, endpoint=query.extra.get("endpoint", "")),

@@ -64,7 +64,7 @@ class BucketBody(ResponseBody):
 
 
 class SeriesBody(ResponseBody):
-    key: Annotated[str | None, about("The model, the capability, the Client ID or the status. Null: all others.")]
+    key: Annotated[str | None, about("The value of the dimension, such as a model or a Client ID. Null: all others.")]
     name: str
     total: ChartFigures
     buckets: Annotated[list[ChartFigures], about("One for each bucket of the response, in order.")]
@@ -94,7 +94,7 @@ class UsageTimeseriesView(UsageView):
     @operation("usage_timeseries", TimeseriesQuery, Timeseries)
     def get(self, request: Request) -> Response:
         """Get requests, tokens or cost over time. Periods follow the time zone and week start of the organization."""
-        query = usage_query(request, self.access, TimeseriesQuery)
+        query = usage_query(self, TimeseriesQuery)
         view, group_by = View(query.extra["view"]), query.extra.get("group_by")
         by = GroupBy(group_by) if group_by is not None else None
         unit = Unit(query.extra.get("granularity") or unit_for(query.window))

@@ -6,6 +6,7 @@ from rest_framework.routers import SimpleRouter
 from billing.api.limits.requests import OwnIncreaseRequestViewSet
 from billing.api.usage.access import UsageAccessView
 from billing.api.usage.authorizations import AuthorizationsView, AuthorizationView
+from billing.api.usage.breakdown import UsageBreakdownView
 from billing.api.usage.corrections import EventCorrectionViewSet
 from billing.api.usage.credits import CreditViewSet
 from billing.api.usage.events import EventViewSet
@@ -31,6 +32,7 @@ urlpatterns = [
     path("timeseries", UsageTimeseriesView.as_view(), name="usage-timeseries"),
     path("capabilities", UsageCapabilitiesView.as_view(), name="usage-capabilities"),
     path("credentials", UsageCredentialsView.as_view(), name="usage-credentials"),
+    path("breakdown", UsageBreakdownView.as_view(), name="usage-breakdown"),
     path("requests", UsageRequestsView.as_view(), name="usage-requests"),
     path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
     path("export", UsageExportView.as_view(), name="usage-export"),

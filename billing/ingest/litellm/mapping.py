@@ -27,6 +27,7 @@ from billing.ingest.validate import (
     take_reading,
 )
 from billing.pricing.normalize import catalogue_provider
+from costtrack.event_files.litellm_calls import MCP_CALL, PLACEHOLDER_USERS, capability_of
 
 SOURCE = "litellm"
 
@@ -35,28 +36,6 @@ _MAX_TIER_LENGTH = 64
 _MAX_CALL_DURATION = 10**9  # seconds; longer values are ignored
 _NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?")
 _KEY_HASH = re.compile(r"[0-9a-f]{64}")
-
-# The capability of each LiteLLM call type. A leading "a" only means asynchronous.
-_CAPABILITIES = {
-    "completion": "chat",
-    "anthropic_messages": "chat",
-    "generate_content": "chat",
-    "generate_content_stream": "chat",
-    "text_completion": "completions",
-    "responses": "responses",
-    "realtime": "realtime",
-    "embedding": "embeddings",
-    "image_generation": "images",
-    "image_edit": "images",
-    "video_generation": "video",
-    "transcription": "audio",
-    "speech": "audio",
-    "rerank": "rerank",
-    "moderation": "moderation",
-    "search": "search",
-    "ocr": "ocr",
-    "call_mcp_tool": "tools",
-}
 
 # Dimensions that a caller may set in the metadata of a call.
 _DIMENSIONS = (
@@ -115,13 +94,13 @@ def _parsed_event(index: int, payload: Payload) -> ParsedEvent:
         id=_event_id(payload, is_poll=not (payload.model or reading or cost)),
         source=SOURCE,
         request_id=short_text(payload.id),
-        kind="tool_call" if payload.call_type == "call_mcp_tool" else "model_call",
+        kind="tool_call" if payload.call_type == MCP_CALL else "model_call",
         status="failure" if payload.status == "failure" else "success",
         status_code=_status_code(payload),
         occurred_at=_instant(payload.startTime),
         duration_ms=_milliseconds(payload.startTime, payload.endTime),
         endpoint=short_text(metadata.user_api_key_request_route),
-        capability=_capability(payload.call_type),
+        capability=short_text(capability_of(payload.call_type or "")),
         service=service,
         model=model,
         session_id=short_text(payload.session_id),
@@ -192,12 +171,6 @@ def _milliseconds(start: float | None, end: float | None) -> Decimal | None:
     if start is None or end is None or not 0 <= end - start <= _MAX_CALL_DURATION:
         return None
     return round(Decimal(end - start) * 1000, 3)
-
-
-def _capability(call_type: str | None) -> str | None:
-    """Return the capability of a call type, or the call type itself if it has none."""
-    name = (call_type or "").removeprefix("_")
-    return _CAPABILITIES.get(name) or _CAPABILITIES.get(name.removeprefix("a")) or short_text(name)
 
 
 def _take_dimensions(event: UsageEventInput, caller_fields: dict[str, Any]) -> None:
@@ -306,9 +279,6 @@ def _number(value: Any) -> Any:
     return Decimal(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 
-# Placeholders of LiteLLM for calls with its master key: the user (LITELLM_PROXY_ADMIN_NAME), and the end user if it
-# overwrites `user` with the key (LITELLM_PROXY_MASTER_KEY_ALIAS).
-_PLACEHOLDERS = frozenset({"default_user_id", "litellm_proxy_master_key"})
 # Anthropic's Messages API, under which `metadata.user_id` is the provider's parameter for the end user.
 _MESSAGES_CALL = "anthropic_messages"
 _MESSAGES_ROUTE = "/messages"
@@ -317,7 +287,7 @@ _MESSAGES_ROUTE = "/messages"
 def identity(value: Any) -> str | None:
     """Return a user name as the ledger stores it; None if it is empty or a placeholder of LiteLLM."""
     text = short_text(value)
-    return None if text in _PLACEHOLDERS else text
+    return None if text in PLACEHOLDER_USERS else text
 
 
 def user_of(payload: Payload, metadata: Metadata, *, end_user: str | None) -> str | None:

@@ -9,6 +9,7 @@ LangSmith, Langfuse, LiteLLM, Claude, Codex, Gemini CLI, Copilot, OpenRouter.
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 # Metadata that frameworks put before names which their callers choose.
 _CALLER_PREFIXES = (
@@ -158,40 +159,45 @@ COSTS = (
     "cost_usd",
     "openrouter.cost",
 )
+# Costs of caches, which LiteLLM names also where it does not say how many tokens were cached.
+CACHE_COSTS = ("gen_ai.cost.cache_read_cost", "gen_ai.cost.cache_creation_cost")
 
-_POSITIONS = {name: (field, position) for field, names in TEXT_FIELDS.items() for position, name in enumerate(names)}
-_ROLES = {
-    **dict.fromkeys(_POSITIONS, "text"),
-    **dict.fromkeys(CALL_IDS, "id"),
-    **dict.fromkeys(TAGS, "tags"),
-    **dict.fromkeys(COSTS, "number"),
-    **dict.fromkeys((USAGE_DETAILS, COST_DETAILS, PROVIDER_METADATA), "json"),
-}
+
+class Rule(NamedTuple):
+    """How an attribute is read: as `text` of a field, whose first name with a value counts, as `id`, as `tags`, as
+    `json`, or as a `number`. `is_usage`: it is a number of a call's usage.
+    """
+
+    role: str
+    field: str = ""
+    position: int = 0
+    is_usage: bool = False
+
+
 _USAGE = re.compile(
-    r"(?:gen_ai\.(?:usage|cost)\.|llm\.(?:token_count|usage|cost)\.|ai\.usage\.|anthropic\.usage\.|litellm\.cost\.).+"
+    r"(?:gen_ai\.usage\.|llm\.(?:token_count|usage)\.|ai\.usage\.|anthropic\.usage\.).+"
     r"|(?:input|output|cache_read|cache_creation|reasoning|tool|thoughts|cached|cached_content|total)_(?:token_count|tokens)"
-    r"|duration_ms|http\.(?:response\.)?status_code|status_code"
 )
+_OTHER_NUMBERS = ("duration_ms", "http.status_code", "http.response.status_code", "status_code")
+_RULES: Mapping[str, Rule] = {
+    **{name: Rule("text", field, index) for field, names in TEXT_FIELDS.items() for index, name in enumerate(names)},
+    **dict.fromkeys(CALL_IDS, Rule("id")),
+    **dict.fromkeys(TAGS, Rule("tags")),
+    **dict.fromkeys((*COSTS, *CACHE_COSTS, *_OTHER_NUMBERS), Rule("number")),
+    **dict.fromkeys((USAGE_DETAILS, COST_DETAILS, PROVIDER_METADATA), Rule("json")),
+}
 _MAX_KEY_LENGTH = 200
 
 
 @lru_cache(maxsize=8192)
-def role_of(name: str) -> str:
-    """Return how an attribute is read: `text`, `id`, `tags`, `json`, `number` or, if it is not read, nothing."""
+def rule_of(name: str) -> Rule | None:
+    """Return how an attribute is read; None if it is not read."""
     if len(name) > _MAX_KEY_LENGTH:
-        return ""
-    return _ROLES.get(name) or ("number" if _USAGE.fullmatch(name) else "")
+        return None
+    return _RULES.get(name) or (Rule("number", is_usage=True) if _USAGE.fullmatch(name) else None)
 
 
-def field_of(name: str) -> tuple[str, int]:
-    """Return the field of a text attribute and its position among the names of the field."""
-    return _POSITIONS[name]
-
-
-@lru_cache(maxsize=8192)
 def is_usage(name: str) -> bool:
     """Whether an attribute is a number of a call's usage."""
-    return name not in _BESIDE_USAGE and _USAGE.fullmatch(name) is not None
-
-
-_BESIDE_USAGE = frozenset({"duration_ms", "http.status_code", "http.response.status_code", "status_code", *COSTS})
+    rule = rule_of(name)
+    return rule is not None and rule.is_usage

@@ -3,13 +3,22 @@
 import base64
 import binascii
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
 
 from billing.ingest.json_records import split_array
-from billing.ingest.otlp.attributes import role_of
+from billing.ingest.otlp.metrics import (
+    CUMULATIVE,
+    DELTA,
+    Family,
+    Point,
+    family_of,
+    is_time,
+    series_digest,
+    token_count,
+)
 from billing.ingest.otlp.records import MAX_ATTRIBUTES, Attributes, Record, known_name, readable
 from billing.ingest.types import Malformed, TooMany
 
@@ -86,16 +95,53 @@ class _Request(Struct, rename="camel"):
     resource_metrics: Raw = _EMPTY
 
 
+class _Point(Struct, rename="camel"):
+    attributes: Raw = _EMPTY
+    start_time_unix_nano: int = 0
+    time_unix_nano: int = 0
+    as_int: int | None = None
+    as_double: float | None = None
+    sum: float | None = None
+
+
+class _Points(Struct, rename="camel"):
+    data_points: Raw = _EMPTY
+    aggregation_temporality: int | str = 0
+
+
+class _Metric(Struct, rename="camel"):
+    name: str = ""
+    sum: _Points | None = None
+    histogram: _Points | None = None
+    exponential_histogram: _Points | None = None
+
+
+_TEMPORALITIES: dict[int | str, int] = {
+    DELTA: DELTA,
+    CUMULATIVE: CUMULATIVE,
+    "AGGREGATION_TEMPORALITY_DELTA": DELTA,
+    "AGGREGATION_TEMPORALITY_CUMULATIVE": CUMULATIVE,
+}
+
 # Numbers of 64 bits are texts in JSON, and some senders write numbers.
 _request = msgspec.json.Decoder(_Request, strict=False)
 _resource_items = msgspec.json.Decoder(_ResourceItems, strict=False)
 _scope_items = msgspec.json.Decoder(_ScopeItems, strict=False)
 _span_decoder = msgspec.json.Decoder(_Span, strict=False)
 _log_decoder = msgspec.json.Decoder(_Log, strict=False)
+_metric_decoder = msgspec.json.Decoder(_Metric, strict=False)
+_point_decoder = msgspec.json.Decoder(_Point, strict=False)
 _attribute = msgspec.json.Decoder(_Attribute, strict=False)
 _value_decoder = msgspec.json.Decoder(_Value, strict=False)
 
 Scope = str
+
+
+class Resource(NamedTuple):
+    """The attributes of a resource that are read, and all of them as they are encoded."""
+
+    attributes: Attributes
+    encoded: bytes
 
 
 def spans(body: bytes, *, max_records: int) -> list[Record]:
@@ -108,23 +154,78 @@ def logs(body: bytes, *, max_records: int) -> list[Record]:
     return _records(body, "logs", _log, max_records)
 
 
-def check_metrics(body: bytes, *, max_records: int) -> None:
-    """Check that a body is an ExportMetricsServiceRequest. Raises Malformed, TooMany."""
-    _records(body, "metrics", lambda *_: Record(), max_records)
+def metrics(body: bytes, *, max_records: int) -> tuple[list[Point], int]:
+    """Decode the token counts in an ExportMetricsServiceRequest, and return the number of those that are unreadable.
+    Raises Malformed, TooMany."""
+    points: list[Point | None] = []
+    try:
+        for resource, scope, item in items(body, "metrics", max_records=max_records):
+            points += _points(_metric_decoder.decode(item), resource, scope, max_records - len(points))
+    except RecursionError as error:
+        raise Malformed("The body is nested too deeply.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed(f"The body is not OTLP in JSON: {error}.") from error
+    readable_points = [point for point in points if point is not None]
+    return readable_points, len(points) - len(readable_points)
+
+
+def _points(metric: _Metric, resource: Resource, scope: Scope, max_records: int) -> Iterator[Point | None]:
+    """Yield the points of a metric with token counts, None for unreadable ones."""
+    family = family_of(metric.name)
+    if family is None:
+        return
+    identity = (resource.encoded, scope.encode(), metric.name.encode())
+    for data in (metric.sum, metric.histogram, metric.exponential_histogram):
+        if data is None:
+            continue
+        temporality = _TEMPORALITIES.get(data.aggregation_temporality)
+        for encoded in _elements(data.data_points, max_records):
+            point = _point_decoder.decode(encoded)
+            pairs = list(map(bytes, _elements(point.attributes, MAX_ATTRIBUTES)))
+            if not _is_counted(family, pairs):
+                continue
+            tokens = token_count(_first(point.as_double, point.as_int, point.sum))
+            if tokens is None or temporality is None or not is_time(point.time_unix_nano):
+                yield None
+                continue
+            yield Point(
+                resource.attributes.texts.get("sender", ""),
+                family.signal,
+                series_digest(identity, pairs),
+                temporality == DELTA,
+                point.start_time_unix_nano,
+                point.time_unix_nano,
+                tokens,
+            )
+
+
+def _is_counted(family: Family, pairs: list[bytes]) -> bool:
+    """Whether a point adds to its family; the others repeat what it has."""
+    if not family.attribute:
+        return True
+    attributes = (_pair(Raw(pair)) for pair in pairs if family.attribute.encode() in pair)
+    return any(pair.key == family.attribute and _plain(pair.value) in family.counted for pair in attributes)
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
 
 
 def _records(
     body: bytes, signal: str, decode: Callable[[bytes, Scope, Attributes], Record], max_records: int
 ) -> list[Record]:
     try:
-        return [decode(item, scope, resource) for resource, scope, item in items(body, signal, max_records=max_records)]
+        return [
+            decode(item, scope, resource.attributes)
+            for resource, scope, item in items(body, signal, max_records=max_records)
+        ]
     except RecursionError as error:
         raise Malformed("The body is nested too deeply.") from error
     except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error) as error:
         raise Malformed(f"The body is not OTLP in JSON: {error}.") from error
 
 
-def items(body: bytes, signal: str, *, max_records: int) -> Iterator[tuple[Attributes, Scope, bytes]]:
+def items(body: bytes, signal: str, *, max_records: int) -> Iterator[tuple[Resource, Scope, bytes]]:
     """Yield each span, log record or metric as it is encoded, with its resource's attributes and its scope. Raises
     msgspec's errors, TooMany beyond `max_records` of anything."""
     resources, scopes, name = {
@@ -136,7 +237,8 @@ def items(body: bytes, signal: str, *, max_records: int) -> Iterator[tuple[Attri
     request = _request.decode(body)
     for resource_item in _elements(getattr(request, resources), max_records):
         resource_items = _resource_items.decode(resource_item)
-        resource = attributes(resource_items.resource.attributes) if resource_items.resource else Attributes()
+        holder = resource_items.resource or _Holder()
+        resource = Resource(attributes(holder.attributes), bytes(holder.attributes))
         for scope_item in _elements(getattr(resource_items, scopes), max_records):
             scope_items = _scope_items.decode(scope_item)
             scope = scope_items.scope or _Scope()
@@ -162,21 +264,24 @@ def attributes(encoded: Raw) -> Attributes:
     if array.startswith(b"{"):
         raise Malformed("attributes is an object. OTLP has a list of {key, value}.")
     pairs = _elements(encoded, MAX_ATTRIBUTES * 10)[:MAX_ATTRIBUTES]
-    return readable(pair for pair in map(_pair, pairs) if pair is not None)
+    return readable(map(_pair, pairs), _plain)
 
 
-def _pair(encoded: Raw) -> tuple[str, Any] | None:
+def _pair(encoded: Raw) -> _Attribute:
     try:
-        attribute = _attribute.decode(encoded)
+        return _attribute.decode(encoded)
     except msgspec.ValidationError:
-        return None  # not a value of OTLP; nothing is known about it
-    return (attribute.key, _plain(attribute.value)) if attribute.value and role_of(attribute.key) else None
+        return _Attribute()  # not a value of OTLP; nothing is known about it
 
 
-def _plain(value: _Value) -> Any:
+def _plain(value: _Value | None) -> Any:
+    if value is None:
+        return None
     for plain in (value.string_value, value.bool_value, value.int_value, value.double_value):
         if plain is not None:
             return plain
+    if value.array_value is _NULL:
+        return None
     holder = msgspec.json.decode(value.array_value)
     values = holder.get("values") if isinstance(holder, dict) else None
     strings = [item.get("stringValue") for item in values or () if isinstance(item, dict)]

@@ -2,18 +2,33 @@
 gigabytes of objects; each span or log record is then decoded separately.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
-from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    ExponentialHistogramDataPoint,
+    HistogramDataPoint,
+    NumberDataPoint,
+)
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from billing.ingest.otlp.attributes import role_of
+from billing.ingest.otlp.attributes import rule_of
+from billing.ingest.otlp.metrics import (
+    CUMULATIVE,
+    DELTA,
+    FAMILIES,
+    Family,
+    Point,
+    family_of,
+    is_time,
+    series_digest,
+    token_count,
+)
 from billing.ingest.otlp.records import MAX_ATTRIBUTES, Attributes, Record, known_name, readable
 from billing.ingest.types import Malformed, TooMany
 
@@ -38,13 +53,88 @@ def logs(body: bytes, *, max_records: int) -> list[Record]:
     return _records(body, _log, max_records)
 
 
-def check_metrics(body: bytes, *, max_records: int) -> None:
-    """Check that a body is an ExportMetricsServiceRequest. Raises Malformed, TooMany."""
+def metrics(body: bytes, *, max_records: int) -> tuple[list[Point], int]:
+    """Decode the token counts in an ExportMetricsServiceRequest, and return the number of those that are unreadable.
+    Raises Malformed, TooMany."""
+    points: list[Point | None] = []
     try:
-        for _, _, metric in items(body, max_records=max_records):
-            Metric.FromString(bytes(metric))
+        budget = count()
+        for number, resource_items in _counted(memoryview(body), budget, max_records):
+            if number != _RESOURCES:
+                continue
+            parts = list(_counted(resource_items, budget, max_records))
+            resource = b"".join(bytes(value) for part, value in parts if part == _RESOURCE)
+            attributes = _attributes(Resource.FromString(_shortened(memoryview(resource), 1, frozenset())).attributes)
+            for part, scope_items in parts:
+                if part == _SCOPES:
+                    for scope, metric in _scope_items(list(_counted(scope_items, budget, max_records))):
+                        identity = (resource, scope.name.encode())
+                        points += _points(metric, attributes.texts.get("sender", ""), identity, budget, max_records)
     except (DecodeError, IndexError, UnicodeDecodeError) as error:
         raise Malformed(f"The body is not OTLP in protobuf: {error}.") from error
+    readable_points = [point for point in points if point is not None]
+    return readable_points, len(points) - len(readable_points)
+
+
+def _points(
+    metric: memoryview, sender: str, identity: tuple[bytes, ...], budget: Iterator[int], max_records: int
+) -> Iterator[Point | None]:
+    """Yield the points of a metric with token counts, None for unreadable ones."""
+    name = ""
+    data: list[tuple[int, memoryview]] = []
+    for number, content in _counted(metric, budget, max_records):
+        if number == 1:
+            name = str(content, "utf-8")
+        elif number in _POINT_TYPES:
+            data.append((number, content))
+    family = family_of(name)
+    for number, content in data:
+        temporality = next((_varint(content, start)[0] for field, _, _, start, _ in _fields(content) if field == 2), 0)  # noqa: PLR2004
+        for field, encoded in _counted(content, budget, max_records):
+            if field == 1 and family is not None:
+                point = _point(encoded, number, family, sender, (*identity, name.encode()), temporality)
+                if point is not _NOT_COUNTED:
+                    yield point
+
+
+def _point(
+    encoded: memoryview, number: int, family: Family, sender: str, identity: tuple[bytes, ...], temporality: int
+) -> Point | None:
+    kind, attributes_field, content = _POINT_TYPES[number]
+    point: Any = kind.FromString(_shortened(encoded, attributes_field, content, is_read=_is_token_type))
+    types = {pair.value.string_value for pair in point.attributes if pair.key == family.attribute}
+    if family.attribute and not types & family.counted:
+        return _NOT_COUNTED
+    pairs = (bytes(encoded[start:end]) for field, _, _, start, end in _fields(encoded) if field == attributes_field)
+    value = point.sum if number != _SUM else point.as_double or point.as_int
+    tokens = token_count(value)
+    if tokens is None or not is_time(point.time_unix_nano) or temporality not in (DELTA, CUMULATIVE):
+        return None
+    return Point(
+        sender,
+        family.signal,
+        series_digest(identity, pairs),
+        temporality == DELTA,
+        point.start_time_unix_nano,
+        point.time_unix_nano,
+        tokens,
+    )
+
+
+_SUM = 7
+# The messages of points by the field of a metric, with the numbers of their attributes and of what is not read.
+_POINT_TYPES: Final[dict[int, tuple[Any, int, frozenset[int]]]] = {
+    _SUM: (NumberDataPoint, 7, frozenset({5})),
+    9: (HistogramDataPoint, 9, frozenset({6, 7, 8})),
+    10: (ExponentialHistogramDataPoint, 1, frozenset({8, 9, 11})),
+}
+# The point repeats what others of its family report.
+_NOT_COUNTED: Final = Point("", "", b"", is_delta=True, start=0, end=0, tokens=0)
+_TOKEN_TYPES = frozenset(family.attribute for family in FAMILIES if family.attribute)
+
+
+def _is_token_type(name: str) -> bool:
+    return name in _TOKEN_TYPES
 
 
 def _records(body: bytes, decode: Any, max_records: int) -> list[Record]:
@@ -131,7 +221,13 @@ def _varint(encoded: memoryview, position: int) -> tuple[int, int]:
             raise IndexError("a number of more than ten bytes")
 
 
-def _shortened(encoded: memoryview, attributes: int, content: frozenset[int]) -> bytes:
+def _is_read(name: str) -> bool:
+    return rule_of(name) is not None
+
+
+def _shortened(
+    encoded: memoryview, attributes: int, content: frozenset[int], *, is_read: Callable[[str], bool] = _is_read
+) -> bytes:
     """Return a large message without the attributes that are not read and without other content."""
     if len(encoded) <= _LARGE:
         return bytes(encoded)
@@ -144,7 +240,7 @@ def _shortened(encoded: memoryview, attributes: int, content: frozenset[int]) ->
             continue
         if number == attributes:
             found += 1
-            if found > MAX_ATTRIBUTES or not role_of(_key(encoded[start:end])):
+            if found > MAX_ATTRIBUTES or not is_read(_key(encoded[start:end])):
                 continue
         parts.append(encoded[begin:end])
     return b"".join(parts)
@@ -158,10 +254,14 @@ def _key(attribute: memoryview) -> str:
 
 
 def _attributes(pairs: Any) -> Attributes:
-    return readable((pair.key, _value(pair.value)) for pair in pairs[:MAX_ATTRIBUTES] if role_of(pair.key))
+    return readable(pairs[:MAX_ATTRIBUTES] if len(pairs) > MAX_ATTRIBUTES else pairs, _plain)
 
 
-def _value(value: AnyValue) -> Any:
+def _plain(value: AnyValue) -> Any:
+    return value.string_value or value.int_value or _other_value(value)
+
+
+def _other_value(value: AnyValue) -> Any:
     kind = value.WhichOneof("value")
     if kind == "array_value":
         return [item.string_value for item in value.array_value.values[:MAX_ATTRIBUTES]]

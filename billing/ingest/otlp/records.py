@@ -3,12 +3,13 @@
 import math
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
 
-from billing.ingest.otlp.attributes import field_of, role_of
+from billing.ingest.litellm.payload import short_text
+from billing.ingest.otlp.attributes import rule_of
 
 # Names that say what a span or an event is. Others may have anything in them and are not read.
 _KNOWN_NAME = re.compile(
@@ -22,15 +23,16 @@ _MAX_TAGS = 50
 _NUMBER = re.compile(r"\s*-?\d{1,20}(\.\d{1,20})?([eE]-?\d{1,2})?\s*")
 
 
-class Attributes(Struct, omit_defaults=True):
-    """The attributes that are read: texts by their field (`attributes.TEXT_FIELDS`), all others by their name."""
+class Attributes(Struct, omit_defaults=True, gc=False):
+    """The attributes that are read: texts by their field (`attributes.TEXT_FIELDS`), all others by their name. Texts
+    fit the ledger's columns."""
 
     texts: dict[str, str] = {}
     values: dict[str, Any] = {}
     tags: list[str] | None = None
 
 
-class Record(Struct, omit_defaults=True):
+class Record(Struct, omit_defaults=True, gc=False):
     """A span or log record. Ids are hexadecimal, times in nanoseconds since 1970, 0 if unknown.
 
     `kind` is that of the span in OTLP (2: server, 3: client), 0 for a log record.
@@ -62,47 +64,53 @@ def known_name(name: str) -> str:
     return name if _KNOWN_NAME.fullmatch(name) else ""
 
 
-def readable(attributes: Iterable[tuple[str, Any]]) -> Attributes:
-    """Return the attributes that are read, in their types. The first of several with one name counts."""
-    result = Attributes({}, {})
-    texts, values = result.texts, result.values
+class _Pair(Protocol):
+    """An attribute, as protobuf's `KeyValue`."""
+
+    key: str
+    value: Any
+
+
+def readable(pairs: Iterable[_Pair], plain: Callable[[Any], Any]) -> Attributes:
+    """Return the attributes that are read, in their types. `plain` returns the value of an attribute without its
+    encoding. The first of several with one name counts."""
+    texts: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    tags: list[str] | None = None
     positions: dict[str, int] = {}
-    for name, value in attributes:
-        role = role_of(name)
-        if not role or value is None or name in values:
+    for pair in pairs:
+        name = pair.key
+        rule = rule_of(name)
+        if rule is None or name in values:
             continue
-        stored = _stored(role, value)
+        role, field, position, _ = rule
+        value = plain(pair.value)
+        stored = _READERS[role](value) if type(value) is str else _stored(role, value)
         if stored is None:
             continue
         if role == "text":
-            field, position = field_of(name)
             if position < positions.get(field, MAX_ATTRIBUTES):
                 texts[field], positions[field] = stored, position
         elif role == "tags":
-            result.tags = result.tags or stored
+            tags = tags or stored
         else:
             values[name] = stored
-    return result
+    return Attributes(texts, values, tags)
 
 
 def _stored(role: str, value: Any) -> Any:
-    if isinstance(value, str):
-        return _TEXT_READERS[role](value)
+    """Return a value that is no text; None if it is not of the attribute's type."""
     match role, value:
         case "number", int():
             return value
         case "number", float():
             return value if math.isfinite(value) else str(value)
         case "text" | "id", int() | float():
-            return str(value)
+            return short_text(str(value))
         case "tags", list():
             return [item[:MAX_TEXT] for item in value[:_MAX_TAGS] if isinstance(item, str)] or None
         case _:
             return None
-
-
-def _text(value: str) -> str | None:
-    return value[:MAX_TEXT].replace("\0", "") or None
 
 
 def _json(value: str) -> str | None:
@@ -130,10 +138,10 @@ def _tags_in(value: str) -> list[str] | None:
     return [tag.strip() for tag in value.split(",") if tag.strip()][:_MAX_TAGS] or None
 
 
-_TEXT_READERS: dict[str, Callable[[str], Any]] = {
+_READERS: dict[str, Callable[[str], Any]] = {
     "number": _number,
-    "text": _text,
-    "id": _text,
+    "text": short_text,
+    "id": short_text,
     "json": _json,
     "tags": _tags_in,
 }

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+from costtrack.event_files.types import SPEND_LOGS
 
-@dataclass(frozen=True, slots=True)
+
+# Compared by identity, because it is a key of caches.
+@dataclass(frozen=True, slots=True, eq=False)
 class Convention:
     """A rule: which objects it is for, and what is part of the totals there.
 
@@ -112,7 +115,7 @@ CONVENTIONS = (
     ),
     Convention("xai chat", keys=("prompt_tokens",), platforms=("x-ai",), reasoning_inside=False, is_strict=True),
     # LiteLLM normalizes to OpenAI's shape; older versions and custom providers left caches beside the prompt.
-    Convention("litellm", keys=("prompt_tokens",), sources=("litellm",)),
+    Convention("litellm", keys=("prompt_tokens",), sources=("litellm", SPEND_LOGS)),
     Convention("openai chat", keys=("prompt_tokens",), is_strict=True),
     # Langfuse's and OpenInference's names for OpenAI's numbers.
     Convention("openinference", keys=("prompt", "completion"), is_sure=False),
@@ -148,7 +151,9 @@ CONVENTIONS = (
     Convention(
         "pydantic-ai", keys=("details.cached_tokens", "details.cache_read_tokens", "details.cache_write_tokens")
     ),
-    # OpenTelemetry includes caches; older instrumentations of Anthropic pass on its exclusive input.
+    # OpenTelemetry includes caches; older instrumentations of Anthropic pass on its exclusive input. Those that use the
+    # newest name of cache writes follow the convention.
+    Convention("opentelemetry", keys=("cache_write.input_tokens",)),
     Convention(
         "opentelemetry with claude",
         keys=("cache_read.input_tokens", "cache_write.input_tokens", "cache_creation.input_tokens"),

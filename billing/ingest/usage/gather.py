@@ -144,6 +144,23 @@ def _gather_flat(gathered: Gathered, flat: Flat) -> None:
     gathered.drop_secondary()
 
 
+class CountFields(NamedTuple):
+    """The fields of an object that has nothing but numbers, one of each field: their paths, and for each its position
+    among the values of the structure."""
+
+    paths: frozenset[str]
+    positions: tuple[tuple[int, str], ...]
+
+
+def count_fields(structure: Structure) -> CountFields | None:
+    """Return the fields of a structure; None if it has anything else."""
+    reads = _reads(structure)
+    if not reads or len({read.name for read in reads}) < len(reads) or not all(read.name for read in reads):
+        return None
+    positions = tuple((read.leaf.position, read.name) for read in reads)
+    return CountFields(frozenset(read.leaf.path for read in reads), positions)
+
+
 class _Read(NamedTuple):
     """How a value of a known structure is read. `name` is the field of a count, empty for all others."""
 

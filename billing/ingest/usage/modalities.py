@@ -26,7 +26,7 @@ def split(totals: Totals, fields: Mapping[str, int]) -> tuple[dict[str, int], li
     flags: list[Flag] = []
     if not any(value for name, value in fields.items() if name not in _TEXT):
         _check_texts(totals, fields, flags)
-        return {kind: quantity for kind, quantity in _plain(totals) if quantity}, flags
+        return plain_quantities(totals), flags
     quantities = {**_input(totals, fields, flags), **_writes(totals, fields, flags), **_output(totals, fields, flags)}
     return {kind: quantity for kind, quantity in quantities.items() if quantity}, flags
 
@@ -43,16 +43,17 @@ def _check_texts(totals: Totals, fields: Mapping[str, int], flags: list[Flag]) -
     _check_text(fields, "text_out", 0, (totals.output, visible), flags)
 
 
-def _plain(totals: Totals) -> tuple[tuple[str, int], ...]:
+def plain_quantities(totals: Totals) -> dict[str, int]:
     """Return the quantities of sums without parts."""
-    return (
-        ("input", totals.uncached),
-        ("cache_read", totals.cache_read),
-        ("cache_creation", totals.cache_write),
-        ("output", totals.output - totals.reasoning - totals.citation),
-        ("reasoning", totals.reasoning),
-        ("citation", totals.citation),
-    )
+    quantities = {
+        "input": totals.uncached,
+        "cache_read": totals.cache_read,
+        "cache_creation": totals.cache_write,
+        "output": totals.output - totals.reasoning - totals.citation,
+        "reasoning": totals.reasoning,
+        "citation": totals.citation,
+    }
+    return {kind: quantity for kind, quantity in quantities.items() if quantity}
 
 
 def _input(totals: Totals, fields: Mapping[str, int], flags: list[Flag]) -> dict[str, int]:

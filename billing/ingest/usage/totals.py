@@ -6,6 +6,7 @@ exists, the convention with a flag. What is larger than what includes it has no 
 """
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import product
 from typing import NamedTuple
 
@@ -60,6 +61,10 @@ class _Reading(NamedTuple):
 def resolve_totals(numbers: Numbers, convention: Convention, *, hides_thoughts: bool) -> tuple[Totals, list[Flag]]:
     """Return the sums and what is doubtful about them. Raises UnreadableError if there is no reading."""
     conventional = _conventional(convention)
+    if convention.is_sure and len(numbers.inputs) == 1:
+        reading = _read(numbers, numbers.inputs[0], conventional)
+        if reading is not None and _adds_up(reading, numbers, convention):
+            return reading.totals, []
     usual = [reading for value in numbers.inputs if (reading := _read(numbers, value, conventional)) is not None]
     fitting = [reading for reading in usual if _adds_up(reading, numbers, convention)]
     if fitting and convention.is_sure:
@@ -113,6 +118,7 @@ def _with_thoughts(totals: Totals, thoughts: int) -> Totals:
     )
 
 
+@cache
 def _conventional(convention: Convention) -> _Combination:
     return _Combination(
         convention.caches_inside,

@@ -60,7 +60,7 @@ class StatedCosts:
 NO_COSTS = StatedCosts()
 
 
-class UsageReading(Struct, frozen=True):
+class UsageReading(Struct, frozen=True, gc=False):
     """The result of reading a usage object.
 
     `quantities` are disjoint, by kind (`billing.pricing.kinds`), and empty with a `reason` if the object cannot be

@@ -100,11 +100,11 @@ def _is_usage(sent: Mapping[Any, Any]) -> bool:
     keys = tuple(sent)
     if len(keys) > MAX_VALUES or not has_short_keys(keys):
         return False
-    return any(type(sent[key]) is int for key in _count_keys(keys))
+    return any(type(sent[key]) is int for key in count_keys(keys))
 
 
 @lru_cache(maxsize=1024)
-def _count_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
+def count_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
     """Return the keys that are counts; none if one of the keys may hold another usage, or a list of requests."""
     names = [normalized_key(key) for key in keys]
     if any(name in _HOLDERS for name in names):

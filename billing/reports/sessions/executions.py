@@ -10,7 +10,7 @@ from psycopg import sql
 from billing.models import Execution
 from billing.reports.cursors import Page, StartPosition
 from billing.reports.rollup_reader import RollupReader
-from billing.reports.sessions.newest import SessionRow, list_members, list_newest
+from billing.reports.sessions.newest import UNFILTERED, EntityFilter, SessionRow, list_members, list_newest
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model, cost_by_phase, cost_by_tool
 from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_COSTS
 from costtrack.errors import NotFoundError
@@ -58,11 +58,15 @@ def get_execution_costs(*, organization: Organization, execution_id: str) -> Exe
 
 
 def list_executions(
-    *, organization: Organization, after: StartPosition | None = None, limit: int
+    *,
+    organization: Organization,
+    filters: EntityFilter = UNFILTERED,
+    after: StartPosition | None = None,
+    limit: int,
 ) -> Page[ExecutionCosts, StartPosition]:
-    """Return a page of executions after a position, newest first."""
+    """Return a page of executions after a position, newest first (see `list_newest`)."""
     reader = RollupReader(organization)
-    page = list_newest(reader, EXECUTION_TOTALS, limit=limit, after=after)
+    page = list_newest(reader, EXECUTION_TOTALS, filters=filters, limit=limit, after=after)
     return Page(_costs_of([position.key for position in page.rows], reader), page.last)
 
 

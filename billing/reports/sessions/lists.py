@@ -11,9 +11,16 @@ from typing import Any
 from psycopg import sql
 
 from billing.pricing.price_book import price_book
-from billing.reports.cursors import Page, StartPosition
+from billing.reports.cursors import Page, StartPosition, page_of
 from billing.reports.rollup_reader import RollupReader, read_rollups
-from billing.reports.sessions.newest import SESSION_COLUMNS, SessionRow, list_members, list_newest
+from billing.reports.sessions.newest import (
+    SESSION_COLUMNS,
+    UNFILTERED,
+    EntityFilter,
+    SessionRow,
+    list_members,
+    list_newest,
+)
 from billing.reports.sessions.rows import (
     SUMS,
     CostRow,
@@ -80,19 +87,31 @@ def get_session_costs(*, organization: Organization, session_id: str) -> Session
 
 
 def list_sessions(
-    *, organization: Organization, after: StartPosition | None = None, limit: int
+    *,
+    organization: Organization,
+    filters: EntityFilter = UNFILTERED,
+    after: StartPosition | None = None,
+    limit: int,
 ) -> Page[SessionCosts, StartPosition]:
-    """Return a page of sessions after a position, newest first."""
+    """Return a page of sessions after a position, newest first (see `list_newest`)."""
     reader = RollupReader(organization)
-    page = list_newest(reader, SESSION_TOTALS, limit=limit, after=after)
+    page = list_newest(reader, SESSION_TOTALS, filters=filters, limit=limit, after=after)
     return Page(_in_order(organization, [position.key for position in page.rows], reader), page.last)
 
 
-def list_execution_sessions(*, organization: Organization, execution_id: str, limit: int) -> list[SessionCosts]:
-    """Return the sessions of an execution, oldest first; none if it is unknown."""
+def list_execution_sessions(
+    *,
+    organization: Organization,
+    execution_id: str,
+    filters: EntityFilter = UNFILTERED,
+    after: StartPosition | None = None,
+    limit: int,
+) -> Page[SessionCosts, StartPosition]:
+    """Return a page of the sessions of an execution, oldest first; none if it is unknown."""
     reader = RollupReader(organization)
-    members = list_members(reader, [execution_id], limit=limit)
-    return _in_order(organization, [member.session_id for member in members], reader)
+    members = list_members(reader, [execution_id], filters=filters, after=after, limit=limit + 1)
+    page = page_of(members, limit, lambda member: StartPosition(member.started_at, member.session_id))
+    return Page(_in_order(organization, [member.session_id for member in page.rows], reader), page.last)
 
 
 def _in_order(organization: Organization, session_ids: Sequence[str], reader: RollupReader) -> list[SessionCosts]:

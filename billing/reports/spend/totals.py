@@ -1,6 +1,6 @@
 """Spend by tag, customer, credential, user, model, team and day (document 004). Read-only."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -285,23 +285,21 @@ def spend_by_day(
         only["credential_id"] = credentials
     if user is not None:
         only["user_ref"] = user
-    user_rollup, model_rollup, credential_rollup = (
-        (SPEND_DAYS, SPEND_DAYS, SPEND_DAYS) if only else (USER_DAYS, MODEL_DAYS, USAGE_DAYS)
-    )
-    users, models, keys = read_sums(
+    users, shares = read_sums(
         organization,
-        RollupQuery.of(user_rollup, ("day", "user_ref"), window, only),
-        RollupQuery.of(model_rollup, ("day", "model"), window, only),
-        RollupQuery.of(credential_rollup, ("day", "credential_id"), window, only),
+        RollupQuery.of(SPEND_DAYS if only else USER_DAYS, ("day", "user_ref"), window, only),
+        RollupQuery.of(SPEND_DAYS if only else USAGE_DAYS, ("day", "model", "credential_id"), window, only),
     )
-    for day, user_ref, sums in _by_name(users):
+    for sums in sorted(users):
+        day, user_ref = sums.key
         days[day].users[user_ref] = sums.cost
         days[day].spend += sums.cost
         days[day].unpriced += sums.unpriced
-    for day, model, sums in _by_name(models):
-        days[day].models[model] = sums.cost
-    for day, credential, sums in _by_name(keys):
-        days[day].credentials[int(credential)] = sums.cost
+    for sums in sorted(shares):
+        day, model, credential_id = sums.key
+        models, credentials_of_day = days[day].models, days[day].credentials
+        models[model] = models.get(model, ZERO) + sums.cost
+        credentials_of_day[int(credential_id)] = credentials_of_day.get(int(credential_id), ZERO) + sums.cost
     return list(days.values()) if users else []
 
 
@@ -329,10 +327,3 @@ def _empty_days(window: Window) -> dict[str, DaySpend]:
         raise TooManyDaysError(f"end_date: the window has more than {MAX_DAYS} days.", param="end_date")
     days = (first + offset * DAY for offset in range(number))
     return {day.isoformat(): DaySpend(day) for day in days}
-
-
-def _by_name(rows: Sequence[Sums]) -> Iterator[tuple[str, str, Sums]]:
-    """Yield day, name and sums, ordered by name."""
-    for sums in sorted(rows):
-        day, name = sums.key
-        yield day, name, sums

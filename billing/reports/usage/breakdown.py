@@ -8,10 +8,8 @@ from enum import StrEnum
 from psycopg import sql
 
 from billing.reports.rollup_query import RollupQuery, read_sums
-from billing.reports.spend.keys import resolve_credentials
 from billing.reports.spend.totals import NamedSpend, sort_by_spend
 from billing.reports.usage.figures import (
-    NO_CREDENTIAL,
     ZERO_FIGURES,
     CredentialUsage,
     Figures,
@@ -20,7 +18,7 @@ from billing.reports.usage.figures import (
     Share,
     UsageFilter,
 )
-from billing.reports.usage.totals import FiguresByKey, grouped
+from billing.reports.usage.totals import FiguresByKey, grouped, levels_of
 from billing.rollups.definitions import SPEND_DAYS, TAG_DAYS, USAGE_DAYS, USER_DAYS, Rollup
 from billing.types import Status
 from costtrack.calendar import Span, Window
@@ -71,6 +69,46 @@ def credentials(*, organization: Organization, filters: UsageFilter, window: Spa
         without = _sum_figures(sums.values())
         rows.append(CredentialUsage("", "", "", None, without, share(without)))
     return sorted(rows, key=lambda item: (-item.figures.cost_usd, -item.figures.requests, item.name, item.client_id))
+
+
+def groups_by_period(
+    *, organization: Organization, filters: UsageFilter, windows: Sequence[Span], by: GroupBy
+) -> list[list[tuple[str, Figures]]]:
+    """Return the figures of each window by group, with the public key of each group, in alphabetical order."""
+    periods = grouped(organization=organization, filters=filters, windows=windows, by=by)
+    names = _names(organization, by, sorted({key for sums in periods for key in sums}))
+    return [sorted((names.get(key, _NO_NAME)[0], figures) for key, figures in sums.items()) for sums in periods]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Usage of one value of a dimension. `key` is empty for usage without a value."""
+
+    key: str
+    name: str
+    figures: Figures
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The most expensive groups, and the sum of all others."""
+
+    total: Figures
+    groups: Sequence[Group]
+    others: Figures
+    other_groups: int
+
+
+def groups(*, organization: Organization, filters: UsageFilter, window: Span, by: GroupBy, limit: int) -> Groups:
+    """Return usage by any dimension."""
+    (sums,) = grouped(organization=organization, filters=filters, windows=[window], by=by)
+    share = _share_of(sums)
+    keys = sorted(sums, key=lambda key: (-sums[key].cost_usd, -sums[key].requests, key))
+    names = _names(organization, by, keys[:limit])
+    rows = [Group(*names.get(key, _NO_NAME), sums[key], share(sums[key])) for key in keys[:limit]]
+    others = _sum_figures(sums[key] for key in keys[limit:])
+    return Groups(_sum_figures(sums.values()), rows, others, len(keys[limit:]))
 
 
 def series(
@@ -125,30 +163,27 @@ class Labels:
     """The most expensive users ("" is usage without a user) and tags; None if unknown for the filter. A call with two
     tags counts in full under both."""
 
-    users: Sequence[NamedSpend] | None
+    users: Sequence[NamedSpend]
     tags: Sequence[NamedSpend] | None
 
 
 def labels(*, organization: Organization, filters: UsageFilter, window: Span, limit: int) -> Labels:
     within = Window(*window)
-    user_query = _user_query(organization, filters, within, limit)
-    if user_query is None:
-        return Labels(None, None)
+    user_query = _user_query(filters, within, limit)
     tag_queries = [RollupQuery.of(TAG_DAYS, ("tag",), within, limit=limit)] if filters == UsageFilter() else []
     users, *tags = map(sort_by_spend, read_sums(organization, user_query, *tag_queries))
     return Labels(users, tags[0] if tags else None)
 
 
-def _user_query(organization: Organization, filters: UsageFilter, window: Window, limit: int) -> RollupQuery | None:
-    if filters.capability or filters.status or filters.client_id == NO_CREDENTIAL:
-        return None
-    only: dict[str, object] = {}
-    if filters.client_id:
-        only["credential_id"] = resolve_credentials(organization=organization, text=filters.client_id)
-    if filters.model:
-        only["model"] = filters.model
-    rollup: Rollup = SPEND_DAYS if only else USER_DAYS
-    return RollupQuery.of(rollup, ("user_ref",), window, only, limit=limit)
+def _user_query(filters: UsageFilter, window: Window, limit: int) -> RollupQuery:
+    columns = filters.columns
+    if not columns:
+        levels: tuple[Rollup, ...] = (USER_DAYS,)
+    elif columns.keys() <= {"credential_id", "user_ref", "model"}:
+        levels = (SPEND_DAYS,)
+    else:
+        levels = levels_of({*columns, "user_ref"})
+    return RollupQuery(levels, (window,), ("user_ref",), filters.condition, limit=limit)
 
 
 # Unfolded usage is missing here for a second.

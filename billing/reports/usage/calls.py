@@ -5,7 +5,7 @@ If a rollup knows a dimension of the filter, it says which days have matching ca
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -19,8 +19,8 @@ from billing.reports.event_query import EventQuery, Sort
 from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.sql import Condition, Parameters, bind, equal_to
 from billing.reports.usage.figures import UsageFilter
-from billing.reports.usage.totals import totals
-from billing.rollups.definitions import RUN_DAYS, SESSION_TOTALS, SPEND_DAYS, TAG_DAYS, USAGE_DAYS, Rollup
+from billing.reports.usage.totals import levels_of, totals
+from billing.rollups.definitions import RUN_DAYS, SESSION_TOTALS, SPEND_DAYS, TAG_DAYS, Rollup
 from billing.types import EventKind
 from costtrack.calendar import Span, Window, utc_day
 from costtrack.clock import MICROSECOND
@@ -44,7 +44,6 @@ class CallFilter:
     received_by: datetime | None = None
     run_id: str = ""
     session_id: str = ""
-    user: str = ""
     users: tuple[str, ...] | None = None
     tag: str = ""
     has_all_kinds: bool = False
@@ -53,21 +52,18 @@ class CallFilter:
     @property
     def is_unfiltered(self) -> bool:
         """Whether there is no filter besides the endpoint, which no rollup knows."""
-        return self.usage == UsageFilter() and not (self.run_id or self.session_id or self.has_user or self.tag)
+        return self == CallFilter(self.usage, self.window, self.endpoint, self.received_by) and not self.usage.columns
 
-    @property
-    def has_user(self) -> bool:
-        return self.user != "" or self.users is not None
-
-    def user_condition(self, parameters: Parameters) -> sql.Composable:
+    def usage_condition(self, parameters: Parameters) -> sql.Composable:
+        """Build the condition over the dimensions of usage and the users."""
         users = {} if self.users is None else {"user_ref": self.users}
-        return sql.SQL("{} AND {}").format(_named({"user_ref": self.user})(parameters), equal_to(users)(parameters))
+        return sql.SQL("{} AND {}").format(self.usage.condition(parameters), equal_to(users)(parameters))
 
     def condition(self, parameters: Parameters) -> sql.Composable:
         """Build the condition over columns of the ledger, without the window."""
         columns = {"run_id": self.run_id, "session_id": self.session_id, "endpoint": self.endpoint}
         columns |= {"kind": "" if self.has_all_kinds else EventKind.MODEL_CALL.value}
-        conditions = [self.usage.condition(parameters), _named(columns)(parameters), self.user_condition(parameters)]
+        conditions = [self.usage_condition(parameters), _named(columns)(parameters)]
         if self.tag:
             conditions.append(sql.SQL("tags @> ARRAY[{}]::varchar[]").format(bind(parameters, self.tag)))
         if self.received_by is not None:
@@ -76,8 +72,8 @@ class CallFilter:
 
 
 class Call(NamedTuple):
-    """A model call. `cost_usd` is None while it is unknown; `known_cost_usd` is its known part. A voided call has its
-    counts and cost taken back."""
+    """A model call, or another event. `cost_usd` is None while it is unknown; `known_cost_usd` is its known part. A
+    voided call has its counts and cost taken back."""
 
     id: UUID
     event_id: str
@@ -99,6 +95,19 @@ class Call(NamedTuple):
     credential_name: str
     known_cost_usd: Decimal
     kind: str
+    model_as_sent: str
+    provider: str
+    user_ref: str
+    team: str
+    end_user: str
+    agent_id: str
+    environment: str
+    workflow_id: str
+    session_id: str
+    execution_id: str
+    cost_group: str
+    tool: str
+    tags: list[str] | None
 
     @property
     def total_tokens(self) -> int:
@@ -177,21 +186,14 @@ def _window_of_session(organization: Organization, session_id: str, window: Span
 
 def _best_rollup(filters: CallFilter) -> tuple[Rollup, Condition, bool]:
     """Return the rollup that knows most of the filters, its condition, and whether that covers all filters."""
-    usage, nothing = filters.usage, UsageFilter()
+    columns = {*filters.usage.columns, *([] if filters.users is None else ["user_ref"])}
     if filters.run_id:
-        is_all = usage == nothing and not (filters.session_id or filters.has_user or filters.tag)
+        is_all = not (columns or filters.session_id or filters.tag)
         return RUN_DAYS, _named({"run_id": filters.run_id}), is_all
-    if filters.has_user:
-        known = replace(usage, capability="", status="")
-
-        def condition(parameters: Parameters) -> sql.Composable:
-            conditions = [filters.user_condition(parameters), known.condition(parameters)]
-            return sql.SQL(" AND ").join(conditions)
-
-        return SPEND_DAYS, condition, usage == known and not filters.tag
-    if filters.tag:
-        return TAG_DAYS, _named({"tag": filters.tag}), usage == nothing
-    return USAGE_DAYS, usage.condition, True
+    if filters.tag and not columns & {"user_ref", "team", "end_user"}:
+        return TAG_DAYS, _named({"tag": filters.tag}), not columns
+    rollup = SPEND_DAYS if columns <= {"credential_id", "user_ref", "model"} else levels_of({*columns, "model"})[0]
+    return rollup, filters.usage_condition, not filters.tag
 
 
 def _named(columns: Mapping[str, str]) -> Condition:

@@ -9,11 +9,9 @@ from typing import Self
 from psycopg import sql
 
 from billing.reports.sql import Parameters, bind, equal_to
+from billing.types import NO_CREDENTIAL
 from costtrack.calendar import Span
 from costtrack.money import ZERO
-
-NO_CREDENTIAL = "none"
-"""In place of a Client ID: usage without a credential."""
 
 # Without a credential of the organization; credentials of operators do not count.
 _WITHOUT_CREDENTIAL = sql.SQL(
@@ -26,32 +24,85 @@ _WITH_CREDENTIAL = sql.SQL(
 )
 
 
+class GroupBy(StrEnum):
+    MODEL = "model"
+    CAPABILITY = "capability"
+    CREDENTIAL = "credential"
+    STATUS = "status"
+    USER = "user"
+    TEAM = "team"
+    END_USER = "end_user"
+    PROVIDER = "provider"
+    SERVICE = "service"
+    AGENT = "agent"
+    ENVIRONMENT = "environment"
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """What usage can be filtered and grouped by. `parameter` is the filter's name in the API and on pages, `column` the
+    name in the ledger and the rollups."""
+
+    by: GroupBy
+    parameter: str
+    column: str
+    label: str
+
+    @property
+    def without(self) -> str:
+        """The name of usage without a value."""
+        return f"Without {'an' if self.label[0] in 'AE' else 'a'} {self.label.lower()}"
+
+
+DIMENSIONS = (
+    Dimension(GroupBy.MODEL, "model", "model", "Model"),
+    Dimension(GroupBy.CAPABILITY, "capability", "capability", "Capability"),
+    Dimension(GroupBy.CREDENTIAL, "client_id", "credential_id", "Credential"),
+    Dimension(GroupBy.STATUS, "status", "status", "Status"),
+    Dimension(GroupBy.USER, "user_id", "user_ref", "User"),
+    Dimension(GroupBy.TEAM, "team", "team", "Team"),
+    Dimension(GroupBy.END_USER, "end_user", "end_user", "End user"),
+    Dimension(GroupBy.PROVIDER, "provider", "provider", "Provider"),
+    Dimension(GroupBy.SERVICE, "service", "service", "Service"),
+    Dimension(GroupBy.AGENT, "agent_id", "agent_id", "Agent"),
+    Dimension(GroupBy.ENVIRONMENT, "environment", "environment", "Environment"),
+)
+"""All dimensions of usage reports, exports and pages, in the order of the pages. Each is a field of `UsageFilter`."""
+DIMENSION_OF = {dimension.by: dimension for dimension in DIMENSIONS}
+
+
 @dataclass(frozen=True, slots=True)
 class UsageFilter:
-    """Filters of usage; empty means any."""
+    """Filters of usage; empty means any. The fields are the parameters of `DIMENSIONS`."""
 
     client_id: str = ""
     capability: str = ""
     model: str = ""
     status: str = ""
+    user_id: str = ""
+    team: str = ""
+    end_user: str = ""
+    provider: str = ""
+    service: str = ""
+    agent_id: str = ""
+    environment: str = ""
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The given values by column. That of a credential is its Client ID."""
+        given = {dimension.column: getattr(self, dimension.parameter) for dimension in DIMENSIONS}
+        return {column: value for column, value in given.items() if value}
 
     def condition(self, parameters: Parameters) -> sql.Composable:
-        """Build the condition over columns of usage rollups and the ledger."""
-        named = {"capability": self.capability, "model": self.model, "status": self.status}
-        condition = equal_to({column: value for column, value in named.items() if value})(parameters)
+        """Build the condition over columns of rollups and the ledger."""
+        named = {column: value for column, value in self.columns.items() if column != "credential_id"}
+        condition = equal_to(named)(parameters)
         if self.client_id == NO_CREDENTIAL:
             return sql.SQL("{} AND {}").format(condition, _WITHOUT_CREDENTIAL)
         if self.client_id:
             with_credential = _WITH_CREDENTIAL.format(bind(parameters, self.client_id))
             return sql.SQL("{} AND {}").format(condition, with_credential)
         return condition
-
-
-class GroupBy(StrEnum):
-    MODEL = "model"
-    CAPABILITY = "capability"
-    CREDENTIAL = "credential"
-    STATUS = "status"
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,11 @@ def build_query(
     extra: dict[str, Any] | None = None,
 ) -> UsageQuery:
     """Build a query, clipped to the history of the plan. Raises ForbiddenError if nothing of the window is visible."""
-    filters = replace(filters, model=identify_model(organization.pk, filters.model, now=now))
+    filters = replace(
+        filters,
+        model=identify_model(organization.pk, filters.model, now=now),
+        user_id=organization.user_name(filters.user_id),
+    )
     since = rights.history_start(now)
     return UsageQuery(
         organization, filters, clip_to_history(organization=organization, window=window, since=since), now, extra or {}

@@ -2,7 +2,7 @@
 comparisons with the previous range (document 001). Read-only.
 
 Unfiltered figures come from `ORGANIZATION_HOURS`, which has a few rows per hour; filtered or grouped ones from days,
-hours and ledger rows (`billing.reports.rollup_query`).
+hours and ledger rows (`billing.reports.rollup_query`), of the smallest rollups that have the dimensions.
 """
 
 from bisect import bisect_left
@@ -16,9 +16,16 @@ from psycopg import sql
 from billing.ingest.validate import FUTURE_TOLERANCE
 from billing.reports.rollup_query import COST_COLUMNS, RollupQuery
 from billing.reports.rollup_reader import RollupReader, read_rollups
-from billing.reports.usage.figures import ZERO_FIGURES, Figures, GroupBy, Spend, Summary, UsageFilter
+from billing.reports.usage.figures import DIMENSION_OF, ZERO_FIGURES, Figures, GroupBy, Spend, Summary, UsageFilter
 from billing.reports.usage.query import UsageQuery
-from billing.rollups.definitions import ORGANIZATION_HOURS, USAGE_DAYS, USAGE_HOURS
+from billing.rollups.definitions import (
+    DETAIL_DAYS,
+    DETAIL_HOURS,
+    ORGANIZATION_HOURS,
+    USAGE_DAYS,
+    USAGE_HOURS,
+    Rollup,
+)
 from costtrack.calendar import Preset, Span, Unit, Window
 from costtrack.clock import MICROSECOND
 from organizations.models import Organization
@@ -27,12 +34,7 @@ _WEEK = timedelta(days=7)
 _ALL = ""
 
 _COLUMNS = ("status", *COST_COLUMNS)
-_COLUMN_OF = {
-    GroupBy.MODEL: "model",
-    GroupBy.CAPABILITY: "capability",
-    GroupBy.CREDENTIAL: "credential_id",
-    GroupBy.STATUS: "status",
-}
+_USAGE_COLUMNS = {"credential_id", "capability", "service", "model", "status"}
 
 # The sums are in the order of the fields of `Figures`.
 _SUMS = sql.SQL("""
@@ -125,6 +127,13 @@ def _sum_of(by_period: dict[int, FiguresByKey], first: int, last: int) -> Figure
     return sums
 
 
+def levels_of(columns: set[str]) -> tuple[Rollup, ...]:
+    """Return the smallest rollups that have these columns, from coarse to fine."""
+    if columns <= {"status"}:
+        return (ORGANIZATION_HOURS,)
+    return (USAGE_DAYS, USAGE_HOURS) if columns <= _USAGE_COLUMNS else (DETAIL_DAYS, DETAIL_HOURS)
+
+
 def _sums_between(
     organization: Organization,
     filters: UsageFilter,
@@ -135,10 +144,9 @@ def _sums_between(
     """Return the sums between adjacent boundaries by the 1-based number of the interval."""
     if not pieces:
         return {}
-    is_unfiltered = not (filters.client_id or filters.capability or filters.model) and by in (None, GroupBy.STATUS)
-    levels = (ORGANIZATION_HOURS,) if is_unfiltered else (USAGE_DAYS, USAGE_HOURS)
+    column = DIMENSION_OF[by].column if by is not None else None
+    levels = levels_of({*filters.columns, *([column] if column is not None else [])})
     query = RollupQuery(levels, windows=tuple(pieces), condition=filters.condition)
-    column = _COLUMN_OF[by] if by is not None else None
     columns = _COLUMNS if column is None or column in _COLUMNS else (*_COLUMNS, column)
     key = sql.Identifier(column) if column is not None else sql.Literal(_ALL)
 

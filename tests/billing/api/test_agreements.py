@@ -73,12 +73,35 @@ def test_an_agreement_ends(api: APIClient, organization: Organization) -> None:
     agreement = create(api, discount_percent="10", starts="2026-01-01")
     path = f"{PATH}/{agreement['id']}/end"
 
-    assert api.post(path, {"ends": "2025-12-31"}).status_code == 422
+    assert api.post(path, {"ends": "2025-12-30"}).status_code == 422
     assert api.post(path, {"ends": "2026-06-01"}).json()["ends"] == "2026-06-01"
     assert api.post(path, {"ends": "2026-07-01"}).json()["code"] == "agreement_ended"
     assert [row["id"] for row in api.get(PATH).json()["results"]] == [agreement["id"]]
     actions = AuditEntry.objects.filter(organization=organization, action__startswith="agreement.")
     assert sorted(actions.values_list("action", flat=True)) == ["agreement.created", "agreement.ended"]
+
+
+def test_its_days_are_whole_days_of_the_organization(api: APIClient, send: Send, organization: Organization) -> None:
+    organization.time_zone = "America/Los_Angeles"
+    organization.save()
+    agreement = create(api, discount_percent="10", starts="2026-10-30", ends="2026-10-31")
+
+    assert (agreement["starts"], agreement["ends"]) == ("2026-10-30", "2026-10-31")
+    for number, at in enumerate(("30T06:59:59", "30T07:00:00", "31T23:59:59")):
+        send({**EVENT, "id": f"{number}", "occurred_at": f"2026-10-{at}Z"})
+    send({**EVENT, "id": "last", "occurred_at": "2026-11-01T06:59:59Z"})
+    send({**EVENT, "id": "after", "occurred_at": "2026-11-01T07:00:00Z"})
+    discounted = {event_id for event_id, (_, list_cost) in costs().items() if list_cost is not None}
+    assert discounted == {"1", "2", "last"}
+
+
+def test_an_agreement_that_ends_before_it_begins_never_applies(api: APIClient, send: Send) -> None:
+    agreement = create(api, discount_percent="10", starts="2026-01-01")
+    ended = api.post(f"{PATH}/{agreement['id']}/end", {"ends": "2025-12-31"}).json()
+    send(EVENT)
+
+    assert (ended["starts"], ended["ends"]) == ("2026-01-01", "2025-12-31")
+    assert costs()["call"] == (Decimal("3.5"), None)
 
 
 def test_repricing_applies_an_agreement_to_earlier_calls(
@@ -104,7 +127,7 @@ def test_repricing_applies_an_agreement_to_earlier_calls(
         ({"discount_percent": "10", "kinds": ["wishes"]}, "kinds.0"),
         ({"unit_prices": {"wishes": "1"}}, "unit_prices"),
         ({"unit_prices": {"input": "-1"}}, "unit_prices.input"),
-        ({"discount_percent": "10", "starts": "2026-02-01", "ends": "2026-02-01"}, "ends"),
+        ({"discount_percent": "10", "starts": "2026-02-01", "ends": "2026-01-31"}, "ends"),
     ],
 )
 def test_terms_that_make_no_sense_are_refused(api: APIClient, terms: dict[str, Any], param: str) -> None:

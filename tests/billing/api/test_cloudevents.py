@@ -191,3 +191,12 @@ def test_content_is_never_stored(api: APIClient, organization: Organization) -> 
     rows = [*UsageEvent.objects.values(), *QuarantinedRecord.objects.values()]
     assert len(rows) == 3
     assert SECRET not in repr(rows)
+
+
+def test_litellms_own_cost_counts_in_its_openmeter_callback(api: APIClient) -> None:
+    """It counts caches as plain input."""
+    data = {"model": "gpt-4o", "prompt_tokens": 1000, "completion_tokens": 200, "total_tokens": 1200, "cost": 0.003}
+    for number, source in enumerate(("litellm-proxy", "my-app")):
+        post(api, "/api/v1/events", event(number, source=source, data=data))
+    costs = dict(UsageEvent.objects.values_list("source", "token_cost_usd"))
+    assert costs == {"litellm-proxy": Decimal("0.003"), "my-app": Decimal("0.0045")}

@@ -1,11 +1,15 @@
 """Unknown query parameters: the documented families ignore and name them, other endpoints refuse them."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from rest_framework.test import APIClient
 
 from tests.usage import Send
+
+_DOCUMENT = Path(__file__).parents[3] / "docs" / "openapi.yaml"
 
 DATES = "start_date=2026-10-05&end_date=2026-10-31"
 GETS = (
@@ -37,6 +41,25 @@ def test_documented_families_ignore_and_name_them(api: APIClient, path: str) -> 
         assert response.status_code == 200, response
         assert response.headers["X-Ignored-Parameters"] == "_, cacheBuster"
     assert "X-Ignored-Parameters" not in call("organization=acme").headers
+
+
+def test_the_document_has_the_header_wherever_it_is_sent() -> None:
+    document = yaml.load(_DOCUMENT.read_text(), yaml.CSafeLoader)
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    documented = {
+        operation["operationId"]
+        for operation in operations
+        if all("X-Ignored-Parameters" in response.get("headers", {}) for response in _successes(operation))
+    }
+    ids = {operation["operationId"] for operation in operations}
+    families = {name for name in ids if name.startswith(("system_", "costs_", "spend_", "global_"))}
+    of_usage = ("summary", "timeseries", "capabilities", "credentials", "requests", "price_check", "export")
+    events = ("usage_events", "usage_events_list", "usage_event")
+    assert documented == families | {f"usage_{name}" for name in of_usage} | set(events)
+
+
+def _successes(operation: Any) -> list[Any]:
+    return [response for status, response in operation["responses"].items() if status.startswith("2")]
 
 
 @pytest.mark.parametrize("path", ["/usage/access", "/usage/limits", "/usage/own", "/usage/authorizations"])

@@ -10,19 +10,22 @@ from typing import Any
 import pytest
 from django.conf import settings
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from rest_framework.test import APIClient
 
 from billing.ingest.quarantine import retry
-from billing.models import IngestBatch, QuarantinedRecord, UsageEvent
+from billing.models import Coverage, IngestBatch, MetricPoint, QuarantinedRecord, UsageEvent
+from billing.reports.intake_health import intake_checks
 from costtrack.clock import utc_now
 from organizations.models import Organization
 from organizations.types import Scope
 from tests.conftest import make_key
-from tests.otlp import JSON, PROTOBUF, as_json, log, logs, span, traces
+from tests.otlp import JSON, PROTOBUF, as_json, log, logs, metrics, point, span, traces
 from tests.usage import set_price
 
-TRACES, LOGS = "/otlp/v1/traces", "/otlp/v1/logs"
+TRACES, LOGS, METRICS = "/otlp/v1/traces", "/otlp/v1/logs", "/otlp/v1/metrics"
 SECRET = "the quick brown secret"
 CALL = {
     "gen_ai.operation.name": "chat",
@@ -327,3 +330,118 @@ def test_log_records_that_are_no_calls_are_accepted(api: APIClient) -> None:
     assert response.status_code == 200
     assert not ExportLogsServiceResponse.FromString(response.content).HasField("partial_success")
     assert not UsageEvent.objects.exists()
+
+
+@pytest.mark.parametrize("content_type", [PROTOBUF, JSON])
+def test_metrics_are_a_check_and_no_usage(api: APIClient, content_type: str) -> None:
+    now = utc_now()
+    resource = {"service.name": "claude-code"}
+    record = log(
+        {"input_tokens": 60, "output_tokens": 20, "model": "gpt-4o"}, at=now, event_name="claude_code.api_request"
+    )
+    post(api, LOGS, logs([record], resource=resource), content_type)
+    # A retried export does not arrive again.
+    post(api, LOGS, logs([record], resource=resource), content_type)
+    exported = metrics([point(100, at=now, since=now - timedelta(minutes=1))])
+    response = post(api, METRICS, exported, content_type)
+    assert (response.status_code, response.content) == (200, b"" if content_type == PROTOBUF else b"{}")
+    assert UsageEvent.objects.count() == 1
+    assert set(Coverage.objects.values_list("source", "signal", "tokens")) == {
+        ("claude-code", "logs", 80),
+        ("claude-code", "claude_code.token.usage", 100),
+    }
+    (check,) = [check for check in intake_checks() if check.name.startswith("coverage")]
+    assert (check.title, check.ok, check.details["Arrived"]) == ("claude-code", False, "80%")
+
+
+def test_unreadable_points_are_a_partial_success(api: APIClient) -> None:
+    now = utc_now()
+    points = [point(value, at=now) for value in (-1, float("nan"), 10)] + [point(1, at=now - timedelta(days=30))]
+    response = post(api, METRICS, metrics(points))
+    partial = ExportMetricsServiceResponse.FromString(response.content).partial_success
+    assert (response.status_code, partial.rejected_data_points) == (200, 3)
+    assert "tokens" in partial.error_message
+
+
+def test_content_in_metrics_is_never_stored(api: APIClient, caplog: pytest.LogCaptureFixture) -> None:
+    now = utc_now()
+    attributes = {"type": "input", "prompt": SECRET, "user.email": SECRET}
+    exported = metrics([point(1, at=now, attributes=attributes)], name="claude_code.token.usage", scope=SECRET)
+    for content_type in (PROTOBUF, JSON):
+        assert post(api, METRICS, exported, content_type).status_code == 200
+        assert post(api, METRICS, metrics([point(1, at=now)], name=SECRET), content_type).status_code == 200
+    stored = repr([list(model.objects.values()) for model in (Coverage, MetricPoint, QuarantinedRecord, UsageEvent)])
+    assert SECRET not in stored + caplog.text
+
+
+# --- Spans around a call ---------------------------------------------------------------------------------------------
+
+LIBRARY = "com.anthropic.sdk.python"
+MESSAGE = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "anthropic",
+    "gen_ai.request.model": "claude-sonnet-4-5",
+    "gen_ai.usage.input_tokens": 1000,
+    "gen_ai.usage.output_tokens": 200,
+}
+GENERATION = {
+    "langfuse.observation.type": "generation",
+    "langfuse.observation.model.name": "claude-sonnet-4-5",
+    "langfuse.observation.usage_details": '{"input": 1000, "output": 200}',
+    "session.id": "s-1",
+}
+
+
+def test_a_programs_span_around_the_librarys_own_is_the_same_call(api: APIClient, organization: Organization) -> None:
+    """The program does not know the provider's id, and knows the session."""
+    now = utc_now()
+    inner = span({**MESSAGE, "gen_ai.response.id": "msg_Abc123Def456"}, at=now, number=2, parent=1)
+    outer = span(GENERATION, at=now, number=1, kind=Span.SPAN_KIND_INTERNAL)
+    post(api, TRACES, traces([outer, inner]))
+    event = UsageEvent.objects.get(adjusts=None)
+    assert (event.service, event.request_id) == ("anthropic", "msg_Abc123Def456")
+    assert UsageEvent.objects.filter(session_id="s-1").exists()
+    again = {"id": "msg_Abc123Def456", "service": "anthropic", "model": "claude-sonnet-4-5", "input_tokens": 1000}
+    assert api.post("/usage/events", {**again, "output_tokens": 200}).json()["duplicates"] == 1
+
+
+def test_a_streams_span_beside_the_librarys_own_is_the_same_call(api: APIClient) -> None:
+    """Two calls with equal tokens at the same time are two, in whatever order their spans arrive."""
+    now = utc_now()
+    library = [
+        span({**MESSAGE, "gen_ai.response.id": f"msg_Abc123Def45{number}"}, at=now, trace=number, number=number)
+        for number in (1, 2)
+    ]
+    framework = [span(GENERATION, at=now, trace=number, number=number, seconds=3) for number in (3, 4)]
+    request = traces(framework, scope="openinference")
+    request.MergeFrom(traces(library, scope=LIBRARY))
+    post(api, TRACES, request)
+    assert set(UsageEvent.objects.filter(adjusts=None).values_list("request_id", flat=True)) == {
+        "msg_Abc123Def451",
+        "msg_Abc123Def452",
+    }
+
+
+def test_calls_that_only_resemble_each_other_are_all_counted(api: APIClient) -> None:
+    now = utc_now()
+    work = span({"gen_ai.operation.name": "invoke_agent"}, at=now, number=1)
+    siblings = [span(GENERATION, at=now, number=number, parent=1) for number in (2, 3)]
+    differing = {**GENERATION, "langfuse.observation.usage_details": '{"input": 7, "output": 2}'}
+    around = [span(differing, at=now, number=4), span(GENERATION, at=now, number=5, parent=4)]
+    post(api, TRACES, traces([work, *siblings, *around]))
+    assert UsageEvent.objects.filter(adjusts=None).count() == 4
+
+
+# --- LiteLLM ---------------------------------------------------------------------------------------------------------
+
+
+def test_litellms_cost_counts_where_it_does_not_say_what_was_cached(api: APIClient) -> None:
+    """Its callback `otel` names the costs of caches and not their tokens."""
+    call = {**CALL, "gen_ai.operation.name": "acompletion", "gen_ai.cost.total_cost": 0.003}
+    post(api, TRACES, traces([span({**call, "gen_ai.cost.cache_read_cost": 0.001}, at=utc_now())]))
+    event = UsageEvent.objects.get()
+    assert (event.capability, event.token_cost_usd, event.cost_basis) == ("chat", Decimal("0.003"), "gateway")
+    assert event.flags == [{"code": "unread_usage", "detail": "the caches"}]
+    other = {**call, "gen_ai.response.id": "y" * 20, "gen_ai.cost.cache_read_cost": 0}
+    post(api, TRACES, traces([span(other, at=utc_now())]))
+    assert UsageEvent.objects.get(request_id="y" * 20).token_cost_usd == COST

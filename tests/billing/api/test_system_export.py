@@ -12,8 +12,8 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
-from billing.api.system.ids import agent_uuid, model_uuid, user_uuid
 from billing.reports.pricing.run_filter import ModelKey
+from billing.reports.pricing.uuids import agent_uuid, group_uuid, model_uuid, user_uuid
 from organizations.models import Organization, User
 from organizations.types import Scope
 from tests.conftest import make_key
@@ -24,6 +24,7 @@ pytestmark = pytest.mark.usefixtures("whole_history")
 PATH = "/system/export"
 GPT = ModelKey("openai", "gpt-4o")
 OPUS = ModelKey("anthropic", "claude-3-opus")
+GROUP = "0D4F6A4E-58F7-4C0E-9A55-3B1F0C7F2A62"  # as sent
 
 
 def call(cost: str, day: str = "2025-01-15", model: ModelKey = GPT, **fields: Any) -> dict[str, Any]:
@@ -80,15 +81,18 @@ def test_without_runs_it_is_a_zip_with_the_header_alone(api: APIClient) -> None:
     ("body", "costs"),
     [
         ({"start_date": "2025-01-15", "end_date": "2025-01-15"}, {"1", "2", "4", "16"}),
-        ({"start_date": "2025-01-16"}, {"8"}),
+        ({"start_date": "2025-01-16"}, {"8", "32"}),
         ({"date_to": "2025-01-15T11:59:59Z"}, set()),
         ({"model_ids": [str(model_uuid(OPUS))]}, {"2"}),
         ({"model_ids": [str(model_uuid(OPUS)), str(model_uuid(GPT))], "agent_id": str(agent_uuid("one"))}, {"1", "2"}),
         ({"model_id": str(model_uuid(ModelKey("x", "y")))}, set()),
         ({"profile_ids": [str(user_uuid("ada"))]}, {"1"}),
         ({"group_id": "g"}, {"4"}),
+        ({"group_id": str(group_uuid("g"))}, {"4"}),
+        ({"group_id": GROUP.lower()}, {"32"}),
+        ({"group_id": str(group_uuid("unknown"))}, set()),
         ({"session_id": "s"}, {"8"}),
-        ({"view": "pricing", "mode": "full", "idempotency_key": "k"}, {"1", "2", "4", "8", "16"}),
+        ({"view": "pricing", "mode": "full", "idempotency_key": "k"}, {"1", "2", "4", "8", "16", "32"}),
     ],
 )
 def test_filters_pick_runs_as_everywhere(api: APIClient, send: Send, body: dict[str, Any], costs: set[str]) -> None:
@@ -97,6 +101,7 @@ def test_filters_pick_runs_as_everywhere(api: APIClient, send: Send, body: dict[
         call("2", model=OPUS, agent_id="one"),
         call("4", group_id="g"),
         call("8", "2025-01-16", session_id="s"),
+        call("32", "2025-01-17", group_id=GROUP),
         {"kind": "tool_call", "tool": "search", "cost_usd": "16", "occurred_at": "2025-01-15T12:00:00Z"},
     )
 

@@ -12,9 +12,9 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
-from billing.api.system.ids import agent_uuid, model_uuid, user_uuid
 from billing.models import LedgerState
 from billing.reports.pricing.run_filter import ModelKey
+from billing.reports.pricing.uuids import agent_uuid, group_uuid, model_uuid, user_uuid
 from billing.rollups.fold import fold_organization
 from organizations.models import Organization, User
 from organizations.types import Scope
@@ -40,7 +40,7 @@ def ask(api: APIClient, **body: Any) -> Any:
 
 
 def ids(answer: Any) -> list[str]:
-    return [item["group_id"] for item in answer["data"]]
+    return [item["group_key"] for item in answer["data"]]
 
 
 def fold(organization: Organization) -> None:
@@ -63,7 +63,8 @@ def test_it_answers_like_the_document(api: APIClient, organization: Organization
     assert ask(api, page=1, page_size=20, sort_order="desc") == {
         "data": [
             {
-                "group_id": "g-1",
+                "group_id": str(group_uuid("g-1")),
+                "group_key": "g-1",
                 "session_id": "s-1",
                 "group_name": "Office hours",
                 "first_run_at": "2025-01-15T09:00:00Z",
@@ -153,14 +154,14 @@ def _assert_in_order(api: APIClient, body: dict[str, str]) -> None:
     items = [item for page in pages for item in page["data"]]
     assert [len(page["data"]) for page in pages] == [7, 7, 7, 7, 5, 0], body
     assert {(page["total_count"], page["total_pages"]) for page in pages} == {(33, 5)}, body
-    assert len({item["group_id"] for item in items}) == 33, body
+    assert len({item["group_key"] for item in items}) == 33, body
     key, is_descending = KEYS[body["sort_by"]], body["sort_order"] == "desc"
     keys = [key(item) for item in items]
     assert keys == sorted(keys, reverse=is_descending), body
     assert len(set(keys)) > 3, body
     for one, other in pairwise(items):
         if key(one) == key(other):
-            assert (one["group_id"] < other["group_id"]) == is_descending, body
+            assert (one["group_key"] < other["group_key"]) == is_descending, body
 
 
 def test_the_first_page_is_one_and_zero_is_one(api: APIClient, send: Send) -> None:
@@ -182,7 +183,7 @@ def test_a_group_counts_once_whether_it_is_folded_or_not(
     answer = ask(api, sort_by="total_cost")
 
     assert answer["total_count"] == 3
-    assert [(item["group_id"], item["total_cost"], item["run_count"]) for item in answer["data"]] == [
+    assert [(item["group_key"], item["total_cost"], item["run_count"]) for item in answer["data"]] == [
         ("new", "8", 1),
         ("both", "6", 2),
         ("old", "1", 1),
@@ -204,7 +205,7 @@ def test_a_group_that_lost_its_old_events_is_still_one(api: APIClient, organizat
 
     for _ in range(2):
         by_date = ask(api)
-        assert [(item["group_id"], item["total_cost"]) for item in by_date["data"]] == [
+        assert [(item["group_key"], item["total_cost"]) for item in by_date["data"]] == [
             ("a", "7"),
             ("c", "4"),
             ("b", "6"),
@@ -248,7 +249,7 @@ def test_a_window_restricts_groups_and_what_they_add_up_to(
 
     answer = ask(api, **body)
 
-    assert {item["group_id"]: item["total_cost"] for item in answer["data"]} == result
+    assert {item["group_key"]: item["total_cost"] for item in answer["data"]} == result
     assert answer["total_count"] == len(result)
 
 
@@ -310,7 +311,7 @@ def test_filters_pick_runs_and_change_the_count(
 
     answer = ask(api, **body)
 
-    assert {item["group_id"]: item["total_cost"] for item in answer["data"]} == result
+    assert {item["group_key"]: item["total_cost"] for item in answer["data"]} == result
     assert answer["total_count"] == len(result)
 
 

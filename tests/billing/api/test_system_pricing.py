@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
-from billing.api.system.ids import agent_uuid, model_uuid
 from billing.reports.pricing.run_filter import ModelKey
+from billing.reports.pricing.uuids import agent_uuid, model_uuid
 from billing.rollups.fold import fold_organization
 from organizations.models import Organization, User
 from organizations.types import Scope

@@ -1,5 +1,6 @@
 """`/usage/credits`: what a provider credits reduces spend and limits by appended rows."""
 
+import json
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
+from billing.exports.ledger_events import export_credits
 from billing.limits.enforce import enforce
 from billing.limits.verify import verify_limits
 from billing.models import Credit, IngestBatch, UsageEvent
@@ -162,3 +164,27 @@ def test_bad_input_is_named(api: APIClient, fields: dict[str, str], field: str) 
     response = api.post(URL, {**REFUND, **fields})
     assert (response.status_code, list(response.json()["fields"])) == (422, [field]), response.content
     assert not UsageEvent.objects.exists()
+
+
+def test_a_credit_has_the_provider_the_team_and_the_environment_of_its_events(
+    api: APIClient, organization: Organization, key: Key
+) -> None:
+    organization.ignores_user_case = True
+    organization.save()
+    about = {"service": "openai", "team": "search", "user_id": "Ada", "client_id": key.credential.client_id}
+    create(api, **about)
+    row, environment = UsageEvent.objects.get(), key.credential.environment
+    assert (row.provider, row.team, row.user_ref, row.environment) == ("openai", "search", "ada", environment)
+    for query in ("provider=openai", "team=search", "user_id=ADA", f"environment={environment}"):
+        assert api.get(f"/usage/summary?{query}").json()["cost_usd"] == "-3", query
+
+
+def test_the_ledger_export_has_credits_in_a_file_of_their_own(api: APIClient, organization: Organization) -> None:
+    create(api, start_date="2026-11-01", end_date="2026-11-02", team="search", tags=["a"])
+    voided = create(api)
+    assert api.post(f"{URL}/{voided['id']}/void", {"reason": "Twice"}).status_code == 200
+    (line,) = export_credits(organization.pk)
+    body = json.loads(line)
+    again = create(api, **body)
+    assert (again["dimensions"], again["end_date"]) == ({"team": "search", "tags": ["a"]}, "2026-11-03T00:00:00Z")
+    assert total(api) == -6

@@ -58,11 +58,13 @@ def test_requests_are_a_file_in_plain_values(api: APIClient, send: Send) -> None
     header, unpriced, priced = text.splitlines()
     assert header == (
         "time,id,event_id,request_id,endpoint,capability,service,model,client_id,status,status_code,"
-        "prompt_tokens,completion_tokens,cached_tokens,total_tokens,cost_usd,voided,kind"
+        "prompt_tokens,completion_tokens,cached_tokens,total_tokens,cost_usd,voided,kind,"
+        "sent_model,provider,user_id,team,end_user,agent_id,environment,"
+        "run_id,workflow_id,session_id,execution_id,cost_group,tool,tags"
     )
     assert priced.startswith("2026-11-02T11:00:00Z,")
-    assert priced.endswith(",1,,/v1/chat,,,gpt-4o,,success,200,5,0,0,5,0.2,false,model_call")
-    assert unpriced.endswith(",,,,,,unpriced,,success,,0,0,0,0,,false,model_call")
+    assert priced.endswith(",1,,/v1/chat,,,gpt-4o,,success,200,5,0,0,5,0.2,false,model_call,gpt-4o,openai,,,,,,,,,,,,")
+    assert unpriced.endswith(",,,,,,unpriced,,success,,0,0,0,0,,false,model_call,unpriced,,,,,,,,,,,,,")
 
 
 @pytest.mark.usefixtures("enterprise")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.ingest.usage import gather, unwrap
+from billing.ingest.usage import gather, reader, unwrap
 from billing.ingest.usage.conventions import CONVENTIONS
 from billing.ingest.usage.paths import MAX_VALUES
 from billing.ingest.usage.raw import MAX_RAW_BYTES
@@ -125,6 +125,7 @@ def test_a_known_structure_is_read_as_any_other(monkeypatch: pytest.MonkeyPatch)
     known = [read_usage(usage, service=case["service"], model=case["model"]) for case, usage in usages]
     again = [read_usage(usage, service=case["service"], model=case["model"]) for case, usage in usages]
     monkeypatch.setattr(gather, "structure_of", lambda *_: None)
+    monkeypatch.setattr(reader, "structure_of", lambda *_: None)
     monkeypatch.setattr(unwrap, "_is_usage", lambda _: False)
 
     assert [read_usage(usage, service=case["service"], model=case["model"]) for case, usage in usages] == known

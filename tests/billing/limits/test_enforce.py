@@ -11,6 +11,7 @@ from billing.ledger.price_unpriced import price_unpriced
 from billing.models import Delivery, Notice, ThresholdEvent, UsageEvent
 from billing.rollups.fold import fold
 from billing.types import LimitAction, LimitScope, LimitWindow, NoticeKind
+from costtrack.calendar import Unit
 from organizations.models import Organization, User
 from tests.billing.limits.enforcement import Enforce, Spend, enforced, open_crossings, spend
 from tests.billing.limits.factories import make_limit
@@ -98,6 +99,23 @@ def test_a_calendar_window_ends_by_the_organizations_clock_and_week(
     assert open_crossings() == []
     spend("10", at=ends_at + HOUR)
     assert len(enforced(ends_at + HOUR)) == 1
+
+
+@pytest.mark.parametrize("window", [LimitWindow.CALENDAR_DAY, LimitWindow.CALENDAR_MONTH, LimitWindow.ROLLING_7D])
+def test_open_threshold_events_follow_a_change_of_the_time_zone(
+    organization: Organization, enforced: Enforce, spend: Spend, window: LimitWindow
+) -> None:
+    limit = make_limit(organization, window=window)
+    spend("10")
+    assert len(enforced()) == 1
+    for zone in ("Asia/Tokyo", "Europe/Berlin", "UTC"):
+        organization.time_zone = zone
+        organization.save()
+        enforced()
+        resets_at = ThresholdEvent.objects.filter(limit=limit, resolved_at=None).values_list("resets_at", flat=True)
+        period = {LimitWindow.CALENDAR_DAY: Unit.DAY, LimitWindow.CALENDAR_MONTH: Unit.MONTH}.get(window)
+        end = NOW + 7 * DAY if period is None else organization.calendar.period(period, NOW).end
+        assert set(resets_at) == {end}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What the SQL functions of limits repeat is the same as in Python: the scopes of a call, and what fits a limit."""
 
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -12,14 +13,20 @@ from psycopg import sql
 
 from billing.ingest.services import ingest
 from billing.ingest.types import ParsedBatch, ParsedEvent, UsageEventInput
-from billing.limits.balances import read_balances
-from billing.limits.conditions import SHARED_SCOPES
+from billing.limits.balances import read_balances, rule_parameters
+from billing.limits.conditions import (
+    MAX_CONDITIONS,
+    SHARED_SCOPES,
+    Condition,
+    array_literal,
+    compile_conditions,
+)
 from billing.limits.evaluate import fits_at
 from billing.limits.reserve import try_reserve
 from billing.limits.types import Dimensions, ManualOverride, Rule
 from billing.models import Authorization
 from billing.rollups.definitions import SCOPES_OF_EVENT
-from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
+from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, OverrideKind
 from costtrack.ids import new_id
 from organizations.models import Organization
 from organizations.types import Scope
@@ -34,8 +41,24 @@ texts = st.sampled_from(("", "a", "b"))
 calls = st.fixed_dictionaries(
     {field.name: texts for field in fields(Dimensions) if field.name not in ("credential_id", "tags")}
 )
-tags = st.lists(st.sampled_from(("a", "b")), unique=True)
+tags = st.lists(st.sampled_from(("a", "b", "c", "d", "e", "f")), unique=True)
+units = st.sampled_from(LimitUnit)
 amounts = st.sampled_from(("0", "0.000000000000000000000001", "0.5", "1", "1.5"))
+scopes = st.sampled_from(sorted(set(LimitScope) - {LimitScope.CREDENTIAL, LimitScope.ORGANIZATION}))
+values = st.sampled_from(("a", "b", "c", "d", "e", "f"))
+defaults = st.sampled_from(("", "a"))
+patterns = st.sampled_from(("a*", "*b", "*"))
+conditions = st.lists(
+    st.one_of(
+        st.just(Condition(LimitScope.ORGANIZATION)),
+        st.tuples(scopes, values, defaults).map(Condition._make),
+        values.map(lambda tag: Condition(LimitScope.TAG, tag)),
+        patterns.map(lambda pattern: Condition(LimitScope.MODEL, pattern)),
+    ),
+    min_size=1,
+    max_size=MAX_CONDITIONS,
+    unique_by=lambda condition: condition.scope,
+)
 overrides = st.sampled_from((None, OverrideKind.PAUSE, OverrideKind.OPEN))
 
 
@@ -57,6 +80,35 @@ class SameInSql(TestCase):
             is_covered = (rule.scope.value, rule.value) in expected
             if rule.scope is LimitScope.ORGANIZATION or rule.value:  # a limit of a value never has the empty one
                 assert (balance.reserved_usd == 1) is (is_covered or rule.scope is LimitScope.ORGANIZATION), rule
+
+    @examples(20)
+    @given(
+        reserved=st.lists(st.tuples(calls, tags), max_size=4),
+        limits=st.lists(st.tuples(conditions, units), min_size=1, max_size=8),
+    )
+    def test_what_is_reserved_under_limits_with_conditions(
+        self, reserved: list[tuple[dict[str, str], list[str]]], limits: list[tuple[list[Condition], LimitUnit]]
+    ) -> None:
+        organization = Organization.objects.create(slug="acme", name="Acme")
+        open_calls = [Dimensions(credential_id=None, tags=tuple(labels), **call) for call, labels in reserved]
+        for index, call in enumerate(open_calls):
+            _authorization(organization, str(index + 1), call, tokens=10**index).save(force_insert=True)
+        counts = [
+            {LimitUnit.USD: index + 1, LimitUnit.TOKENS: 10**index, LimitUnit.REQUESTS: 1}
+            for index in range(len(open_calls))
+        ]
+        expected = [
+            sum(count[unit] for call, count in zip(open_calls, counts, strict=True) if all(map(_meets(call), named)))
+            for named, unit in limits
+        ]
+        rules = [
+            replace(_rule("1"), own_rows="#1", conditions=array_literal(compile_conditions(named)), unit=unit)
+            for named, unit in limits
+        ]
+
+        balances = read_balances(organization=organization, rules=rules, now=NOW)
+        assert [balance.reserved_usd for balance in balances] == expected
+        assert _reserved(organization, rules) == expected
 
     @examples(40)
     @given(
@@ -93,17 +145,39 @@ class SameInSql(TestCase):
         assert result.is_granted is (at == NOW)
 
 
+def _meets(call: Dimensions) -> Callable[[Condition], bool]:
+    def is_met(condition: Condition) -> bool:
+        is_default = bool(condition.default) and condition.default == condition.value
+        return condition.is_met_by(call) or (is_default and not call.values(condition.scope))
+
+    return is_met
+
+
+def _reserved(organization: Organization, rules: list[Rule]) -> list[Decimal]:
+    """Return what is reserved, as authorizations read it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT reserved_usd FROM billing_balances(%s, %s::text[], %s::text[], %s::text[], %s::text[],"
+            " %s::timestamptz[], %s::numeric[], %s) ORDER BY ordinal",
+            [organization.pk, *rule_parameters(rules, [None] * len(rules)), NOW],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
 def _send(organization: Organization, costs: list[str]) -> None:
     parsed = ParsedBatch([ParsedEvent(0, UsageEventInput(cost_usd=Decimal(cost))) for cost in costs], errors=[])
     ingest(organization=organization, credential=None, format="json", parsed=parsed, now=NOW)
 
 
-def _authorization(organization: Organization, usd: str, call: Dimensions | None = None) -> Authorization:
+def _authorization(
+    organization: Organization, usd: str, call: Dimensions | None = None, tokens: int = 0
+) -> Authorization:
     names = {field.name: getattr(call or Dimensions(), field.name) for field in fields(Dimensions)}
     return Authorization(
         id=new_id(NOW),
         organization=organization,
         amount_usd=Decimal(usd),
+        tokens=tokens,
         created_at=NOW,
         expires_at=NOW + timedelta(minutes=5),
         **{**names, "tags": list(names["tags"])},

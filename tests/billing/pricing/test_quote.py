@@ -1,7 +1,7 @@
 """Quotes: lines, conditions, missing unit prices, agreements, and which cost counts."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -364,13 +364,14 @@ def test_an_agreed_unit_price_changes_with_conditions_as_the_list_does() -> None
 
 def test_an_agreement_holds_for_its_provider_models_kinds_and_days() -> None:
     agreement = Agreement(
-        "openai", ("gpt-4*",), Decimal(50), kinds=("input",), starts=date(2026, 11, 1), ends=date(2026, 11, 28)
+        "openai", ("gpt-4*",), Decimal(50), kinds=("input",), starts_at=AT - timedelta(days=1), ends_at=AT
     )
+    before = AT - timedelta(microseconds=1)
 
-    assert agreement.covers("openai", "gpt-4o", date(2026, 11, 27))
-    assert not agreement.covers("openai", "gpt-4o", date(2026, 11, 28))
-    assert not agreement.covers("openai", "gpt-5", date(2026, 11, 27))
-    assert not agreement.covers("azure", "gpt-4o", date(2026, 11, 27))
+    assert agreement.covers("openai", "gpt-4o", before)
+    assert not agreement.covers("openai", "gpt-4o", AT)
+    assert not agreement.covers("openai", "gpt-5", before)
+    assert not agreement.covers("azure", "gpt-4o", before)
     assert agreement.unit_price("input", Decimal(2), Decimal(2)) == 1
     assert agreement.unit_price("output", Decimal(2), Decimal(2)) == 2
     with pytest.raises(ValueError, match="between 0 and 100"):

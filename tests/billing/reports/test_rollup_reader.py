@@ -56,7 +56,11 @@ def rows_of(organization: Organization, rollup: Rollup) -> list[tuple[Any, ...]]
     return RollupReader(organization).read(compose)
 
 
-def test_every_rollup_reads_the_same_before_and_after_folding(organization: Organization, send: Send) -> None:
+@pytest.mark.parametrize("max_events_as_rows", [0, 100], ids=["with sums", "some with events"])
+def test_every_rollup_reads_the_same_before_and_after_folding(
+    organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch, max_events_as_rows: int
+) -> None:
+    monkeypatch.setattr(rollup_reader, "MAX_EVENTS_AS_ROWS", max_events_as_rows)
     send(FULL)
     fold(now=NOW)
     send(FULL, OTHER)
@@ -99,6 +103,25 @@ def test_sums_are_cached_until_the_unfolded_batches_change(
     assert requests(reader, MODEL_DAYS) == 2
     with django_assert_num_queries(1):
         assert requests(RollupReader(organization), MODEL_DAYS) == 2
+
+
+def test_a_rollup_that_is_read_by_key_uses_sums_of_many_events_only(
+    organization: Organization,
+    send: Send,
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    monkeypatch.setattr(rollup_reader, "MAX_EVENTS_AS_ROWS", 2)
+    send(FULL)
+    send(FULL)
+    with django_assert_num_queries(2):  # the table, and with the events
+        assert requests(RollupReader(organization), SESSION_TOTALS) == 2
+
+    send(FULL)
+    with django_assert_num_queries(3):  # the table, the sums, both
+        assert requests(RollupReader(organization), SESSION_TOTALS) == 3
+    with django_assert_num_queries(2):
+        assert requests(RollupReader(organization), SESSION_TOTALS) == 3
 
 
 def test_each_organization_has_its_own_sums(

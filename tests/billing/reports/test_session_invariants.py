@@ -118,7 +118,7 @@ def everything(organization: Organization) -> tuple[Any, ...]:
         get_session_summary(organization=organization),
         [get_session_costs(organization=organization, session_id=item.session_id) for item in sessions],
         [get_execution_costs(organization=organization, execution_id=item.execution_id) for item in executions],
-        [list_execution_sessions(organization=organization, execution_id=name, limit=50) for name in EXECUTIONS],
+        [list_execution_sessions(organization=organization, execution_id=name, limit=50).rows for name in EXECUTIONS],
     )
 
 

@@ -24,6 +24,15 @@ def columns_of(rollup: Rollup) -> dict[str, str]:
     return {name: column for name, column in named.items() if column in available}
 
 
+def dimension_columns(rollup: Rollup) -> list[str]:
+    """The columns that rows are grouped by. (A key stands for the attributes that it is made of.)"""
+    columns = [dimension.column for dimension in rollup.dimensions]
+    if "key" not in columns:
+        return columns
+    details = ["capability", "service", "model", "agent_id", "user_ref", "team", "end_user"]
+    return [*(column for column in columns if column != "key"), *details]
+
+
 @dataclass
 class Counted:
     """A sent event, or the difference of a session summary."""
@@ -117,7 +126,7 @@ class SentEvents:
 
     def rows(self, rollup: Rollup) -> dict[tuple[Any, ...], dict[str, Decimal]]:
         """The expected sums of the rollup, by organization and dimensions."""
-        columns = [dimension.column for dimension in rollup.dimensions]
+        columns = dimension_columns(rollup)
         needed = re.findall(r"event\.(\w+) <> ''", rollup.condition)
         available = columns_of(rollup)
         rows: dict[tuple[Any, ...], dict[str, Decimal]] = {}

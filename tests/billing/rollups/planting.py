@@ -24,6 +24,7 @@ FULL = {
     "agent_name": "Agent",
     "user_id": "ada",
     "end_user": "customer-1",
+    "team": "search",
     "tags": ["a", "b"],
     "occurred_at": "2026-11-01T10:30:00Z",
 }
@@ -66,7 +67,9 @@ def plant(rollup: Rollup, kind: str) -> None:
 
 
 def _attributes(rollup: Rollup) -> list[str]:
-    return [measure.column for measure in rollup.measures if measure.merge is not Merge.SUM]
+    """Its texts and times."""
+    attributes = [measure.column for measure in rollup.measures if measure.merge is not Merge.SUM]
+    return [column for column in attributes if column != "credential_id"]
 
 
 def _copy_of_rows(rollup: Rollup) -> sql.Composed:

@@ -107,15 +107,18 @@ def test_an_array_larger_than_the_readers_buffer_keeps_its_records(run: Run, ser
         (" \n\n", "has no events"),
         ("[]", "has no events"),
         ('{"events": []}', "has no events"),
-        ("id,model\n1,m\n", "is neither a JSON array of events nor one event per line"),
-        (b"\x1f\x8b\x08", "is neither a JSON array of events nor one event per line"),
-        ('[{"id": "a"}, {"id": ]', "is not valid JSON at events[1], nothing was sent"),
-        ('[{"id": "a"} {"id": "b"}]', "is not valid JSON at events[1], nothing was sent: a ',' is missing"),
-        ('[{"id": "a"}, {"id": "b"}', "is not valid JSON at events[1], nothing was sent: the file ends before"),
-        ('[{"id": "a"},', "is not valid JSON at events[1], nothing was sent"),
-        ('[{"id": "a"}]]', "is not valid JSON at events[1], nothing was sent: unexpected data after the array"),
-        ('{"events": [{"id": "a"}], "more": 1}', "nothing was sent: a '}' is missing"),
-        ('{"events": [{"id": "a"}]}\n{"events": []}', "nothing was sent: unexpected data after the array"),
+        ("id,model\n1,m\n", "has no column with the time of the calls"),
+        ("Dear customer,\nthank you\n", "is in no known format"),
+        (b"\x00\x01\x02", "is in no known format"),
+        (b"\x1f\x8b\x08", "is not a valid gzip file"),
+        (b"PAR1", "is not a valid Parquet file"),
+        ('[{"id": "a"}, {"id": ]', "is not valid JSON at events[1]"),
+        ('[{"id": "a"} {"id": "b"}]', "is not valid JSON at events[1]: a ',' is missing"),
+        ('[{"id": "a"}, {"id": "b"}', "is not valid JSON at events[1]: the file ends before"),
+        ('[{"id": "a"},', "is not valid JSON at events[1]"),
+        ('[{"id": "a"}]]', "is not valid JSON at events[1]: unexpected data after the array"),
+        ('{"events": [{"id": "a"}], "more": 1}', ": a '}' is missing"),
+        ('{"events": [{"id": "a"}]}\n{"events": []}', ": unexpected data after the array"),
         (b'[{"id": "\xff"}]', "is not UTF-8 text"),
         ("[" * 100_000, "is not valid JSON at events[0]"),
     ],
@@ -132,11 +135,11 @@ def test_a_file_that_cannot_be_read_is_not_sent_in_part(
     assert server.requests == []
 
 
-@pytest.mark.parametrize("path", ["missing", "."])
-def test_what_is_no_file_is_one_line(path: str, run: Run, server: Server) -> None:
-    done = run("events", "send", path)
-    assert done.code == 1
-    assert done.err.startswith(f"costtrack: {path} cannot be read: ")
+def test_what_is_no_file_is_one_line(run: Run, server: Server, tmp_path: Path) -> None:
+    done = run("events", "send", "missing")
+    assert (done.code, done.err.startswith("costtrack: missing cannot be read: ")) == (1, True)
+    done = run("events", "send", str(tmp_path))
+    assert (done.code, done.err) == (1, f"costtrack: {tmp_path} has no transcripts of Claude Code or Codex\n")
 
 
 # --- Ids -------------------------------------------------------------------------------------------------------
@@ -308,18 +311,101 @@ def test_it_works_without_a_writable_state_folder(run: Run, server: Server, file
 def test_what_is_written_to_the_file_meanwhile_is_left_for_the_next_time(
     run: Run, server: Server, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from costtrack.client import event_file
+    from costtrack.client import event_source
 
-    class Growing(event_file.EventFile):
+    class Growing(event_source.EventSource):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             with Path(file).open("a") as log:
                 log.write('\n{"id": "late"}\n')
 
-    monkeypatch.setattr(event_file, "EventFile", Growing)
+    monkeypatch.setattr(event_source, "EventSource", Growing)
     server.answers(accepted(5))
     assert run("events", "send", file).out == "5 events: 5 stored\n"
     assert sent(server) == [["e0", "e1", "e2", "e3", "e4"]]
+
+
+# --- Other formats ---------------------------------------------------------------------------------------------
+
+CSV = "When,Model,Prompt Tokens,Completion Tokens,Team Code\n2026-11-02 09:00:00,gpt-4o,12,3,red\n,gpt-4o,x,1,\n"
+
+
+def test_a_table_is_sent_by_the_names_of_its_columns(run: Run, server: Server, tmp_path: Path) -> None:
+    server.answers(accepted(1))
+    file = write(tmp_path / "usage.csv.gz", gzip.compress(CSV.encode()))
+
+    done = run("events", "send", file, "--map", "When=occurred_at", "--map", "Team Code=team", "--set", "user_id=jane")
+
+    (event,) = [json.loads(line) for line in lines_of(server.last)]
+    assert event.pop("id").startswith("file-")
+    assert event == {
+        "occurred_at": "2026-11-02T09:00:00Z",
+        "model": "gpt-4o",
+        "usage": {"prompt_tokens": 12, "completion_tokens": 3},
+        "team": "red",
+        "user_id": "jane",
+    }
+    assert done.out == "2 events: 1 stored, 1 rejected\n"
+    assert done.err == "costtrack: line 3: 'x' is not a number.\n"
+    assert done.code == 1
+
+
+def test_another_mapping_is_not_a_resumed_file(run: Run, server: Server, tmp_path: Path) -> None:
+    server.answers({"error": "no", "code": "no"}, 400)
+    server.answers(accepted(1))
+    file = write(tmp_path / "usage.csv", "time,model,input_tokens,n\n1,m,1,7\n2,m,2,8\n")
+    assert run("events", "send", file, "--batch-size", "1").code == 1
+    assert "resuming" not in run("events", "send", file, "--batch-size", "1", "--map", "n=output_tokens").err
+    assert [json.loads(line)["output_tokens"] for line in lines_of(server.last)] == [8]
+
+
+def test_a_preview_sends_nothing_and_shows_what_is_read(run: Run, server: Server, tmp_path: Path) -> None:
+    file = write(tmp_path / "usage.csv", CSV.replace("When", "Time"))
+    done = run("events", "send", file, "--preview")
+    assert done.lines[:6] == [
+        "CSV, 2 events",
+        "Time: occurred_at",
+        "Model: model",
+        "Prompt Tokens: prompt_tokens",
+        "Completion Tokens: completion_tokens",
+        "Team Code: ignored",
+    ]
+    assert done.lines[7] == "line 3: 'x' is not a number."
+    assert server.requests == []
+
+
+def test_a_dry_run_reports_what_the_server_would_store(run: Run, server: Server, file: str, home: Path) -> None:
+    server.answers(accepted(2, cost_usd="0.25", unpriced_models=["m"]))
+    server.answers(accepted(1, duplicates=2, cost_usd="0.5", unpriced_models=[]))
+
+    done = run("events", "send", file, "--dry-run", "--batch-size", "3")
+
+    assert [request.query for request in server.requests] == [{"dry_run": "true"}] * 2
+    assert done.lines == [
+        "dry run, nothing was stored: 5 events: 3 stored, 2 duplicates",
+        "cost of what would be stored: 0.75 USD",
+        "models without a price: m",
+    ]
+    assert not list(home.rglob("sends/*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--map", "Cost"], "'Cost' is not NAME=VALUE"),
+        (["--map", "Cots=cost_usd"], "has no column 'Cots'"),
+        (["--map", "model=modle"], "cannot have a column for 'modle'"),
+        (["--set", "usr=jane"], "'usr' is not a field of an event"),
+        (["--preview", "--dry-run"], "not allowed with"),
+    ],
+)
+def test_a_mapping_that_cannot_be_is_refused(
+    arguments: list[str], fault: str, run: Run, server: Server, tmp_path: Path
+) -> None:
+    done = run("events", "send", write(tmp_path / "usage.csv", "time,model,cost\n1,m,2\n"), *arguments)
+    assert done.code in (1, 2)
+    assert fault in done.err
+    assert server.requests == []
 
 
 # --- Trying again ----------------------------------------------------------------------------------------------

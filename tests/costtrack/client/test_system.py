@@ -75,7 +75,8 @@ def test_pricing_is_a_table_with_names_and_all_digits(run: Run, server: Server) 
 
 def test_groups_are_a_table_with_their_page(run: Run, server: Server) -> None:
     group = {
-        "group_id": "g-1",
+        "group_id": "0b3a6f52-6c5e-5a5b-9d2e-6a0e8f1c2d3e",
+        "group_key": "g-1",
         "session_id": None,
         "group_name": "Office hours",
         "first_run_at": "2025-01-15T09:00:00Z",
@@ -96,7 +97,7 @@ def test_groups_are_a_table_with_their_page(run: Run, server: Server) -> None:
     done = run("system", "groups", "--body", '{"page": 2}')
 
     assert done.lines == [
-        "group id group name last run at run count total tokens total cost model names",
+        "group key group name last run at run count total tokens total cost model names",
         "g-1 Office hours 2025-01-15T09:05:00Z 3 1,500 $0.0123 gpt-4o, o3",
         "page 2 of 2, 41 groups",
     ]

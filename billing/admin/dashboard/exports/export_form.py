@@ -9,8 +9,8 @@ from django.http import QueryDict
 from billing.admin.components.date_range import RANGES, PeriodForm
 from billing.admin.components.form_fields import text_filter
 from billing.exports.usage_csv import Rows
-from billing.reports.usage.figures import NO_CREDENTIAL, UsageFilter
-from billing.types import Status
+from billing.reports.usage.figures import DIMENSIONS, UsageFilter
+from billing.types import NO_CREDENTIAL, Status
 from organizations.models import APICredential
 
 ALL = "all"
@@ -37,6 +37,13 @@ class UsageExportForm(_ExportForm):
     model = text_filter("Model", placeholder="All")
     status = forms.ChoiceField(required=False, choices=(("", "All"), *Status.choices), label="Status")
     endpoint = text_filter("Endpoint", placeholder="All")
+    user_id = text_filter("User", placeholder="All")
+    team = text_filter("Team", placeholder="All")
+    end_user = text_filter("End user", placeholder="All")
+    provider = text_filter("Provider", placeholder="All")
+    service = text_filter("Service", placeholder="All")
+    agent_id = text_filter("Agent", placeholder="All")
+    environment = text_filter("Environment", placeholder="All")
 
     field_order = ("rows", "range", "start_date", "end_date")
 
@@ -51,8 +58,7 @@ class UsageExportForm(_ExportForm):
 
     @property
     def filters(self) -> UsageFilter:
-        cleaned = self.cleaned_data
-        return UsageFilter(cleaned["client_id"], cleaned["capability"], cleaned["model"], cleaned["status"])
+        return UsageFilter(**{item.parameter: self.cleaned_data[item.parameter] for item in DIMENSIONS})
 
 
 class PricingExportForm(_ExportForm):

@@ -21,6 +21,7 @@ from billing.admin.dashboard.exports.export_form import ALL, PricingExportForm, 
 from billing.exports.pricing_zip import MAX_ROWS, ExportFilter, pricing_zip
 from billing.exports.usage_csv import csv_response
 from billing.reports.pricing.run_filter import RunFilter, list_models
+from billing.reports.pricing.uuids import find_groups
 from costtrack.admin_site import register_page
 from costtrack.calendar import ALWAYS, Window
 from costtrack.errors import DomainError, InvalidError
@@ -132,7 +133,9 @@ class PricingDownload(_Download):
         models = None
         if cleaned["model"]:
             models = tuple(key for key in list_models(organization=self.organization) if key.model == cleaned["model"])
-        return ExportFilter(RunFilter(window, models=models), cleaned["group_id"], cleaned["session_id"])
+        group = cleaned["group_id"]
+        groups = find_groups(organization=self.organization, text=group) if group else None
+        return ExportFilter(RunFilter(window, models=models), groups, cleaned["session_id"])
 
 
 def _chunks(file: IO[bytes], stack: ExitStack) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from django.http import QueryDict
 from billing.admin.components.date_range import RANGES, Period, period_of
 from billing.admin.components.datetimes import span_name
 from billing.admin.components.form_fields import TimeField, text_filter
-from billing.admin.components.usage_form import BY_COST, UsageForm
+from billing.admin.components.usage_form import BY_COST, MORE_FILTERS, UsageForm
 from billing.reports.usage.calls import CallFilter
 from billing.reports.usage.figures import UsageFilter
 from costtrack.calendar import Calendar, Preset, Span
@@ -22,7 +22,7 @@ ORDERS = (("", "Newest first"), (BY_COST, "Most expensive first"))
 _HOUR = timedelta(hours=1)
 _DATES, _TIMES = ("start_date", "end_date"), ("start", "end")
 _NOT_NARROWING = ("range", "sort_by", *_DATES, *_TIMES)
-_CALL_FILTERS = ("run", "session", "user", "tag", "endpoint")
+_CALL_FILTERS = ("run", "session", "tag", "endpoint")
 
 
 class RequestLogForm(UsageForm):
@@ -37,7 +37,6 @@ class RequestLogForm(UsageForm):
     end = TimeField(label="To time", is_end=True)
     run = text_filter("Run id", type="search", placeholder="All")
     session = text_filter("Session id", type="search", placeholder="All")
-    user = text_filter("User", type="search", placeholder="All")
     tag = text_filter("Tag", type="search", placeholder="All")
     endpoint = text_filter("Endpoint", type="search", placeholder="All")
     sort_by = forms.ChoiceField(choices=ORDERS, required=False, label="Order", widget=forms.HiddenInput)
@@ -67,17 +66,12 @@ class RequestLogForm(UsageForm):
 
     def calls(self, filters: UsageFilter, window: Span) -> CallFilter:
         """Return the filter; the form must be valid."""
-        run_id, session_id, user, tag, endpoint = (self.cleaned_data[name] for name in _CALL_FILTERS)
-        return CallFilter(filters, window, endpoint=endpoint, run_id=run_id, session_id=session_id, user=user, tag=tag)
+        run_id, session_id, tag, endpoint = (self.cleaned_data[name] for name in _CALL_FILTERS)
+        return CallFilter(filters, window, endpoint=endpoint, run_id=run_id, session_id=session_id, tag=tag)
 
     @property
     def order(self) -> str:
         return self.cleaned_data.get("sort_by") or ""
-
-    @property
-    def kind_of_period(self) -> str:
-        """The chosen range, which decides the visible fields."""
-        return str(self["range"].value() or "")
 
     @property
     def basic_fields(self) -> list[forms.BoundField]:
@@ -85,11 +79,7 @@ class RequestLogForm(UsageForm):
 
     @property
     def more_fields(self) -> list[forms.BoundField]:
-        return [self[name] for name in ("capability", *_CALL_FILTERS)]
-
-    @property
-    def has_more_filters(self) -> bool:
-        return any(field.value() for field in self.more_fields)
+        return [self[name] for name in ("capability", *_CALL_FILTERS, *MORE_FILTERS)]
 
     @property
     def has_call_filters(self) -> bool:

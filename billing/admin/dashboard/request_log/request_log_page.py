@@ -2,7 +2,7 @@
 also shows a cost breakdown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from billing.admin.components.cursor_trail import PARAMETER, CursorTrail
 from billing.admin.components.event_table import call_table
 from billing.admin.components.tables import Sorting
 from billing.admin.components.urls import admin_url, url_with
-from billing.admin.components.usage_form import BY_COST, UsageQueryPage
+from billing.admin.components.usage_form import BY_COST, FILTERS, UsageQueryPage
 from billing.admin.dashboard.request_log.cost_breakdown import MAX_LENGTH, cost_breakdown
 from billing.admin.dashboard.request_log.request_log_form import ORDERS, RequestLogForm
 from billing.reports.cursors import cursor_of, position_of
@@ -81,10 +81,9 @@ class RequestLogPage(UsageQueryPage):
             number = count_calls(organization=self.organization, window=query.window)
             if number > MAX_SORTED:
                 is_by_cost, too_many = False, formatting.count(number)
-        filters = form.calls(query.filters, query.window)
         page = (most_expensive_calls if is_by_cost else list_calls)(
             organization=self.organization,
-            filters=replace(filters, user=self.organization.user_name(filters.user)),
+            filters=form.calls(query.filters, query.window),
             after=position_of(trail.cursor, param="after"),
             limit=_CALLS_SHOWN,
         )
@@ -103,9 +102,7 @@ class RequestLogPage(UsageQueryPage):
         day = calendar.date_of(window.start)
         if window.end - window.start > MAX_LENGTH or window == calendar.days(day, day):
             return ""
-        given = {
-            name: value for name in ("client_id", "capability", "model", "status") if (value := form.data.get(name))
-        }
+        given = {name: value for name in FILTERS if (value := form.data.get(name))}
         return admin_url("usage", range="custom", start_date=f"{day}", end_date=f"{day}", **given)
 
     def _empty_state(

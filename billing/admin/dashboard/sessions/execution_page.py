@@ -59,7 +59,7 @@ class ExecutionPage(DetailPage):
         self.plan_rights.check_visible(execution.started_at, now=self.now)
         sessions = list_execution_sessions(
             organization=self.organization, execution_id=execution_id, limit=MAX_SESSIONS
-        )
+        ).rows
         return {
             "subtitle": execution_id,
             "execution": execution,

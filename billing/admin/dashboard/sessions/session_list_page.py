@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from django import forms
 from django.http import HttpRequest, HttpResponseRedirect
@@ -12,13 +13,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
-from billing.admin.components.cards import Card, EmptyState, Figure
+from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Figure
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
-from billing.admin.components.urls import admin_url, execution_url, session_url
+from billing.admin.components.urls import admin_url, execution_url, session_url, url_with
 from billing.admin.dashboard.sessions.session_text import (
     cost_parts,
     joined,
@@ -30,24 +31,75 @@ from billing.admin.dashboard.sessions.session_text import (
 from billing.reports.cursors import Page, StartPosition, cursor_of, start_position_of
 from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, list_executions
 from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_sessions
+from billing.reports.sessions.newest import UNFILTERED, EntityFilter
 from billing.reports.sessions.rows import Totals
 from billing.reports.sessions.summary import SessionSummary, TopSession, get_session_summary
 from costtrack.admin_site import register_page
+from costtrack.calendar import Window
+from costtrack.clock import DAY
 from costtrack.errors import NotFoundError
 from costtrack.money import usd
+from organizations.models import Organization
 
 SESSIONS, EXECUTIONS = "sessions", "executions"
+FINISHED, OPEN = "finished", "open"
+_STATES = (("", "Any state"), (FINISHED, "Finished"), (OPEN, "Open"))
+_EARLIEST, _LATEST = 2000, 2199  # years
 _TABS = ((SESSIONS, "Sessions"), (EXECUTIONS, "Executions"))
 PAGE_SIZE = 50
 
-Started = TypeVar("Started", SessionCosts, ExecutionCosts)
-
 
 class SessionsForm(forms.Form):
-    """Finds a session or an execution by its id and redirects to its page. `show` is the current tab."""
+    """Filters of the list, with the names of the API. `find` is the id of a session or an execution, to whose page it
+    redirects; `show` is the current tab."""
 
     show = forms.CharField(required=False, widget=forms.HiddenInput)
     find = text_filter("Find by id", type="search", placeholder="A session or execution")
+    start_date = forms.DateField(required=False, label="Started from", widget=forms.DateInput(attrs={"type": "date"}))
+    end_date = forms.DateField(required=False, label="Started until", widget=forms.DateInput(attrs={"type": "date"}))
+    state = forms.ChoiceField(required=False, choices=_STATES, label="State")
+    workflow_id = text_filter("Workflow", type="search", placeholder="All")
+    user_id = text_filter("User", type="search", placeholder="All")
+    team = text_filter("Team", type="search", placeholder="All")
+    end_user = text_filter("End user", type="search", placeholder="All")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        start, end = cleaned.get("start_date"), cleaned.get("end_date")
+        for name, day in (("start_date", start), ("end_date", end)):
+            if day is not None and not _EARLIEST <= day.year <= _LATEST:
+                self.add_error(name, f"Enter a year from {_EARLIEST} to {_LATEST}.")
+        if start is not None and end is not None and end < start:
+            self.add_error("end_date", "The end must be after the start.")
+        return cleaned
+
+    def filters(self, organization: Organization) -> EntityFilter:
+        """Return the filters; the form must be valid."""
+        cleaned, calendar = self.cleaned_data, organization.calendar
+        start, end = cleaned["start_date"], cleaned["end_date"]
+        return EntityFilter(
+            window=Window(
+                calendar.start_of(start) if start is not None else None,
+                calendar.start_of(end + DAY) if end is not None else None,
+            ),
+            workflow_id=cleaned["workflow_id"],
+            user_id=organization.user_name(cleaned["user_id"]),
+            team=cleaned["team"],
+            end_user=cleaned["end_user"],
+            is_finished={FINISHED: True, OPEN: False}.get(cleaned["state"]),
+        )
+
+    @property
+    def basic_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in ("find", "start_date", "end_date", "state")]
+
+    @property
+    def more_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in ("workflow_id", "user_id", "team", "end_user")]
+
+    @property
+    def has_more_filters(self) -> bool:
+        return any(field.value() for field in self.more_fields)
 
 
 class SessionsPage(OrganizationPage):
@@ -69,27 +121,43 @@ class SessionsPage(OrganizationPage):
     def page_context(self) -> dict[str, Any]:
         trail = CursorTrail.of(self.request.GET)
         position = start_position_of(trail.cursor, param="after")
-        table, last = self._executions(position) if self._shown == EXECUTIONS else self._sessions(position)
-        # Only on the first page.
-        summary = self._summary() if trail.is_first else None
+        # An id that was not found is an error of the form, too.
+        filters = self.form.filters(self.organization) if set(self.form.errors) <= {"find"} else None
+        table, last = (
+            self._executions(filters, position) if self._shown == EXECUTIONS else self._sessions(filters, position)
+        )
+        # Only on the first page, and of everything.
+        summary = self._summary() if trail.is_first and filters == UNFILTERED else None
         return {
             "form": self.form,
-            "tabs": [(label, admin_url("sessions", show=name), name == self._shown) for name, label in _TABS],
+            "tabs": [(label, url_with(self.request, show=name, find=""), name == self._shown) for name, label in _TABS],
             "table": table,
             "trail": trail,
             "older": trail.older(cursor_of(last)) if last is not None else "",
             "figures": _figures(summary) if summary is not None else [],
             "breakdowns": _breakdowns(summary) if summary is not None and table.rows else [],
-            "empty": _empty_state(self._shown, is_first=trail.is_first),
+            "empty": self._empty_state(filters, trail, last),
         }
 
     def _summary(self) -> SessionSummary:
         return get_session_summary(organization=self.organization, since=self.plan_rights.history_start(self.now))
 
-    def _visible(self, page: Page[Started, StartPosition]) -> Page[Started, StartPosition]:
-        """Return the part of a page, newest first, that the plan's history shows."""
-        rows = [row for row in page.rows if self.plan_rights.is_visible(row.started_at, now=self.now)]
-        return Page(rows, page.last if len(rows) == len(page.rows) else None)
+    def _empty_state(self, filters: EntityFilter | None, trail: CursorTrail, last: StartPosition | None) -> EmptyState:
+        if filters is None:
+            return INVALID_FILTERS
+        if last is not None:
+            further = [("Search further back", f"{self.request.path}{trail.older(cursor_of(last))}")]
+            searched = f"Searched back to {self.organization.calendar.date_of(last.at)}."
+            return EmptyState("search", "No matches yet", searched, further, is_first_use=True)
+        if filters != UNFILTERED:
+            text = "Names must match exactly. Choose a longer period or fewer filters."
+            clear = [("Clear filters", admin_url("sessions", show=self._shown))]
+            return EmptyState("search_off", f"No matching {self._shown}", text, clear)
+        return _empty_state(self._shown, is_first=trail.is_first)
+
+    def _visible(self, filters: EntityFilter) -> EntityFilter:
+        """Clip the filters to the plan's history. Raises ForbiddenError if nothing of their window is visible."""
+        return replace(filters, window=self.plan_rights.visible(filters.window, now=self.now))
 
     @property
     def _shown(self) -> str:
@@ -108,8 +176,13 @@ class SessionsPage(OrganizationPage):
                 return url(searched_id)
         return ""
 
-    def _sessions(self, after: StartPosition | None) -> tuple[Table[SessionCosts], StartPosition | None]:
-        page = self._visible(list_sessions(organization=self.organization, after=after, limit=PAGE_SIZE))
+    def _sessions(
+        self, filters: EntityFilter | None, after: StartPosition | None
+    ) -> tuple[Table[SessionCosts], StartPosition | None]:
+        page: Page[SessionCosts, StartPosition] = Page((), None)
+        if filters is not None:
+            visible = self._visible(filters)
+            page = list_sessions(organization=self.organization, filters=visible, after=after, limit=PAGE_SIZE)
         columns = (
             Column[SessionCosts]("Session", _session_name),
             Column[SessionCosts](
@@ -121,8 +194,13 @@ class SessionsPage(OrganizationPage):
         )
         return Table(_title(SESSIONS, after), columns, page.rows, css="ct-session-table"), page.last
 
-    def _executions(self, after: StartPosition | None) -> tuple[Table[ExecutionCosts], StartPosition | None]:
-        page = self._visible(list_executions(organization=self.organization, after=after, limit=PAGE_SIZE))
+    def _executions(
+        self, filters: EntityFilter | None, after: StartPosition | None
+    ) -> tuple[Table[ExecutionCosts], StartPosition | None]:
+        page: Page[ExecutionCosts, StartPosition] = Page((), None)
+        if filters is not None:
+            visible = self._visible(filters)
+            page = list_executions(organization=self.organization, filters=visible, after=after, limit=PAGE_SIZE)
         columns = (
             Column[ExecutionCosts](
                 "Execution", lambda row: _short_link(execution_url(row.execution_id), row.execution_id)

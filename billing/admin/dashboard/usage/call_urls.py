@@ -9,19 +9,12 @@ from django.utils.http import urlencode
 from billing.admin.components.datetimes import url_time
 from billing.admin.components.urls import url_of_page
 from billing.admin.components.usage_form import BY_COST, FILTERS
-from billing.reports.usage.figures import NO_CREDENTIAL, GroupBy
+from billing.reports.usage.figures import DIMENSION_OF, GroupBy
 from billing.reports.usage.query import UsageQuery
+from billing.types import NO_CREDENTIAL
 from costtrack.calendar import Span
 
 _LOG = "request_log"
-_PARAMETERS = {
-    GroupBy.MODEL: "model",
-    GroupBy.CAPABILITY: "capability",
-    GroupBy.CREDENTIAL: "client_id",
-    GroupBy.STATUS: "status",
-}
-
-
 FilteredURLs = Callable[[dict[str, str]], list[str]]
 """Returns one URL per span for additional filters."""
 
@@ -46,11 +39,12 @@ def calls_url(query: UsageQuery, request: HttpRequest, **filters: str) -> str:
 
 
 def filters_for(by: GroupBy, key: str | None) -> dict[str, str]:
-    """Return the request log's filter for a group of usage. Empty for calls without a model or capability and for all
-    others (None), which the log cannot filter by."""
+    """Return the request log's filter for a group of usage. Empty for calls without a value and for all others
+    (None), which the log cannot filter by."""
+    parameter = DIMENSION_OF[by].parameter
     if by is GroupBy.CREDENTIAL and key == "":
-        return {_PARAMETERS[by]: NO_CREDENTIAL}
-    return {_PARAMETERS[by]: key} if key else {}
+        return {parameter: NO_CREDENTIAL}
+    return {parameter: key} if key else {}
 
 
 def _filters(query: UsageQuery) -> dict[str, str]:

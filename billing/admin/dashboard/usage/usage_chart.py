@@ -1,4 +1,4 @@
-"""The usage page's chart: requests, tokens or costs over time, stacked by model, capability, credential or status."""
+"""The usage page's chart: requests, tokens or costs over time, stacked by a dimension."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from billing.admin.components.urls import url_for_dates, url_with
 from billing.admin.components.usage_form import NOT_STACKED, STACKS, VIEWS
 from billing.admin.dashboard.usage.call_urls import FilteredURLs, filters_for, urls_of_calls
 from billing.reports.usage.breakdown import RANK_BY, View, series
-from billing.reports.usage.figures import ZERO_FIGURES, Figures, GroupBy
+from billing.reports.usage.figures import DIMENSIONS, ZERO_FIGURES, Figures, GroupBy
 from billing.reports.usage.query import UsageQuery, split_into_periods, unit_for
 from billing.reports.usage.totals import totals
 from billing.types import Status
@@ -25,12 +25,7 @@ from costtrack.money import ZERO, usd
 _SECOND = timedelta(seconds=1)
 _HOURS_OF_ONE_DAY = 25
 _MAX_ITEMS = 8  # and one for all others; charts.js has nine colors
-WITHOUT = {
-    GroupBy.MODEL: "Without a model",
-    GroupBy.CAPABILITY: "Without a capability",
-    GroupBy.CREDENTIAL: "Without a credential",
-    GroupBy.STATUS: "Without a status",
-}
+WITHOUT = {dimension.by: dimension.without for dimension in DIMENSIONS}
 
 
 @dataclass(frozen=True, slots=True)

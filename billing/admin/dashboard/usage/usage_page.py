@@ -1,4 +1,4 @@
-"""The usage page: current spend and its drivers over any period, by model, capability, credential, user and tag.
+"""The usage page: current spend and its drivers over any period, by all dimensions.
 
 Its numbers are those of `GET /usage/...` (document 001) for the same filters. Days are in the organization's time zone.
 """
@@ -9,7 +9,7 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import EmptyState
 from billing.admin.components.date_range import period_of
 from billing.admin.components.urls import admin_url, url_with
-from billing.admin.components.usage_form import FILTERS, UsageForm, UsageQueryPage
+from billing.admin.components.usage_form import UsageForm, UsageQueryPage
 from billing.admin.dashboard.operator_overview import queues
 from billing.admin.dashboard.usage.usage_chart import usage_chart
 from billing.admin.dashboard.usage.usage_metrics import figures_of_spend, figures_of_window
@@ -18,7 +18,7 @@ from billing.admin.limits.limit_summary_card import limit_overview
 from billing.exports.usage_csv import Rows
 from billing.models import IngestBatch
 from billing.reports.overview import backlog
-from billing.reports.usage.figures import Figures, UsageFilter
+from billing.reports.usage.figures import DIMENSIONS, Figures, UsageFilter
 from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.totals import headline
 from costtrack.admin_site import register_page
@@ -27,7 +27,6 @@ from costtrack.errors import DomainError
 from organizations.admin.switcher import offered_organizations
 
 _FILES = ((Rows.DAYS, "Days"), (Rows.REQUESTS, "Calls"))
-_FILTER_NAMES = {"client_id": "credential", "capability": "capability", "model": "model", "status": "status"}
 
 
 class UsagePage(UsageQueryPage):
@@ -51,13 +50,13 @@ class UsagePage(UsageQueryPage):
         return {
             "form": form,
             "period": period,
-            "narrowed": [_FILTER_NAMES[name] for name in FILTERS if getattr(query.filters, name)],
+            "narrowed": [item.label.lower() for item in DIMENSIONS if getattr(query.filters, item.parameter)],
             "spend": figures_of_spend(summary),
             "figures": figures_of_window(summary.window),
             "unpriced": formatting.count(total.unpriced_events) if total.unpriced_events else "",
             "usage": usage_chart(query, form.view_shown, form.stacked_by, self.request),
             "capabilities": by_capability(query, total, self.request),
-            "tables": breakdowns(query, total, self.request),
+            "tables": breakdowns(query, total, self.request, by=form.stacked_by),
             "empty": _no_usage() if self._is_new(query, total) else None,
             "limits": limit_overview(self.organization, now=self.now),
             "limits_url": admin_url("billing_spendlimit_changelist", organization=self.organization.pk),

@@ -18,16 +18,15 @@ from billing.admin.dashboard.usage.usage_metrics import percent
 from billing.reports.spend.totals import NamedSpend
 from billing.reports.usage import breakdown
 from billing.reports.usage.breakdown import labels, shares
-from billing.reports.usage.figures import ZERO_FIGURES, CredentialUsage, Figures, GroupBy
+from billing.reports.usage.figures import DIMENSION_OF, ZERO_FIGURES, CredentialUsage, Figures, GroupBy
 from billing.reports.usage.query import UsageQuery
 from costtrack.money import ZERO, usd
 
 _MAX_ROWS = 10
 _TAG = "Tag"
-_NOT_BY_FILTER = (
-    "Usage by user can only be filtered by credential and model. Remove the other filters to see it.",
-    "Usage by tag cannot be filtered. Remove the filters to see it.",
-)
+_NOT_BY_FILTER = "Usage by tag cannot be filtered. Remove the filters to see it."
+_WITH_TABLE = (GroupBy.MODEL, GroupBy.CAPABILITY, GroupBy.CREDENTIAL, GroupBy.STATUS, GroupBy.USER)
+"""What always has a table, or needs none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +82,25 @@ def by_capability(query: UsageQuery, total: Figures, request: HttpRequest) -> Ta
     return _table("API usage by capability", "Capability", rows, total, empty="No usage.", is_wide=True)
 
 
-def breakdowns(query: UsageQuery, total: Figures, request: HttpRequest) -> list[Table[Row]]:
+def breakdowns(query: UsageQuery, total: Figures, request: HttpRequest, *, by: GroupBy | None) -> list[Table[Row]]:
+    """Return the tables. `by` is what the chart is stacked by, which has a table too."""
     models = _rows(GroupBy.MODEL, query, request)
     by_label = labels(organization=query.organization, filters=query.filters, window=query.window, limit=_MAX_ROWS)
-    of_users, of_tags = _NOT_BY_FILTER
-    users = [_user(item, query, request) for item in by_label.users] if by_label.users is not None else None
+    users = [_user(item, query, request) for item in by_label.users]
     tags = [_tag(item, query, request) for item in by_label.tags] if by_label.tags is not None else None
+    chosen = [] if by is None or by in _WITH_TABLE else [_chosen(by, query, total, request)]
     return [
+        *chosen,
         _table("Top models", "Model", models, total, empty="No models were used."),
         _credentials(query, total, request),
-        _labels("Top users", "User", users, total, of_users),
-        _labels("Top tags", _TAG, tags, total, of_tags),
+        _labels("Top users", "User", users, total),
+        _labels("Top tags", _TAG, tags, total, _NOT_BY_FILTER),
     ]
+
+
+def _chosen(by: GroupBy, query: UsageQuery, total: Figures, request: HttpRequest) -> Table[Row]:
+    label = DIMENSION_OF[by].label
+    return _table(f"Top {label.lower()}s", label, _rows(by, query, request), total, empty="No usage.")
 
 
 def _rows(by: GroupBy, query: UsageQuery, request: HttpRequest) -> list[Row]:
@@ -136,7 +142,7 @@ def _credential(item: CredentialUsage, query: UsageQuery, request: HttpRequest) 
     return _row(name, item.figures, *urls, subtitle=item.client_id)
 
 
-def _labels(title: str, column: str, rows: Sequence[Row] | None, total: Figures, not_known: str) -> Table[Row]:
+def _labels(title: str, column: str, rows: Sequence[Row] | None, total: Figures, not_known: str = "") -> Table[Row]:
     if rows is None:
         return _table(title, column, (), total, empty=not_known)
     notes = [f"Top {_MAX_ROWS} by cost."] if len(rows) == _MAX_ROWS else []
@@ -146,8 +152,8 @@ def _labels(title: str, column: str, rows: Sequence[Row] | None, total: Figures,
 
 
 def _user(item: NamedSpend, query: UsageQuery, request: HttpRequest) -> Row:
-    url = calls_url(query, request, user=item.name) if item.name else ""
-    return Row(item.name or "Without a user", item.calls, item.spend, url=url, calls_url=url)
+    urls = _urls(filters_for(GroupBy.USER, item.name), query, request)
+    return Row(item.name or WITHOUT[GroupBy.USER], item.calls, item.spend, ZERO_FIGURES, *urls)
 
 
 def _tag(item: NamedSpend, query: UsageQuery, request: HttpRequest) -> Row:

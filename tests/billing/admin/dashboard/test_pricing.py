@@ -13,8 +13,8 @@ from django.utils.http import urlencode
 from rest_framework.test import APIClient
 
 from billing.admin.dashboard.pricing.model_costs_tab import text_of
-from billing.api.system.ids import agent_uuid, model_uuid
 from billing.reports.pricing.run_filter import ModelKey
+from billing.reports.pricing.uuids import agent_uuid, model_uuid
 from billing.rollups.fold import fold_organization
 from costtrack.money import usd
 from organizations.models import Organization, User

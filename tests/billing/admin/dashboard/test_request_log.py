@@ -76,17 +76,17 @@ def month(send: Send, now: datetime, organization: Organization) -> None:
         ({"client_id": "nobody"}, []),
         ({"run": "r/1"}, ["new", "middle", "old"]),
         ({"session": "s-1"}, ["new", "old"]),
-        ({"user": "ada"}, ["middle", "old"]),
+        ({"user_id": "ada"}, ["middle", "old"]),
         ({"tag": "a"}, ["failed", "middle"]),
-        ({"tag": "b", "user": "ada"}, ["middle"]),
-        ({"user": "ada", "model": "opus"}, ["old"]),
-        ({"user": "bob", "status": "success"}, ["new"]),
-        ({"run": "r/1", "session": "s-1", "user": "bob"}, ["new"]),
+        ({"tag": "b", "user_id": "ada"}, ["middle"]),
+        ({"user_id": "ada", "model": "opus"}, ["old"]),
+        ({"user_id": "bob", "status": "success"}, ["new"]),
+        ({"run": "r/1", "session": "s-1", "user_id": "bob"}, ["new"]),
         ({"session": "s-1", "model": "gpt-5"}, ["new"]),
         ({"tag": "a", "status": "success", "capability": "chat"}, ["middle"]),
-        ({"run": "r/1", "range": "today", "user": "ada"}, []),
+        ({"run": "r/1", "range": "today", "user_id": "ada"}, []),
         ({"tag": "%"}, []),
-        ({"user": "AD"}, []),
+        ({"user_id": "AD"}, []),
     ],
 )
 def test_filters_leave_what_they_say(query: dict[str, str], expected: list[str], owner: User, sign_in: SignIn) -> None:
@@ -141,7 +141,7 @@ def test_unknown_costs_and_voided_calls_are_marked(owner: User, key: Key, sign_i
 # --- Pages -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("query", [{}, {"user": "ada"}, {"tag": "t"}, {"run": "r"}, {"user": "ada", "tag": "t"}])
+@pytest.mark.parametrize("query", [{}, {"user_id": "ada"}, {"tag": "t"}, {"run": "r"}, {"user_id": "ada", "tag": "t"}])
 def test_pages_go_on_and_back_without_gaps(
     query: dict[str, str], owner: User, sign_in: SignIn, send: Send, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,12 +169,12 @@ def test_a_rare_mixture_is_looked_for_a_few_days_at_a_time(
 ) -> None:
     monkeypatch.setattr(calls, "_MAX_DAYS", 2)
     send(
-        call("rare", now - timedelta(days=6), user_id="ada", status="failure"),
+        call("rare", now - timedelta(days=6), user_id="ada", tags=["rare"]),
         *(call(f"c{day}", now - timedelta(days=day), user_id="ada") for day in range(6)),
         now=now,
     )
     browser = sign_in(owner)
-    response, looked = browser.get(PAGE, {"user": "ada", "status": "failure"}), 1
+    response, looked = browser.get(PAGE, {"user_id": "ada", "tag": "rare"}), 1
     assert "No matches yet" in response.content.decode()
     while not response.context["table"].rows:
         response, looked = browser.get(PAGE + response.context["older"]), looked + 1
@@ -193,7 +193,7 @@ def test_a_rare_mixture_is_looked_for_a_few_days_at_a_time(
         ({"start_date": "2026-13-40"}, "Enter a valid date"),
         ({"range": "custom"}, "Enter a start date"),
         ({"status": "maybe"}, "Select a valid choice"),
-        ({"user": "x" * 256}, "at most 255"),
+        ({"user_id": "x" * 256}, "at most 255"),
         ({"model": "\0", "client_id": "\0"}, "Null characters"),
     ],
 )
@@ -243,7 +243,7 @@ def test_only_the_organizations_calls_are_shown(
     browser = sign_in(request.getfixturevalue(who))
     assert shown(browser.get(PAGE)) == ["ours"]
     assert shown(browser.get(PAGE, {"run": "r"})) == ["ours"]
-    assert shown(browser.get(PAGE, {"user": "u"})) == []
+    assert shown(browser.get(PAGE, {"user_id": "u"})) == []
 
 
 def test_strangers_see_nothing(organization: Organization, stranger: User, sign_in: SignIn) -> None:
@@ -256,7 +256,7 @@ def statements(client: Client, **query: str) -> list[str]:
     return [query["sql"] for query in captured]
 
 
-@pytest.mark.parametrize("query", [{}, {"user": "ada"}, {"tag": "t", "status": "success"}, {"session": "s"}])
+@pytest.mark.parametrize("query", [{}, {"user_id": "ada"}, {"tag": "t", "status": "success"}, {"session": "s"}])
 def test_a_page_takes_the_same_few_statements_however_many_calls_there_are(
     query: dict[str, str], owner: User, sign_in: SignIn, send: Send, now: datetime
 ) -> None:

@@ -74,13 +74,13 @@ IN_ORDER = ["dearer", "first", "same", "twin", "failed", "unknown", "voided"]
     ("query", "expected"),
     [
         ({}, IN_ORDER),
-        ({"user": "ada"}, ["dearer", "first", "same"]),
+        ({"user_id": "ada"}, ["dearer", "first", "same"]),
         ({"tag": "a"}, ["first", "same"]),
         ({"model": "o3"}, ["same"]),
         ({"status": "failure"}, ["failed"]),
-        ({"client_id": "none", "user": "bob"}, ["twin"]),
+        ({"client_id": "none", "user_id": "bob"}, ["twin"]),
         ({"client_id": "nobody"}, []),
-        ({"user": "nobody"}, []),
+        ({"user_id": "nobody"}, []),
     ],
 )
 def test_costs_decide_with_their_corrections(
@@ -176,7 +176,7 @@ def test_it_is_shown_where_it_is_known(owner: User, sign_in: SignIn, monkeypatch
         "Users are not available with these filters.",
         "Tags are not available with these filters.",
     ]
-    for query in ({**HOUR, "user": "ada"}, {"range": "7d"}, {**HOUR, "model": "unused"}, {**HOUR, "end": "x"}):
+    for query in ({**HOUR, "tag": "t"}, {"range": "7d"}, {**HOUR, "model": "unused"}, {**HOUR, "end": "x"}):
         assert browser.get(PAGE, query).context["spent"] is None
     monkeypatch.setattr(request_log_page, "_CALLS_SHOWN", 2)
     first = browser.get(PAGE, BY_COST)
@@ -221,7 +221,7 @@ def statements(client: Client, query: dict[str, str]) -> list[str]:
     return [query["sql"] for query in captured]
 
 
-@pytest.mark.parametrize("query", [HOUR, BY_COST, {**BY_COST, "user": "u1"}, {"sort_by": "cost", "range": "90d"}])
+@pytest.mark.parametrize("query", [HOUR, BY_COST, {**BY_COST, "user_id": "u1"}, {"sort_by": "cost", "range": "90d"}])
 def test_a_page_takes_the_same_few_statements_however_many_calls_there_are(
     query: dict[str, str], owner: User, sign_in: SignIn, send: Send
 ) -> None:

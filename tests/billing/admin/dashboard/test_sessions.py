@@ -120,6 +120,33 @@ def test_what_has_happened_just_now_is_running(owner: User, send: Send, sign_in:
     assert column(table(browser, show="executions"), "State") == ["Running"]
 
 
+def test_filters_are_those_of_the_api(owner: User, send: Send, sign_in: SignIn, organization: Organization) -> None:
+    organization.time_zone = "America/Los_Angeles"
+    organization.save()
+    at = "2026-11-01T06:30:00Z"  # Oct 31 in Los Angeles
+    send(
+        call("s1", execution_id="e1", workflow_id="etl", user_id="ada", occurred_at=at),
+        call("s2", execution_id="e2", team="search", end_user="customer"),
+        {"session_id": "s2", "execution_id": "e2", "kind": "session_summary"},
+    )
+    browser = sign_in(owner)
+    for query, expected in (
+        ({"end_date": "2026-10-31"}, "1"),
+        ({"start_date": "2026-11-01"}, "2"),
+        ({"workflow_id": " etl "}, "1"),
+        ({"user_id": "ada", "start_date": "2026-10-31"}, "1"),
+        ({"team": "search", "end_user": "customer"}, "2"),
+        ({"state": "finished"}, "2"),
+        ({"state": "open"}, "1"),
+    ):
+        assert ids(browser, **query) == [f"s{expected}"], query
+        assert ids(browser, show="executions", **query) == [f"e{expected}"], query
+    nothing = browser.get(LIST, {"team": "x"})
+    assert "No matching sessions" in nothing.content.decode()
+    wrong = browser.get(LIST, {"start_date": "2026-11-02", "end_date": "2026-11-01"})
+    assert "These filters are invalid" in wrong.content.decode()
+
+
 @pytest.mark.parametrize("tab", ["sessions", "executions"])
 @FOLDED
 def test_older_ones_are_a_page_further_and_none_is_lost(

@@ -58,7 +58,7 @@ def test_users_and_tags_lead_to_what_is_known_of_them(owner: User, sign_in: Sign
     browser = sign_in(owner)
     users, tags = get(browser, "range=7d").context["tables"][2:]
     user, tag = next(row for row in users.rows if row.name == "ada"), tags.rows[0]
-    assert user.url == "/o/acme/admin/requests/?range=7d&user=ada"
+    assert user.calls_url == "/o/acme/admin/requests/?range=7d&user_id=ada"
     page = browser.get(tag.url)
     assert (page.context["tag"], page.context["period"].name) == (tag.name, "Last 7 days")
 

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from billing.models import Agreement
+from costtrack.calendar import utc_midnight
 from organizations.models import AuditEntry, Organization, User
 from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.tables import plain
@@ -85,7 +86,7 @@ def test_an_owner_adds_an_agreement(browser: Client, organization: Organization)
         ({"unit_prices": '{"input": "-1"}'}, "unit_prices"),
         ({"unit_prices": '{"input": null}'}, "unit_prices"),
         ({"model_patterns": "x" * 300}, "model_patterns"),
-        ({"starts": "2026-02-01", "ends": "2026-02-01"}, "ends"),
+        ({"starts": "2026-02-01", "ends": "2026-01-31"}, "ends"),
         ({"starts": "soon"}, "starts"),
     ],
 )
@@ -97,7 +98,7 @@ def test_bad_input_is_explained_at_its_field(
 
 
 def test_an_agreement_can_only_be_ended(browser: Client, organization: Organization) -> None:
-    row = agreement(organization, starts=date(2026, 1, 1))
+    row = agreement(organization, starts_at=utc_midnight(date(2026, 1, 1)))
     page = f"{LIST}{row.pk}/change/"
     assert "End the agreement" in text(browser.get(page))
     assert browser.post(page, {"ends": "2026-07-01", "discount_percent": "99"}).status_code == 302
@@ -106,9 +107,10 @@ def test_an_agreement_can_only_be_ended(browser: Client, organization: Organizat
     assert AuditEntry.objects.filter(action="agreement.ended").count() == 1
 
 
-@pytest.mark.parametrize("ends", ["2025-12-31", "2026-08-01", "", "later"])
+@pytest.mark.parametrize("ends", ["2025-12-30", "2026-08-01", "", "later"])
 def test_an_end_that_cannot_be_is_refused(browser: Client, organization: Organization, ends: str) -> None:
-    row = agreement(organization, starts=date(2026, 1, 1), ends=date(2026, 7, 1))
+    starts_at, ends_at = utc_midnight(date(2026, 1, 1)), utc_midnight(date(2026, 7, 2))
+    row = agreement(organization, starts_at=starts_at, ends_at=ends_at)
     response = browser.post(f"{LIST}{row.pk}/change/", {"ends": ends})
     assert list(errors(response)) == ["ends"]
     row.refresh_from_db()

@@ -1,4 +1,4 @@
-"""UUIDs of models, agents and users in document 000.
+"""UUIDs of models, agents, users and groups in document 000.
 
 The ledger has the ids that callers sent. An id that is a UUID is used as it is; any other text becomes a version 5
 UUID in a fixed namespace, so the mapping is stable and needs no table. A model is identified by its service and
@@ -10,7 +10,9 @@ from functools import lru_cache
 from typing import TypeVar
 from uuid import UUID, uuid5
 
+from billing.models import GenerationGroup
 from billing.reports.pricing.run_filter import ModelKey
+from organizations.models import Organization
 
 K = TypeVar("K")
 
@@ -32,6 +34,19 @@ def agent_uuid(agent_id: str) -> UUID:
 @lru_cache(_CACHE_SIZE)
 def user_uuid(user_ref: str) -> UUID:
     return _parse_uuid(user_ref) or uuid5(_NAMESPACE, f"user\0{user_ref}")
+
+
+def group_uuid(group_id: str) -> UUID:
+    return _parse_uuid(group_id) or uuid5(_NAMESPACE, f"group\0{group_id}")
+
+
+def find_groups(*, organization: Organization, text: str) -> tuple[str, ...]:
+    """Return the groups with this id as sent, or with this UUID. Only the UUID of another text needs a search."""
+    uuid, groups = _parse_uuid(text), GenerationGroup.live().objects.of(organization)
+    if uuid is None or groups.filter(group_id=text).exists():
+        return (text,)
+    group_ids = groups.order_by().values_list("group_id", flat=True).distinct()
+    return tuple(group_id for group_id in group_ids.iterator() if group_uuid(group_id) == uuid)
 
 
 def select_by_uuid(known: Iterable[K], uuid_of: Callable[[K], UUID], uuids: Collection[UUID]) -> tuple[K, ...]:

@@ -1,0 +1,42 @@
+"""How much of what senders count in metrics has arrived in their logs and spans."""
+
+from django.db import models
+
+from organizations.tenant_models import TenantModel
+
+
+class Coverage(TenantModel):
+    """The tokens that a sender has reported in an hour by one signal: `logs`, `traces`, or a family of metrics
+    (`billing.ingest.otlp.metrics`). They are no usage; the ledger has the events of logs and spans."""
+
+    pk = models.CompositePrimaryKey("organization", "source", "signal", "hour")
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    source = models.CharField(max_length=255)
+    signal = models.CharField(max_length=64)
+    hour = models.DateTimeField()
+    tokens = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.source}, {self.signal}, {self.hour:%Y-%m-%d %H:00}"
+
+
+class MetricPoint(TenantModel):
+    """A point of a metric that was counted, so that a retried export is not counted again.
+
+    For a cumulative series it is the last one since its start: `ends_at` is its time in nanoseconds since 1970 (0: none
+    yet), `tokens` its total.
+    """
+
+    pk = models.CompositePrimaryKey("organization", "key")
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    key = models.UUIDField()
+    ends_at = models.BigIntegerField()
+    tokens = models.BigIntegerField()
+    received_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return str(self.key)
