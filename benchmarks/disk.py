@@ -12,7 +12,7 @@ from psycopg import sql
 from benchmarks.bench import Bench
 from benchmarks.report import Figure
 
-BUDGET = 4.0
+BUDGET = 2.5
 _SAMPLE = 200_000
 
 _COLUMNS = """

@@ -5,6 +5,7 @@ from datetime import datetime
 from django.conf import settings
 
 from billing.ingest.coverage import delete_old_coverage
+from billing.ingest.uploads import delete_old_uploads, process_upload, stalled_uploads
 from billing.ledger.partitions import prepare
 from billing.ledger.price_unpriced import price_unpriced
 from billing.ledger.repricings import run_next_step, stalled_repricings
@@ -12,7 +13,7 @@ from billing.limits.authorize import delete_old_authorizations, expire
 from billing.limits.changes import enqueue_enforcement_for_organizations
 from billing.limits.enforce import enforce, enforce_all
 from billing.limits.verify import verify_limits
-from billing.models import Repricing, UnpricedEvent
+from billing.models import Repricing, UnpricedEvent, Upload
 from billing.notifications.emails import deliver_emails
 from billing.notifications.usage_issues import notify_all_usage_issues
 from billing.notifications.webhook_sender import deliver_webhooks
@@ -72,6 +73,23 @@ def reprice_task(repricing_id: int | None = None) -> None:
     for repricing in repricings:
         with log_failure(repricing.organization_id, "repricing could not continue", repricing=repricing.pk):
             run_next_step(repricing=repricing, now=now)
+
+
+@app.task(name="billing.process_upload")
+def process_upload_task(upload_id: int | None = None) -> None:
+    """Check or import an uploaded file for some seconds, or each whose worker has died."""
+    uploads = stalled_uploads(utc_now())
+    if upload_id is not None:
+        uploads = Upload.objects.filter(pk=upload_id).select_related("organization")
+    for upload in uploads:
+        with log_failure(upload.organization_id, "uploaded file could not continue", upload=upload.pk):
+            process_upload(upload=upload)
+
+
+@app.task(name="billing.delete_old_uploads")
+def delete_old_uploads_task() -> int:
+    """Delete the content of files that were uploaded more than a day ago; return their number."""
+    return delete_old_uploads(now=utc_now())
 
 
 @app.task(name="billing.notify_usage_issues")

@@ -133,6 +133,21 @@ class RepricingState(models.TextChoices):
         return self in (RepricingState.DONE, RepricingState.FAILED)
 
 
+class UploadState(models.TextChoices):
+    """The state of an uploaded file. A check is a dry run of the import."""
+
+    UPLOADED = "uploaded", "Uploaded"
+    CHECKING = "checking", "Being checked"
+    CHECKED = "checked", "Checked"
+    IMPORTING = "importing", "Being imported"
+    IMPORTED = "imported", "Imported"
+    FAILED = "failed", "Failed"
+
+    @property
+    def is_running(self) -> bool:
+        return self in (UploadState.CHECKING, UploadState.IMPORTING)
+
+
 class PriceSource(models.TextChoices):
     """The origin of a price."""
 

@@ -10,27 +10,31 @@ from django.urls import Resolver404, resolve
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costtrack.settings")
 
+from costtrack.organization_paths import split
 from costtrack.web_server.front import Front
 from costtrack.web_server.limits import BODY_BYTES
 from costtrack.web_server.serve import end_with_parent
 from costtrack.wsgi import application as wsgi_application
-from organizations.api.authentication import has_usable_credential
+from organizations.api.authentication import has_session, has_usable_credential
 
 
 def _max_bytes(path: str) -> int:
     """Return how large a body the view of a path accepts."""
+    if (in_organization := split(path)) is not None:
+        path = in_organization[1]
     try:
         view = resolve(path).func
     except Resolver404:
         return BODY_BYTES
-    limit: int = getattr(getattr(view, "cls", None), "max_body_bytes", BODY_BYTES)
+    limit: int = getattr(getattr(view, "cls", view), "max_body_bytes", BODY_BYTES)
     return limit
 
 
 def _is_authentic(environ: dict[str, Any]) -> bool:
     request_started.send(sender=Front, environ=environ)
     try:
-        return has_usable_credential(WSGIRequest(environ))
+        request = WSGIRequest(environ)
+        return has_usable_credential(request) or has_session(request)
     finally:
         request_finished.send(sender=Front)
 

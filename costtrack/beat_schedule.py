@@ -32,6 +32,8 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     ),
     "verify-limits": _send("billing.verify_limits", crontab(hour="4", minute="0"), expires=20 * _HOUR),
     "reprice": _send("billing.reprice", crontab(), expires=60),
+    "process-uploads": _send("billing.process_upload", crontab(), expires=60),
+    "delete-old-uploads": _send("billing.delete_old_uploads", crontab(minute="20"), expires=_HOUR),
     "notify-usage-issues": _send("billing.notify_usage_issues", crontab(), expires=60),
     "deliver-email": _send("billing.deliver_email", 15, expires=30),
     "deliver-account-email": _send("organizations.deliver_email", 15, expires=30),

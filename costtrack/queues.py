@@ -33,6 +33,8 @@ TASKS: dict[str, Queue] = {
     "billing.expire_authorizations": Queue.LIMITS,
     "billing.price_unpriced": Queue.INTAKE,
     "billing.prepare_partitions": Queue.INTAKE,
+    "billing.process_upload": Queue.INTAKE,
+    "billing.delete_old_uploads": Queue.INTAKE,
     "billing.reprice": Queue.MAINTENANCE,
     "billing.rebuild_rollups": Queue.MAINTENANCE,
     "billing.verify_rollups": Queue.MAINTENANCE,

@@ -193,7 +193,7 @@ CONTENT_SECURITY_POLICY = content_policy()
 # --- The web server --------------------------------------------------------------------------------------------
 
 WEB_LIMITS = WebLimits.read(env)
-# No page takes files. This handler never writes to the disk.
+# Only the page that takes files has another handler. This one drops them, and never writes to the disk.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 FILE_UPLOAD_MAX_MEMORY_SIZE = 0
 
@@ -201,6 +201,7 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 0
 
 INTAKE_MAX_BYTES = 20 * 1024 * 1024
 INTAKE_MAX_EVENTS = 10_000
+UPLOAD_MAX_BYTES = 20 * 1024 * 1024
 # LiteLLM sends all prompts and responses along, and drops its whole batch if it is refused.
 LITELLM_MAX_BYTES = 64 * 1024 * 1024
 # The web server has bounded each body before, by its endpoint (`max_body_bytes` of its view).

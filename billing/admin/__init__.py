@@ -1,7 +1,7 @@
 """The Django admin of billing. Importing this package registers the model admins and the dashboard pages."""
 
 from billing.admin import dashboard
-from billing.admin.events import batch_admin, event_admin, quarantine_admin
+from billing.admin.events import batch_admin, event_admin, quarantine_admin, upload_admin
 from billing.admin.limits import authorization_admin, increase_request_admin, limit_admin, threshold_event_admin
 from billing.admin.notifications import (
     delivery_admin,
@@ -34,5 +34,6 @@ __all__ = [
     "session_admin",
     "threshold_event_admin",
     "unpriced_event_admin",
+    "upload_admin",
     "webhook_admin",
 ]

@@ -19,6 +19,7 @@ from billing.models.quarantine import QuarantinedRecord
 from billing.models.repricing import Repricing
 from billing.models.rollups import Execution, GenerationGroup, Session
 from billing.models.runs import Run
+from billing.models.uploads import Upload, UploadChunk, UploadError
 from billing.models.usage_issues import UsageIssue
 
 __all__ = [
@@ -52,6 +53,9 @@ __all__ = [
     "SpendLimit",
     "ThresholdEvent",
     "UnpricedEvent",
+    "Upload",
+    "UploadChunk",
+    "UploadError",
     "UsageEvent",
     "UsageIssue",
     "WebhookEndpoint",

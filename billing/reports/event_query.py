@@ -51,6 +51,9 @@ _EXPRESSIONS = {
     "prompt_tokens": sql.SQL(" + ").join(sql.Identifier("event", column) for column in _PROMPT_TOKENS),
     "completion_tokens": sql.SQL("event.output_tokens"),
     "cached_tokens": sql.SQL("event.cache_read_tokens"),
+    # Rare counts are NULL instead of 0.
+    "tool_use_tokens": sql.SQL("coalesce(event.tool_use_tokens, 0)"),
+    "tool_result_tokens": sql.SQL("coalesce(event.tool_result_tokens, 0)"),
     "net_prompt_tokens": sql.SQL(" + ").join(map(net, _PROMPT_TOKENS)),
     "metadata_json": sql.SQL("event.metadata"),
     "group_label": sql.SQL("coalesce(nullif(event.group_name, ''), event.group_id)"),

@@ -20,7 +20,7 @@ from psycopg.types.multirange import Multirange
 from psycopg.types.range import Range
 
 from billing.reports.buckets import SIZES, Source, plan_sources
-from billing.reports.rollup_reader import RollupReader, read_rollups
+from billing.reports.rollup_reader import RollupReader
 from billing.reports.sql import Condition, Parameters, bind, equal_to, no_condition, within
 from billing.rollups.definitions import COSTS, Rollup
 from billing.rollups.sql import all_true, column_list
@@ -212,11 +212,16 @@ COST_COLUMNS = tuple(measure.column for measure in COSTS)
 def read_sums(organization: Organization, *queries: RollupQuery) -> list[list[Sums]]:
     """Return the sums of each query, in the order of the queries and from one snapshot. Keys without rows are left
     out."""
+    return read_sums_with(RollupReader(organization), *queries)
+
+
+def read_sums_with(reader: RollupReader, *queries: RollupQuery) -> list[list[Sums]]:
+    """Return the same with the reader of a report that has read before."""
 
     def compose(reader: RollupReader) -> sql.Composable:
         return sql.SQL(" UNION ALL ").join(_sums(reader, number, query) for number, query in enumerate(queries))
 
-    rows = read_rollups(organization, compose)
+    rows = reader.read(compose)
     results: list[list[Sums]] = [[] for _ in queries]
     for number, key, requests, *sums in rows:
         if requests is not None:

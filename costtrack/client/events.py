@@ -179,7 +179,8 @@ def _deliver(
     with Transport(find_instance(options), timeout=options.timeout) as transport, progress(file.count) as shown:
 
         def request(method: str, path: str, *, body: bytes, headers: dict[str, str]) -> Answer:
-            answer = transport.request(method, path, body=body, headers=headers)
+            query = {} if estimate is None else {"dry_run": "true"}
+            answer = transport.request(method, path, query=query, body=body, headers=headers)
             if options.show_headers:
                 show_headers(answer)
             if estimate is not None:
@@ -192,8 +193,7 @@ def _deliver(
                 errors.append(error)
 
         retrying = Retrying(options.retries, pause, shown.say)
-        path = "/usage/events" if estimate is None else "/usage/events?dry_run=true"
-        return Sending(file, state, request, retrying, shown, on_error, options.batch_size, path).run()
+        return Sending(file, state, request, retrying, shown, on_error, options.batch_size).run()
 
 
 def _about(error: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """Sends the events of a file in batches, and saves the progress."""
 
 import gzip
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from costtrack.client.retrying import Retrying
 from costtrack.client.send_state import SendState, Totals
 from costtrack.client.transport import Answer
 from costtrack.event_files import Record
+from costtrack.event_files.types import generated_id_prefix, with_id
 
 _MAX_BYTES = 1_000_000  # the default limit of common proxies
 
@@ -47,12 +47,11 @@ class Sending:
     progress: Progress
     on_error: Callable[[dict[str, Any]], None]
     batch_size: int
-    path: str = "/usage/events"
 
     @property
     def _generated_id_prefix(self) -> str:
         """The prefix of generated ids, which is the same whenever this content is sent."""
-        return f"file-{self.file.digest[:32]}-"
+        return generated_id_prefix(self.file.digest)
 
     def run(self) -> Totals:
         """Send what the server has not acknowledged, and return the totals of the whole file. Raises ClientError."""
@@ -93,7 +92,7 @@ class Sending:
         """Send a batch and return its result. A batch of which nothing was stored is a 422 with the same body."""
         body = gzip.compress(b"\n".join(record.json for record in records), compresslevel=1, mtime=0)
         headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
-        answer = self.retrying.call(lambda: self.request("POST", self.path, body=body, headers=headers))
+        answer = self.retrying.call(lambda: self.request("POST", "/usage/events", body=body, headers=headers))
         data = answer.data_or_none()
         if isinstance(data, dict) and isinstance(data.get("accepted"), int):
             return data
@@ -111,18 +110,6 @@ class Sending:
             if str(about.get("id")).startswith(self._generated_id_prefix):
                 del about["id"]  # the user does not know it
             yield {"place": location, **about}
-
-
-def with_id(record: Record, generated_id: str) -> Record:
-    """Add an id to a record without one, so that repetitions are recognized. Raises ValueError if it is not JSON."""
-    try:
-        event = json.loads(record.json)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    if not isinstance(event, dict) or event.get("id") not in (None, ""):
-        return record  # the server rejects what is not an event
-    comma = b"," if event else b""
-    return Record(record.location, record.json.removesuffix(b"}") + comma + f'"id":"{generated_id}"}}'.encode())
 
 
 def _position(error: dict[str, Any]) -> int:

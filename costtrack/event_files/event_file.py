@@ -144,11 +144,9 @@ class EventFile:
             return transcript_format(self._file) or _json_format(self._file, text)
         if b"\0" not in head or head[:2] in (b"\xff\xfe", b"\xfe\xff"):
             self.column_names = csv_columns(self._file)
-        known = [column for column in map_columns(self.column_names, {}) if column.field]
-        form = _table_format(self.column_names, FileFormat.CSV)
-        if form is FileFormat.CSV and len(known) + len(self._options.columns) < 2:  # noqa: PLR2004 - a model and a count
+        if len(set(filter(None, self.column_names))) < 2:  # noqa: PLR2004 - a time and something else
             raise FileError(_UNKNOWN)
-        return form
+        return _table_format(self.column_names, FileFormat.CSV)
 
 
 def _table_format(names: list[str], otherwise: FileFormat) -> FileFormat:

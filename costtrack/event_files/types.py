@@ -134,3 +134,20 @@ def stable_id(*parts: object) -> str:
     """Return an id that is the same whenever the same record is read."""
     text = "\0".join("" if part is None else str(part) for part in parts)
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:32]
+
+
+def generated_id_prefix(digest: str) -> str:
+    """Return the beginning of the ids of records without one, which are the same whenever this content is read."""
+    return f"file-{digest[:32]}-"
+
+
+def with_id(record: Record, generated_id: str) -> Record:
+    """Add an id to a record without one, so that repetitions are recognized. Raises ValueError if it is not JSON."""
+    try:
+        event = json.loads(record.json)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(event, dict) or event.get("id") not in (None, ""):
+        return record  # the server rejects what is not an event
+    comma = b"," if event else b""
+    return Record(record.location, record.json.removesuffix(b"}") + comma + f'"id":"{generated_id}"}}'.encode())

@@ -1,6 +1,7 @@
 """Cells of tables and fields of other programs' records as values of events."""
 
 import math
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from costtrack.event_files.types import RowError, iso
 
 _MILLISECONDS = 10**11  # above it, a time since 1970 is in milliseconds
+_EPOCH = re.compile(r"-?\d+(\.\d*)?([eE]\+?\d+)?", re.ASCII)
 _EMPTY = frozenset({"", "null", "none", "nan", "n/a", "na", "\\n"})
 
 
@@ -37,6 +39,8 @@ def number(value: Any, field: str) -> Decimal | None:
 
 def count(value: Any, field: str) -> int | None:
     """Return a whole number; None if the cell is empty. Raises RowError."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal():  # the usual cell
+        return int(value)
     parsed = number(value, field)
     if parsed is None:
         return None
@@ -56,13 +60,9 @@ def instant(value: Any, field: str) -> str | None:
     if shown is None:
         return None
     try:
-        epoch = Decimal(shown)
-    except InvalidOperation:
-        epoch = None
-    try:
-        if epoch is not None:
-            seconds = epoch / 1000 if abs(epoch) >= _MILLISECONDS else epoch
-            return iso(datetime.fromtimestamp(float(seconds), tz=UTC))
+        if _EPOCH.fullmatch(shown):
+            seconds = float(shown)
+            return iso(datetime.fromtimestamp(seconds / 1000 if abs(seconds) >= _MILLISECONDS else seconds, tz=UTC))
         return iso(datetime.fromisoformat(shown.removesuffix(" UTC")))
     except (ValueError, OverflowError, OSError) as error:
         raise RowError(f"{shown[:40]!r} is not a time: use 2026-11-02T09:00:00Z.", field) from error

@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from importlib import import_module
+from typing import Any
 
 import structlog
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.db.models import Q
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -164,6 +168,15 @@ def has_usable_credential(request: HttpRequest) -> bool:
         return _authenticate(Request(request)) is not None
     except (AuthenticationFailed, TooManyAttemptsError):
         return False
+
+
+def has_session(request: HttpRequest) -> bool:
+    """Whether a request has the cookie of a session of a signed-in user."""
+    key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    if not key:
+        return False
+    session: Any = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    return SESSION_KEY in session
 
 
 @contextmanager

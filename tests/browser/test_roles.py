@@ -48,12 +48,12 @@ PAGES = (
     *("Pricing", "Price check", "Sessions & executions", "Runs", "Request log", "Tags"),
     *("Limits", "Increase requests", "Threshold events", "Authorizations", "Plan", "Exports"),
     *("All events", "All runs", "All sessions", "All executions", "All groups"),
-    *("Batches", "Unpriced", "Quarantine", "Repricing"),
+    *("Batches", "Import files", "Unpriced", "Quarantine", "Repricing"),
     *("Organization", "Members", "Teams", "Prices", "Agreements", "Credits", "Webhooks"),
     *("Notice addresses", "Deliveries"),
     *("E-mails you get", "E-mail previews", "Audit log"),
 )
-MANAGED = ("API credentials", "Members", "Teams", "Notice addresses", "Audit log", "E-mail previews")
+MANAGED = ("Import files", "API credentials", "Members", "Teams", "Notice addresses", "Audit log", "E-mail previews")
 VIEWERS = tuple(name for name in PAGES if name not in MANAGED)
 OWNERS_ELSEWHERE = (
     *("Usage", "Pricing", "Sessions & executions", "Request log", "Exports"),

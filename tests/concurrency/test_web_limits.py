@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -9,13 +10,15 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import httpx
 import psycopg
 import pytest
+from django.conf import settings
 
-from billing.models import UsageEvent
-from organizations.models import Organization
+from billing.models import Upload, UsageEvent
+from organizations.models import Organization, User
 from tests.concurrency.conftest import Server, StartServer, database_url
 from tests.concurrency.raw_http import raw_connections
 from tests.concurrency.workers import locked_ledger, wait_until
 from tests.conftest import Key
+from tests.pages import signed_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -198,3 +201,19 @@ def test_a_form_takes_no_files(server: Server) -> None:
             "/account/login", data=form, files={"file": b"x" * 500_000}, headers={"Referer": server.url}
         )
     assert answer.status_code == 200, "the page says that the password is wrong"
+
+
+def test_only_a_signed_in_user_sends_a_file_that_is_larger_than_a_form(server: Server, owner: User) -> None:
+    path = f"{server.url}/o/acme/admin/billing/upload/add/"
+    content = b"time,model,cost\n" + b"2026-11-02,m,1\n" * 100_000
+    with httpx.Client(timeout=60) as client:
+        refused = client.post(path, files={"file": ("usage.csv", content)})
+        assert (refused.status_code, "/login/" in refused.headers["Location"]) == (302, True)
+        client.cookies.set(settings.SESSION_COOKIE_NAME, signed_in(owner).cookies[settings.SESSION_COOKIE_NAME].value)
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', client.get(path).text)
+        assert token is not None
+        fields = {"organization": str(owner.memberships.get().organization_id), "csrfmiddlewaretoken": token[1]}
+        sent = client.post(path, data=fields, files={"file": ("usage.csv", content)})
+        assert (sent.status_code, Upload.objects.get().records) == (302, 100_000)
+        other = client.post(path.replace("upload", "credit"), data=fields, files={"file": ("usage.csv", content)})
+        assert other.status_code == 400

@@ -27,6 +27,7 @@ from billing.reports.pricing.groups import ORDERS, GroupQuery, groups
 from billing.reports.pricing.run_filter import RunFilter, list_agents, list_models, list_users
 from billing.reports.pricing.uuids import agent_uuid, find_groups, model_uuid, select_by_uuid, user_uuid
 from billing.reports.response_cache_redis import CachedResponse, cache_response, get_cached_response, ledger_state
+from billing.reports.rollup_reader import RollupReader
 from billing.rollups.definitions import ROLLUPS
 from billing.rollups.refresh import refresh
 from costtrack.calendar import Window
@@ -153,7 +154,8 @@ class PricingView(SystemEndpoint, OrganizationScopedAPIView):
         params = RequestedRuns.of(_validated(PricingBody(data=request.data)), self.plan_rights)
 
         def build() -> tuple[ResponseBody, dict[str, str]]:
-            report = pricing(organization=self.organization, filters=params.resolved(self.organization))
+            filters = params.resolved(self.organization)
+            report = pricing(reader=RollupReader(self.organization), filters=filters)
             return PricingAnswer.from_report(report), {UNPRICED.name: str(report.unpriced_events)}
 
         return _cached_response(self.organization, request, params, build, tags=("system", "pricing"))

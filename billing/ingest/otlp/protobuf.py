@@ -88,13 +88,15 @@ def _points(
         elif number in _POINT_TYPES:
             data.append((number, content))
     family = family_of(name)
+    if family is None:
+        return
     for number, content in data:
+        encoded_points = [encoded for field, encoded in _counted(content, budget, max_records) if field == 1]
         temporality = next((_varint(content, start)[0] for field, _, _, start, _ in _fields(content) if field == 2), 0)  # noqa: PLR2004
-        for field, encoded in _counted(content, budget, max_records):
-            if field == 1 and family is not None:
-                point = _point(encoded, number, family, sender, (*identity, name.encode()), temporality)
-                if point is not _NOT_COUNTED:
-                    yield point
+        for encoded in encoded_points:
+            point = _point(encoded, number, family, sender, (*identity, name.encode()), temporality)
+            if point is not _NOT_COUNTED:
+                yield point
 
 
 def _point(

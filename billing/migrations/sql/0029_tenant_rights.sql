@@ -70,6 +70,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     billing_notificationaddress,
     billing_notificationpreference,
     billing_unpricedevent,
+    billing_upload,
+    billing_uploadchunk,
+    billing_uploaderror,
     billing_webhookendpoint
 TO costtrack_tenant;
 

@@ -13,10 +13,9 @@ from psycopg import sql
 
 from billing.reports.pricing.run_filter import ModelKey, RunFilter
 from billing.reports.rollup_query import COST_COLUMNS, RollupQuery
-from billing.reports.rollup_reader import RollupReader, read_rollups
+from billing.reports.rollup_reader import RollupReader
 from billing.rollups.definitions import MODEL_DAYS, USAGE_HOURS
 from costtrack.money import ZERO
-from organizations.models import Organization
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ FROM (VALUES (1)) AS once LEFT JOIN (
 _COLUMNS = ("service", "model", "agent_id", "agent_name", *COST_COLUMNS)
 
 
-def pricing(*, organization: Organization, filters: RunFilter) -> Pricing:
+def pricing(*, reader: RollupReader, filters: RunFilter) -> Pricing:
     """Return cost by day and model, the filter options, and the days with usage."""
     query = RollupQuery((MODEL_DAYS, USAGE_HOURS), (filters.window,))
 
@@ -111,7 +110,7 @@ def pricing(*, organization: Organization, filters: RunFilter) -> Pricing:
             rows=query.rows(reader, _COLUMNS),
         )
 
-    rows = [_Row(*row) for row in read_rollups(organization, compose)]
+    rows = [_Row(*row) for row in reader.read(compose)]
     daily = [
         DailyCost(row.day, _model_key(row), int(row.runs or 0), row.cost or ZERO)
         for row in rows

@@ -160,9 +160,9 @@ FROM ({rows}) AS run GROUP BY group_id, service, model, agent_id, user_ref
 """)
 
 
-def groups(*, organization: Organization, query: GroupQuery) -> GroupPage:
+def groups(*, organization: Organization, query: GroupQuery, reader: RollupReader | None = None) -> GroupPage:
     """Return a page of groups and the total number."""
-    reader = RollupReader(organization)
+    reader = reader or RollupReader(organization)
     group_ids, total = _page(organization, query, reader)
     by_id = _load_groups(query.runs, group_ids, reader) if group_ids else {}
     return GroupPage(tuple(by_id[group_id] for group_id in group_ids if group_id in by_id), total)

@@ -1,8 +1,10 @@
 """`/usage/credits`: what a provider credits reduces spend and limits by appended rows."""
 
+import csv
 import json
 from datetime import timedelta
 from decimal import Decimal
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -188,3 +190,15 @@ def test_the_ledger_export_has_credits_in_a_file_of_their_own(api: APIClient, or
     again = create(api, **body)
     assert (again["dimensions"], again["end_date"]) == ({"team": "search", "tags": ["a"]}, "2026-11-03T00:00:00Z")
     assert total(api) == -6
+
+
+@pytest.mark.usefixtures("whole_history")  # exports
+def test_files_have_credits_and_add_up_to_the_summary(api: APIClient) -> None:
+    spend(api, "10", team="search")
+    create(api, team="search")
+    expected = total(api)
+    assert expected == 7
+    for query in ("rows=requests", "rows=days", "rows=days&group_by=team", "team=search"):
+        response: Any = api.get(f"/usage/export?{query}")
+        text = b"".join(response.streaming_content).decode()
+        assert sum(Decimal(row["cost_usd"]) for row in csv.DictReader(StringIO(text))) == expected, query

@@ -17,6 +17,7 @@ from billing.ledger.corrections import adjust, void
 from billing.models import UsageEvent
 from billing.reports.pricing.daily import pricing
 from billing.reports.pricing.run_filter import RunFilter
+from billing.reports.rollup_reader import RollupReader
 from costtrack.ids import new_batch_id
 from organizations.models import Organization
 from tests.usage import NOW, Send, set_price
@@ -81,7 +82,7 @@ def test_everything_that_costs_is_a_row_and_all_add_up_to_the_pricing(organizati
     result = rows(organization)
 
     assert sorted(row["kind"] for row in result) == [*["model_call"] * 4, "session_summary", "tool_call"]
-    daily = pricing(organization=organization, filters=RunFilter()).daily
+    daily = pricing(reader=RollupReader(organization), filters=RunFilter()).daily
     assert sum(Decimal(row["cost"] or 0) for row in result) == sum(bucket.cost_usd for bucket in daily)
     assert len([row for row in result if row["kind"] == "model_call"]) == sum(bucket.runs for bucket in daily)
 

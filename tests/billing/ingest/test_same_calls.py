@@ -1,7 +1,5 @@
 """A call that several sources report is one event, which later reports complete."""
 
-import random
-from collections import defaultdict
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,11 +13,9 @@ from billing.ingest.validate import normalize
 from billing.ledger.corrections import adjust, void
 from billing.ledger.net_cost import load_adjusted_event
 from billing.models import CallKey, Session, UnpricedEvent, UsageEvent
-from billing.models.ledger import known_cost
 from billing.rollups.fold import fold
 from organizations.models import Organization
-from tests.profiles import choose
-from tests.usage import NOW, Send, set_price, total_cost
+from tests.usage import NOW, Send, set_price
 
 CALL = "chatcmpl-Abc123Def456"
 # 0.001 for the call of `_report` at 1 per million of everything.
@@ -251,36 +247,3 @@ def test_a_conflict_of_json_stays_a_conflict(send: Send) -> None:
     assert send(call).accepted == 1
     assert send({**call, "output_tokens": 2}).conflicts == 1
     assert send({**call, "id": "b"}).accepted == 1
-
-
-def test_reports_in_any_order_are_counted_once(organization: Organization) -> None:
-    """Each call through two to six sources, in random order and batches, some of them sent again."""
-    randomness = random.Random(17)
-    calls = choose(60, long=1000)
-    reports: list[ParsedEvent] = []
-    for number in range(calls):
-        counts: dict[str, Any] = {
-            "input_tokens": randomness.randint(1, 500),
-            "cache_read_tokens": randomness.randint(0, 500),
-        }
-        counts |= {"output_tokens": randomness.randint(1, 100)}
-        for source in randomness.sample(["a", "b", "c", "d", "e", "f"], randomness.randint(2, 6)):
-            known = {"session_id": f"s{number % 7}"} if randomness.random() < 0.5 else {}
-            report = _report(source, call=f"chatcmpl-{number:08x}Zz", **counts, **known)
-            repeats = [_with(report, may_repeat_calls=source in ("e", "f"))]
-            reports += repeats * randomness.choice((1, 1, 2))
-    randomness.shuffle(reports)
-    accepted = 0
-    while reports:
-        size = randomness.randint(1, 40)
-        accepted += _send(organization, *reports[:size]).accepted
-        del reports[:size]
-    assert accepted == calls == len(_calls())
-    fold(now=NOW)
-    expected = sum((known_cost(event.token_cost_usd, event.compute_cost_usd) for event in _calls()), Decimal(0))
-    assert total_cost(UsageEvent.objects.all()) == expected
-    by_session: dict[str, Decimal] = defaultdict(Decimal)
-    for row in UsageEvent.objects.all():
-        by_session[row.session_id] += known_cost(row.token_cost_usd, row.compute_cost_usd)
-    for session in Session.live().objects.of(organization):
-        assert session.token_cost_usd == by_session[session.session_id]

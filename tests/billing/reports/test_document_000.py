@@ -15,6 +15,7 @@ from billing.exports.pricing_zip import ExportFilter, pricing_zip
 from billing.reports.pricing.daily import pricing
 from billing.reports.pricing.groups import Group, GroupOrder, GroupQuery, groups
 from billing.reports.pricing.run_filter import ModelKey, RunFilter
+from billing.reports.rollup_reader import RollupReader
 from billing.rollups.fold import fold_organization
 from costtrack.calendar import Window
 from costtrack.money import ZERO
@@ -123,7 +124,7 @@ def _check_pricing(owner: Organization, filters: RunFilter, matching: list[Sent]
         sums[0] += event.cost
         sums[1] += event.runs
 
-    report = pricing(organization=owner, filters=filters)
+    report = pricing(reader=RollupReader(owner), filters=filters)
 
     result = {(item.day, item.model): [item.cost_usd, item.runs] for item in report.daily}
     assert result == {key: sums for key, sums in expected.items() if any(sums)}

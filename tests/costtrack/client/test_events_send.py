@@ -378,9 +378,9 @@ def test_a_dry_run_reports_what_the_server_would_store(run: Run, server: Server,
     server.answers(accepted(2, cost_usd="0.25", unpriced_models=["m"]))
     server.answers(accepted(1, duplicates=2, cost_usd="0.5", unpriced_models=[]))
 
-    done = run("events", "send", file, "--dry-run", "--batch-size", "3")
+    done = run("events", "send", file, "--dry-run", "--batch-size", "3", "--organization", "acme")
 
-    assert [request.query for request in server.requests] == [{"dry_run": "true"}] * 2
+    assert [request.query for request in server.requests] == [{"dry_run": "true", "organization": "acme"}] * 2
     assert done.lines == [
         "dry run, nothing was stored: 5 events: 3 stored, 2 duplicates",
         "cost of what would be stored: 0.75 USD",

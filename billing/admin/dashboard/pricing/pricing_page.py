@@ -1,4 +1,4 @@
-"""The pricing page: the cost of model calls by day and model, and the history of generation groups.
+"""The pricing page: the cost of model calls by day, model, workflow and period, and the history of generation groups.
 
 Its numbers are those of `POST /system/pricing` and `POST /system/groups` (document 000), so days are UTC.
 """
@@ -18,6 +18,7 @@ from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.pagination import Paging, paging, requested_page
 from billing.admin.components.tables import Sorting
 from billing.admin.components.urls import admin_url, url_of_page
+from billing.admin.dashboard.pricing.breakdown_tables import period_table, workflow_table
 from billing.admin.dashboard.pricing.group_history_tab import group_table
 from billing.admin.dashboard.pricing.model_costs_tab import (
     chart_of,
@@ -30,6 +31,8 @@ from billing.admin.dashboard.pricing.model_costs_tab import (
 from billing.reports.pricing.daily import Pricing, pricing
 from billing.reports.pricing.groups import ORDERS, GroupQuery, groups
 from billing.reports.pricing.run_filter import ModelKey, RunFilter
+from billing.reports.pricing.workflows import workflow_sums
+from billing.reports.rollup_reader import RollupReader
 from costtrack.admin_site import register_page
 from costtrack.calendar import Window
 from costtrack.money import ZERO, usd
@@ -77,6 +80,7 @@ class PricingPage(OrganizationPage):
     stylesheets = ("costtrack/breakdowns.css",)
     scripts = ("costtrack/multi_select.js",)
     refresh_seconds: ClassVar[int] = 30
+    reader: RollupReader
 
     def page_context(self) -> dict[str, Any]:
         form = PricingForm(self.request.GET)
@@ -89,7 +93,8 @@ class PricingPage(OrganizationPage):
             models=cleaned.get("model") or None,
             agents=tuple(cleaned.get("agent") or ()) or None,
         )
-        report = pricing(organization=self.organization, filters=runs)
+        self.reader = RollupReader(self.organization)
+        report = pricing(reader=self.reader, filters=runs)
         form.offer(report)
         is_narrowed = runs.models is not None or runs.agents is not None
         return {
@@ -98,6 +103,7 @@ class PricingPage(OrganizationPage):
             "visible": visible,
             "export_url": self._export_url(runs),
             **self._costs(report, period, is_narrowed=is_narrowed),
+            "breakdowns": self._breakdowns(report, period, is_narrowed=is_narrowed),
             **self._groups(runs, cleaned),
         }
 
@@ -124,11 +130,18 @@ class PricingPage(OrganizationPage):
             "empty": self._empty_state(report, is_narrowed=is_narrowed),
         }
 
+    def _breakdowns(self, report: Pricing, period: Period, *, is_narrowed: bool) -> list[Card]:
+        sums = None if is_narrowed else workflow_sums(reader=self.reader, window=Window(*period.span))
+        calendar = utc_calendar(self.organization.week_start)
+        tables = (workflow_table(report, sums), period_table(report, period.span, calendar, self.request))
+        return [Card(table.title, table=table) for table in tables]
+
     def _groups(self, runs: RunFilter, cleaned: dict[str, Any]) -> dict[str, Any]:
         number, sort_by = requested_page(self.request), cleaned.get("sort_by", "date")
         ascending = cleaned.get("sort_order") == "asc"
         group_page = groups(
             organization=self.organization,
+            reader=self.reader,
             query=GroupQuery(
                 runs=runs,
                 search=cleaned.get("search", ""),

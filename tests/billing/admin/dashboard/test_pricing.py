@@ -74,6 +74,41 @@ def drawn(chart: Any) -> dict[tuple[str, str], str]:
     }
 
 
+def rows_of(card: Any) -> list[tuple[str, int, Decimal]]:
+    return [(row.name, row.runs, row.cost) for row in card.table.rows]
+
+
+@pytest.mark.parametrize("is_folded", [True, False])
+def test_workflows_and_periods_add_up_to_the_page(
+    browser: Client, send: Send, organization: Organization, *, is_folded: bool
+) -> None:
+    send(
+        call("1", "01", run_id="r-1", workflow_id="etl"),
+        call("2", "14", OPUS, run_id="r-2", workflow_id="etl"),
+        call("4", "31", run_id="r-3", workflow_id="chat"),
+        call("8", "31"),
+        call("16", "2025-02-01T00:00:00Z", run_id="r-1"),
+    )
+    if is_folded:
+        fold_organization(organization_id=organization.pk, now=NOW)
+    workflows, weeks = context(browser)["breakdowns"]
+    assert rows_of(workflows) == [("chat", 1, 4), ("etl", 2, 3), ("No workflow", 1, 8)]
+    assert rows_of(weeks) == [
+        ("2025-01-27 to 2025-01-31", 2, 12),
+        ("2025-01-13 to 2025-01-19", 1, 2),
+        ("2025-01-01 to 2025-01-05", 1, 1),
+    ]
+    assert browser.get(weeks.table.rows[0].url).context["report"].runs == 2
+    assert browser.get(workflows.table.rows[1].url).status_code == 200
+    _, days = context(browser, end_date="2025-01-14")["breakdowns"]
+    assert rows_of(days) == [("2025-01-14", 1, 2), ("2025-01-01", 1, 1)]
+    _, months = context(browser, end_date="2025-12-31")["breakdowns"]
+    assert [name for name, _, _ in rows_of(months)] == ["2025-02-01 to 2025-02-28", "2025-01-01 to 2025-01-31"]
+    filtered, of_model = context(browser, model=text_of(OPUS))["breakdowns"]
+    assert (filtered.table.rows, "Remove the filters" in filtered.table.empty) == ((), True)
+    assert [runs for _, runs, _ in rows_of(of_model)] == [1]
+
+
 # --- The API's numbers -----------------------------------------------------------------------------------------
 
 FILTERS: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -139,7 +174,7 @@ def test_groups_are_those_of_the_api(
         for group, row in zip(result.rows, texts(result), strict=True)
     ] == [
         (
-            item["group_id"],
+            item["group_key"],
             item["group_name"] or "",
             item["session_id"] or "",
             str(item["run_count"]),

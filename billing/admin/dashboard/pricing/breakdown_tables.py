@@ -1,0 +1,89 @@
+"""The cost by workflow and by period, beside that by model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from django.http import HttpRequest
+
+from billing.admin.components import formatting
+from billing.admin.components.percent_bar import percent_bar
+from billing.admin.components.tables import Column, Table
+from billing.admin.components.urls import admin_url, url_for_dates
+from billing.reports.pricing.daily import DailyCost, Pricing
+from billing.reports.rollup_query import Sums
+from costtrack.calendar import Calendar, Span, Unit, utc_midnight
+from costtrack.clock import MICROSECOND
+from costtrack.money import ZERO, usd
+
+_MAX_ROWS = 30
+_NO_WORKFLOW = "No workflow"
+_FILTERED = "Workflows cannot be filtered by model or agent. Remove the filters to see them."
+# The longest period for each unit.
+_UNITS = ((timedelta(days=14), Unit.DAY), (timedelta(days=93), Unit.WEEK))
+
+
+@dataclass(frozen=True, slots=True)
+class BreakdownRow:
+    name: str
+    url: str
+    runs: int
+    cost: Decimal
+
+
+def workflow_table(report: Pricing, sums: Sequence[Sums] | None) -> Table[BreakdownRow]:
+    """Return the cost by workflow. `sums` is None if the page is filtered by what workflows have no sums of."""
+    title = "Workflow breakdown"
+    if sums is None:
+        return _table(title, "Workflow", (), empty=_FILTERED)
+    rows = [BreakdownRow(row.key[0], admin_url("runs", workflow=row.key[0]), row.requests, row.cost) for row in sums]
+    shown, others = rows[:_MAX_ROWS], rows[_MAX_ROWS:]
+    if others:
+        shown.append(BreakdownRow(f"{len(others)} others", "", _runs(others), _cost(others)))
+    without = BreakdownRow(
+        _NO_WORKFLOW,
+        "",
+        report.runs - _runs(rows),
+        sum((bucket.cost_usd for bucket in report.daily), ZERO) - _cost(rows),
+    )
+    if without.runs or without.cost:
+        shown.append(without)
+    return _table(title, "Workflow", shown)
+
+
+def period_table(report: Pricing, span: Span, calendar: Calendar, request: HttpRequest) -> Table[BreakdownRow]:
+    """Return the cost by day, week or month (UTC), newest first, without periods that have none."""
+    unit = next((unit for longest, unit in _UNITS if span.end - span.start <= longest), Unit.MONTH)
+    by_period: dict[Span, list[DailyCost]] = {}
+    for bucket in report.daily:
+        by_period.setdefault(calendar.period(unit, utc_midnight(bucket.day)), []).append(bucket)
+    rows = []
+    for period in sorted(by_period, reverse=True):
+        first = calendar.date_of(max(period.start, span.start))
+        last = calendar.date_of(min(period.end, span.end) - MICROSECOND)
+        buckets = by_period[period]
+        name = f"{first}" if first == last else f"{first} to {last}"
+        cost = sum((bucket.cost_usd for bucket in buckets), ZERO)
+        runs = sum(bucket.runs for bucket in buckets)
+        rows.append(BreakdownRow(name, url_for_dates(request, first, last), runs, cost))
+    return _table(f"Cost by {unit}", unit.capitalize(), rows)
+
+
+def _table(title: str, column: str, rows: Sequence[BreakdownRow], *, empty: str = "No usage.") -> Table[BreakdownRow]:
+    total = _cost(rows)
+    columns = (
+        Column[BreakdownRow](column, lambda row: formatting.link_or_text(row.url, row.name)),
+        Column[BreakdownRow]("Runs", lambda row: formatting.count(row.runs), is_number=True),
+        Column[BreakdownRow]("Cost", lambda row: usd(row.cost), is_number=True),
+        Column[BreakdownRow]("Share", lambda row: percent_bar(row.cost, total)),
+    )
+    return Table(title, columns, rows, empty=empty)
+
+
+def _runs(rows: Sequence[BreakdownRow]) -> int:
+    return sum(row.runs for row in rows)
+
+
+def _cost(rows: Sequence[BreakdownRow]) -> Decimal:
+    return sum((row.cost for row in rows), ZERO)
