@@ -83,6 +83,7 @@ def run(bench: Bench) -> list[Figure]:
             for (kind, connections), leg in legs.items():
                 leg.measure(site.caller, kinds[kind], connections)
         calls = [_milliseconds_of_a_call(site.caller, requests // 2) for _ in range(bench.rounds)]
+        bench.fold(database)
         more_limits = limits.compare(bench, site, requests)
         bench.fold(database)
         load.send(site, TAIL)

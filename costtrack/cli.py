@@ -10,6 +10,7 @@ from pathlib import Path
 
 from costtrack import __version__
 from costtrack.client import commands as client
+from costtrack.client import limits
 
 _INTERRUPTED = 130  # a shell's exit code for a program that Ctrl-C ended
 
@@ -23,7 +24,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "serve": _serve,
         "manage": _manage,
         "rollups": _rollups,
-        "limits": _limits,
         "backup": _backup,
         "restore": _restore,
         "export-ledger": _export_ledger,
@@ -62,10 +62,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_data_dir(rollups)
     rollups.add_argument("arguments", nargs=argparse.REMAINDER, metavar="fold|verify|rebuild|retain ...")
 
-    limits = commands.add_parser("limits", help="verify that spend limits match the ledger")
-    _add_data_dir(limits)
-    limits.add_argument("arguments", nargs=argparse.REMAINDER, metavar="verify ...")
-
     backup = commands.add_parser("backup", help="dump the database of `costtrack up` to a file while it runs")
     _add_data_dir(backup)
     backup.add_argument("file", type=Path, help="the dump to write; it must not exist")
@@ -81,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("folder", type=Path, help="the folder for the files (one per organization)")
 
     client.add_to(commands)
+    about = "verify that spend limits match the ledger, on the data of `costtrack up`"
+    verify_limits = limits.add_to(commands).add_parser("verify", help=about)
+    _add_data_dir(verify_limits)
+    verify_limits.add_argument("--organization", metavar="SLUG", help="only this organization")
+    verify_limits.set_defaults(run=_verify_limits)
     return parser
 
 
@@ -136,10 +137,11 @@ def _rollups(options: argparse.Namespace) -> int:
     return manage(options.data_dir, ["rollups", *options.arguments])
 
 
-def _limits(options: argparse.Namespace) -> int:
+def _verify_limits(options: argparse.Namespace) -> int:
     from costtrack.supervisor.manage import manage
 
-    return manage(options.data_dir, ["limits", *options.arguments])
+    organization = [] if options.organization is None else ["--organization", options.organization]
+    return manage(options.data_dir, ["limits", "verify", *organization])
 
 
 def _backup(options: argparse.Namespace) -> int:

@@ -177,6 +177,8 @@ class Examples:
                 value: object = organization.slug
             case "run_id":
                 value = "run-0"
+            case "meter":
+                value = "tokens_total"
             case "session_id" | "execution_id":
                 value = f"{name.removesuffix('_id')}-0"
             case "client_id":

@@ -5,6 +5,7 @@ The test walks the URL configuration itself, so a new route is covered the day i
 
 from collections.abc import Iterator
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -183,8 +184,11 @@ def test_no_route_of_the_apis_shows_another_organization(
         for client, queries in clients:
             for query in queries:
                 full = url + query.format(slug=other_organization.slug)
-                assert_clean(client.get(full), full)
+                response = client.get(full)
+                assert_clean(response, full)
                 visited += 1
+                if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # whatever the query
+                    break
     assert visited > 100
 
 

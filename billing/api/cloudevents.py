@@ -45,6 +45,7 @@ class _CloudEventsView(OrganizationScopedAPIView):
     max_body_bytes: ClassVar[int] = settings.INTAKE_MAX_BYTES
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"post"})
     own_transactions: ClassVar[bool] = True
+    takes_idempotency_key: ClassVar[bool] = False  # each record has an id of its own
 
     def _records(self, request: Request, body: bytes) -> list[bytes]:
         return cloudevents.split(

@@ -90,6 +90,7 @@ class IngestionView(OrganizationScopedAPIView):
     max_body_bytes: ClassVar[int] = settings.INTAKE_MAX_BYTES
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"post"})
     own_transactions: ClassVar[bool] = True
+    takes_idempotency_key: ClassVar[bool] = False  # each record has an id of its own
 
     @extend_schema(
         operation_id="langfuse_ingestion",

@@ -135,6 +135,7 @@ class ExportView(OrganizationScopedAPIView):
     max_body_bytes: ClassVar[int] = settings.INTAKE_MAX_BYTES
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"post"})
     own_transactions: ClassVar[bool] = True
+    takes_idempotency_key: ClassVar[bool] = False  # each record has an id of its own
     dialect: ClassVar[Dialect] = OTLP
     content_negotiation_class = AnswerInKind
     signal: ClassVar[str]

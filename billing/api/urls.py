@@ -10,6 +10,7 @@ from billing.api.cloudevents import EventsView, LagoBatchView, OpenMeterOrLagoVi
 from billing.api.deliveries import DeliveryViewSet
 from billing.api.intake import LiteLLMView
 from billing.api.langfuse import HealthView, IngestionView, ProjectsView
+from billing.api.meters import MeterListView, MeterQueryView, MeterView
 from billing.api.notification_addresses import NotificationAddressViewSet
 from billing.api.preferences import NotificationPreferencesView
 from billing.api.prices import PriceViewSet
@@ -36,6 +37,9 @@ urlpatterns = [
     path("integrations/litellm", LiteLLMView.as_view(), name="integrations-litellm"),
     path("events", EventsView.as_view(), name="events"),
     path("api/v1/events", OpenMeterOrLagoView.as_view(), name="openmeter-events-v1"),
+    path("api/v1/meters", MeterListView.as_view(), name="openmeter-meters"),
+    path("api/v1/meters/<str:meter>", MeterView.as_view(), name="openmeter-meter"),
+    path("api/v1/meters/<str:meter>/query", MeterQueryView.as_view(), name="openmeter-meter-query"),
     path("api/v1/events/batch", LagoBatchView.as_view(), name="lago-events-batch"),
     path("api/v3/openmeter/events", OpenMeterView.as_view(), name="openmeter-events"),
     path("otlp/v1/", include("billing.api.otlp_urls")),

@@ -23,6 +23,7 @@ from costtrack.calendar import Span, Unit
 from costtrack.clock import HOUR, MICROSECOND, iso, start_of_hour
 from costtrack.errors import ConflictError, field_error
 from costtrack.money import DECIMALS, MAX_AMOUNT_USD, plain, to_storable
+from costtrack.names import clean_name
 from costtrack.tenancy import tenant_scope
 from costtrack.text import clean_text
 from organizations import audit
@@ -30,8 +31,11 @@ from organizations.models import APICredential, Organization
 
 MAX_DAYS = 366
 
-_COLUMNS = {"user_id": "user_ref"}
-"""Columns of the ledger by the names of the API, where they differ."""
+DIMENSIONS = (
+    *("service", "model", "capability", "user_id", "end_user", "team", "agent_id", "workflow_id", "run_id"),
+    "client_id",
+)
+"""The dimensions of a credit besides its tags, by the names of the API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def create_credit(*, organization: Organization, credit: NewCredit, actor: str, 
     amount_usd, reason = to_storable(credit.amount_usd), clean_text(credit.reason, param="reason")
     span = _period(credit, now)
     shares = _shares(organization, amount_usd, span)
-    dimensions = {name: value for name, value in credit.dimensions.items() if value}
+    dimensions = _clean(credit.dimensions)
     with tenant_scope(organization.pk):
         columns = _columns(organization, dimensions, now)
         entries = [
@@ -98,7 +102,7 @@ def validate_credit(*, organization: Organization, credit: NewCredit, now: datet
         raise field_error("amount_usd", f"At most {DECIMALS} decimals are allowed.")
     clean_text(credit.reason, param="reason")
     _shares(organization, credit.amount_usd, _period(credit, now))
-    _credential(organization, credit.dimensions.get("client_id", ""))
+    _credential(organization, _clean(credit.dimensions).get("client_id", ""))
 
 
 def void_credit(*, organization: Organization, credit_id: int, reason: str, actor: str, now: datetime) -> Credit:
@@ -154,21 +158,25 @@ def _booked_at(day: Span) -> datetime:
     return (end if end > day.start else end + HOUR) - MICROSECOND
 
 
+def _clean(dimensions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the dimensions that have a value, in the spelling in which names are stored."""
+    cleaned = {name: clean_name(dimensions.get(name, "")) for name in DIMENSIONS}
+    tags = list(dict.fromkeys(filter(None, map(clean_name, dimensions.get("tags", ())))))
+    return {name: value for name, value in {**cleaned, "tags": tags}.items() if value}
+
+
 def _columns(organization: Organization, dimensions: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """Return the columns of the ledger, with what events have too: the name of the model, who bills it, and the
-    environment of the credential."""
-    columns = {_COLUMNS.get(name, name): value for name, value in dimensions.items()}
-    if "user_ref" in columns:
-        columns["user_ref"] = organization.user_name(columns["user_ref"])
+    """Return the columns of the rows: those of an event with these dimensions, so that the same limits count them."""
+    columns = dict(dimensions)
+    columns["user_ref"] = organization.user_name(columns.pop("user_id", ""))
     credential = _credential(organization, columns.pop("client_id", ""))
-    columns["credential_id"] = credential.pk if credential is not None else None
-    columns["environment"] = credential.environment if credential is not None else ""
+    if credential is not None:
+        columns["credential_id"], columns["environment"] = credential.pk, credential.environment
     service, model = columns.get("service", ""), columns.get("model", "")
     if service or model:
-        known = cached_price_book(organization.pk).identify(service, model, now)
-        columns["provider"] = known.provider
-        columns |= {"model": known.model} if model else {}
-        columns |= {"sent_model": model} if model and known.model != model else {}
+        columns["model"], columns["provider"] = cached_price_book(organization.pk).identify(service, model, now)
+    if columns.get("model", "") != model:
+        columns["sent_model"] = model
     return columns
 
 

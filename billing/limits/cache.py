@@ -166,6 +166,7 @@ def rule_of(limit: SpendLimit, value: str, display_value: str) -> Rule:
         thresholds=tuple(limit.thresholds),
         unit=LimitUnit(limit.unit),
         own_rows=limit.rows_scope if limit.compiled_conditions else "",
+        scope_value=limit.scope_value,
         further=tuple(
             (LimitScope(scope), value) for scope, value in zip(limit.further_scopes, limit.further_values, strict=True)
         ),

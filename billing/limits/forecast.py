@@ -39,7 +39,7 @@ def forecast(
     """Return when spend will reach the amount, to the microsecond.
 
     `recent_usd` is the spend of the last 24 hours. None if the amount is already reached, nothing is being spent, the
-    calendar window ends before, or it would take longer than `MAX_HORIZON`.
+    window or the limit ends before, or it would take longer than `MAX_HORIZON`.
     """
     span = window_span(rule.window, calendar, now, rule.period)
     rate, spent_usd = _rate(rule, balance, span, recent_usd, now), balance.spent_usd
@@ -51,6 +51,19 @@ def forecast(
         if reached < at:
             return reached
         start, spent_usd = at, spent_usd - leaving
+    return _reached_at_steady_spend(rule, balance, rate, now) if rule.window in ROLLING else None
+
+
+def _reached_at_steady_spend(rule: Rule, balance: Balance, rate: Rate, now: datetime) -> datetime | None:
+    """Return when a rolling limit will be reached once it has only spend at this rate, which no longer grows: it can
+    be reached then because a raise ends, or because a negative amount leaves the window."""
+    duration = ROLLING[rule.window]
+    start, end = now + duration, _limit_end(rule, now)
+    steady_usd = rate.usd * (duration // MICROSECOND) / (rate.during // MICROSECOND)
+    for at in [start, *(at for at, _ in _changes(rule, balance, start, end))]:
+        remaining_usd = sum((bucket.usd for bucket in balance.spend if bucket.end + duration > at), ZERO)
+        if at < end and steady_usd + remaining_usd >= amount_at(rule, at):
+            return at
     return None
 
 
@@ -62,10 +75,15 @@ def _rate(rule: Rule, balance: Balance, span: Window, recent_usd: Decimal, now: 
 
 
 def _end(rule: Rule, span: Window, now: datetime) -> datetime:
-    """Return the end of the forecast. A rolling limit that is not reached within its window never is at this rate."""
-    if rule.window in ROLLING:
-        return now + ROLLING[rule.window]
-    return span.end if span.end is not None else now + MAX_HORIZON
+    """Return when spend no longer grows: at the end of the window or of the limit, and in a rolling window after its
+    duration, when as much leaves as is spent."""
+    end = now + ROLLING[rule.window] if rule.window in ROLLING else span.end
+    limit_end = _limit_end(rule, now)
+    return limit_end if end is None else min(end, limit_end)
+
+
+def _limit_end(rule: Rule, now: datetime) -> datetime:
+    return now + MAX_HORIZON if rule.period.end is None else min(rule.period.end, now + MAX_HORIZON)
 
 
 def _changes(rule: Rule, balance: Balance, now: datetime, end: datetime) -> list[tuple[datetime, Decimal]]:

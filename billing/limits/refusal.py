@@ -14,7 +14,7 @@ from billing.limits.reserve import requested
 from billing.limits.status import status_and_fit
 from billing.limits.types import LimitStatus, Rule
 from billing.models import Authorization
-from billing.types import LimitUnit, LimitWindow, amount_text
+from billing.types import LimitScope, LimitUnit, LimitWindow, amount_text
 from costtrack.clock import iso
 from costtrack.errors import DomainError
 from costtrack.money import plain
@@ -172,11 +172,13 @@ def refusal(
 def limit_details(rule: Rule) -> dict[str, Any]:
     """Return a limit as responses, notices and webhooks show it. Conditions and unit are left out if it has none, and
     counts US dollars."""
-    conditions = [{"scope": scope.value, "scope_value": value} for scope, value in rule.further]
+    # The value of a per-value limit is that of its scope, or if its scope has a value, of the further conditions.
+    of_further = rule.display_value if rule.is_per_value and rule.scope_value else ""
+    conditions = [{"scope": scope.value, "scope_value": value or of_further} for scope, value in rule.further]
     return {
         "id": rule.limit_id,
         "scope": rule.scope.value,
-        "scope_value": rule.display_value,
+        "scope_value": rule.scope_value or rule.display_value,
         **({"conditions": conditions} if conditions else {}),
         "window": rule.window.value,
         **({"unit": rule.unit.value} if rule.unit is not LimitUnit.USD else {}),
@@ -200,8 +202,11 @@ _WINDOWS = {
 
 def describe_limit(rule: Rule) -> str:
     """Return the name of a limit, such as "weekly limit of user ada"."""
-    scopes = [rule.scope, *(scope for scope, value in rule.further if not value)]
-    names = DISPLAYED_SEPARATOR.join(scope.label.lower() for scope in scopes)
-    whose = f"{names} {rule.display_value}" if rule.display_value else "the organization"
-    fixed = "".join(f", {scope.label.lower()} {value}" for scope, value in rule.further if value)
-    return f"{_WINDOWS[rule.window]} of {whose}{fixed}"
+    named = [(rule.scope, rule.scope_value), *rule.further]
+    scopes = [scope.label.lower() for scope, value in named if not value and scope is not LimitScope.ORGANIZATION]
+    fixed = [f"{scope.label.lower()} {value}" for scope, value in named if value]
+    if scopes and rule.display_value:
+        fixed.insert(0, f"{DISPLAYED_SEPARATOR.join(scopes)} {rule.display_value}")
+    elif scopes or not fixed:
+        fixed.insert(0, "the organization")
+    return f"{_WINDOWS[rule.window]} of {', '.join(fixed)}"

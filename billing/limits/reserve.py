@@ -38,13 +38,14 @@ SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'; SELECT * FROM
 """
 _SETTINGS = 2
 _EXTEND = f"""
-{_LOCK}; UPDATE billing_authorization AS reservation SET expires_at = %s
+SET LOCAL lock_timeout = '5s'; {_LOCK}; UPDATE billing_authorization AS reservation SET expires_at = %s
 WHERE reservation.organization_id = %s AND reservation.id = %s AND reservation.status = 'reserved'
     AND reservation.expires_at = %s AND reservation.expires_at > %s
     AND NOT EXISTS (
         SELECT FROM billing_authorization AS later WHERE later.organization_id = %s AND later.id >= %s
     )
 """  # noqa: S608 - constants
+_BEFORE_UPDATE = 2
 _COLUMNS = tuple(field.attname for field in Authorization._meta.concrete_fields)  # noqa: SLF001 - documented for this
 _encode = msgspec.json.Encoder().encode
 
@@ -130,7 +131,8 @@ def try_extend(authorization: Authorization, *, rules: Sequence[Rule], expires_a
     ]
     with connection.cursor() as cursor:
         cursor.execute(_EXTEND, parameters)
-        cursor.nextset()
+        for _ in range(_BEFORE_UPDATE):
+            cursor.nextset()
         is_extended: bool = cursor.rowcount == 1
     if is_extended:
         authorization.expires_at = expires_at

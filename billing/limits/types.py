@@ -97,6 +97,8 @@ class Rule:
     unit: LimitUnit = LimitUnit.USD
     own_rows: str = ""
     conditions: str | None = None
+    scope_value: str = ""
+    """The value of the limit's own scope, if it has one."""
     further: tuple[tuple[LimitScope, str], ...] = ()
     period: Period = NO_PERIOD
     ignores_spend: bool = False

@@ -2,7 +2,7 @@
 has added. No one who has left: recipients are checked when a notice is written and again when it is sent.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,6 +24,7 @@ MAX_ADDRESSES = 20
 MAX_PER_HOUR = 30
 """E-mails about notices of an organization to one recipient in an hour."""
 _HOUR = timedelta(hours=1)
+_SEPARATOR = " x "
 
 
 def recipients_of(*, organization: Organization, kind: NoticeKind, data: Mapping[str, Any]) -> list[str]:
@@ -101,24 +102,39 @@ def _added_addresses(organization: Organization, kind: NoticeKind) -> Iterable[s
 
 def _concerned_users(organization: Organization, kind: NoticeKind, limit: Mapping[str, Any]) -> Iterable[str]:
     """Return the addresses of members whose own `user_id` the limit is about."""
-    user_id = limit.get("scope_value")
-    if limit.get("scope") != LimitScope.USER.value or not user_id:
+    names = {organization.user_name(user_id) for user_id in _values(limit, LimitScope.USER)}
+    if not names:
         return []
-    name = organization.user_name(user_id)
     members = _subscribed_members(organization, kind).with_user()
-    return [member.user.email for member in members if name in own_user_ids(organization, member)]
+    return [member.user.email for member in members if not names.isdisjoint(own_user_ids(organization, member))]
+
+
+def _values(limit: Mapping[str, Any], of_scope: LimitScope) -> Iterator[str]:
+    """Return the values of a scope that a limit is about. Several conditions have their values in one text
+    (`ada x gpt-4o`)."""
+    further = limit.get("conditions") or []
+    value = str(limit.get("scope_value") or "")
+    values = value.split(_SEPARATOR) if any(not condition["scope_value"] for condition in further) else [value]
+    first, *others = values
+    remaining = iter(others)
+    for scope, name in [
+        (limit.get("scope"), first),
+        *((condition["scope"], condition["scope_value"] or next(remaining, "")) for condition in further),
+    ]:
+        if scope == of_scope.value and name:
+            yield name
 
 
 def _concerned_team(organization: Organization, kind: NoticeKind, limit: Mapping[str, Any]) -> Iterable[str]:
     """Return the addresses of the team that the limit is about, and of its members."""
-    name = limit.get("scope_value")
-    if limit.get("scope") != LimitScope.TEAM.value or not name:
+    names = [clean_name(name) for name in _values(limit, LimitScope.TEAM)]
+    teams = list(Team.objects.of(organization).filter(name__in=names)) if names else []
+    if not teams:
         return []
-    team = Team.objects.of(organization).filter(name=clean_name(name)).first()
-    if team is None:
-        return []
-    members = _subscribed_members(organization, kind).filter(pk__in=team.member_ids)
-    return [*members.values_list("user__email", flat=True), *team.addresses]
+    member_ids = [pk for team in teams for pk in team.member_ids]
+    members = _subscribed_members(organization, kind).filter(pk__in=member_ids)
+    addresses = [address for team in teams for address in team.addresses]
+    return [*members.values_list("user__email", flat=True), *addresses]
 
 
 def _subscribed_members(organization: Organization, kind: NoticeKind) -> MembershipQuerySet:

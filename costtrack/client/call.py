@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from costtrack.client.errors import ExitCode, WrongArgumentsError, refusal
 from costtrack.client.instance import find_instance
@@ -52,6 +53,25 @@ def send_request(
     if not answer.is_good:
         raise refusal(answer.status, answer.data_or_none())
     return answer
+
+
+def organization_path(options: argparse.Namespace, path: str) -> str:
+    """Return the path of a resource of an organization: the one of `--organization`, or the key's only one.
+
+    The path then replaces the parameter. Raises ClientError if the key is one of several organizations.
+    """
+    slug = options.organization or _own_organization(options)
+    options.organization = None
+    return f"/organizations/{quote(slug, safe='')}{path}"
+
+
+def _own_organization(options: argparse.Namespace) -> str:
+    data = send_request(options, "GET", "/organizations").data()
+    rows = data.get("results") if isinstance(data, dict) else None
+    slugs = [str(row.get("slug", "")) for row in rows or [] if isinstance(row, dict)]
+    if len(slugs) != 1:
+        raise WrongArgumentsError("choose the organization with --organization SLUG")
+    return slugs[0]
 
 
 def show(options: argparse.Namespace, answer: "Answer", view: View) -> int:

@@ -88,6 +88,8 @@ class _OrganizationScope(APIView):
     methods_with_late_check: ClassVar[frozenset[str]] = frozenset()
     """Methods, in lower case, that pass the pending check of the credential to their first statement that writes
     (`organizations.credential_check`). They need `own_transactions`, and write nothing before."""
+    takes_idempotency_key: ClassVar[bool] = True
+    """False for views with `own_transactions` of protocols whose records have ids of their own. A key is ignored."""
     only_reads: ClassVar[bool] = False
     """For views whose methods other than GET do not write either."""
     ignores_unknown_parameters: ClassVar[bool] = False

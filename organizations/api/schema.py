@@ -49,7 +49,8 @@ class OrganizationSchema(DialectSchema):
         return statuses | {HTTPStatus.UNPROCESSABLE_ENTITY} if self._takes_idempotency_key() else statuses
 
     def _takes_idempotency_key(self) -> bool:
-        return self.method == "POST" and not getattr(self.view, "only_reads", False)
+        takes_it = getattr(self.view, "takes_idempotency_key", True) and not getattr(self.view, "only_reads", False)
+        return self.method == "POST" and takes_it
 
     def _resolve_path_parameters(self, variables: list[str]) -> list[dict[str, Any]]:
         parameters: list[dict[str, Any]] = super()._resolve_path_parameters(variables)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
+from billing.admin.dashboard.getting_started.snippets import integrations
 from costtrack.clock import utc_now
 from organizations.models import Organization, User
 from tests.browser.conftest import Browse
@@ -32,8 +33,11 @@ def test_the_ways_are_chosen_by_keyboard_and_copied(browse: Browse, owner: User,
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(START)
     expect(page.locator("#snippet-curl")).to_be_visible()
-    page.get_by_label("curl", exact=True).focus()
-    for shown in ("#snippet-litellm-config", "#snippet-gateway-config", "#snippet-cli-send"):
+    page.get_by_label("JSON", exact=True).focus()
+    ways = integrations(server="", has_api=True)
+    assert len(ways) == 14
+    for way in ways[1:]:
+        shown = f"#{way.snippets[-1].id}"
         page.keyboard.press("ArrowRight")
         expect(page.locator(shown)).to_be_visible()
         expect(page.locator("#snippet-curl")).to_be_hidden()

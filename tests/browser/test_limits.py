@@ -308,6 +308,33 @@ def test_a_new_limit_bounds_each_user(owner: User, organization: Organization, s
     assert "$2.00 of $5.00" in page.document.first(".ct-values").text
 
 
+def test_the_form_of_a_limit_shows_only_the_fields_that_apply(browse: Browse, owner: User) -> None:
+    page = browse(owner)
+    page.goto(f"{LIMITS}add/")
+
+    def assert_shown(*names: str) -> None:
+        conditional = page.locator("[data-shown-if]")
+        expect(conditional.locator("visible=true")).to_have_count(len(names))
+        for name in names:
+            expect(page.locator(f"[name={name}]")).to_be_visible()
+
+    assert_shown("fallback_price", "cheaper_models")
+    page.select_option("[name=scope]", "user")
+    page.select_option("[name=window]", "calendar_month")
+    page.select_option("[name=missing]", "default")
+    always = ("scope_value", "month_day", "fallback_price", "cheaper_models")
+    assert_shown(*always, "missing", "default_value", "member_list", "amount_list")
+    page.fill("[name=default_value]", "unnamed")
+    page.fill("[name=scope_value]", "ada")
+    assert_shown(*always)
+    page.select_option("[name=unit]", "tokens")
+    page.fill("[name=amount_usd]", "1000")
+    page.click("text=Save")
+    expect(page.locator("h1, h2").first).to_be_visible()
+    limit = SpendLimit.objects.get()
+    assert (limit.scope_value, limit.missing, limit.default_value, limit.unit) == ("ada", "allow", "", "tokens")
+
+
 def test_a_viewer_asks_for_more_and_the_owner_grants_it(
     day: SpendLimit, browse: Browse, owner: User, viewer: User
 ) -> None:

@@ -18,12 +18,15 @@ from billing.models import IngestBatch, QuarantinedRecord, UsageEvent
 from organizations.models import Organization
 from organizations.types import Scope
 from tests.clients.answers import CONTENT, Answered, CannedProvider, answering
+from tests.concurrency.conftest import StartServer, start_server
 from tests.conftest import Key, make_key
-from tests.examples.environments import python_of
+from tests.examples.environments import node_of, python_of
 from tests.usage import set_price
 
 # The first run installs the packages, which takes up to a minute.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(480)]
+
+__all__ = ["start_server"]  # a fixture from another module
 
 FOLDER = Path(__file__).parent
 Row = tuple[str | int | Decimal, ...]
@@ -52,8 +55,12 @@ def sending(organization: Organization) -> Key:
 
 def run(client: str, *arguments: str, program: str = "", **environment: str) -> None:
     """Run the program of a client; it ends when everything is sent."""
+    execute([python_of(FOLDER / client), FOLDER / (program or client) / "send.py", *arguments], **environment)
+
+
+def execute(command: list[str | Path], **environment: str) -> None:
     done = subprocess.run(
-        [python_of(FOLDER / client), FOLDER / (program or client) / "send.py", *arguments],
+        command,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(FOLDER), "CONTENT": CONTENT, **environment},
         capture_output=True,
         text=True,
@@ -103,6 +110,7 @@ def assert_calls_are_those_of_json(
     identified: Collection[str] = ("openai", "anthropic"),
     has_service: bool = True,
     has_caches: bool = True,
+    flags: Collection[str] = (),
 ) -> None:
     """Every call is one event, with the tokens and the cost that it has by JSON. Calls of `identified` services are
     duplicates if they are sent by JSON too, because the sender knows the provider's ids. Nothing of a prompt or an
@@ -115,8 +123,8 @@ def assert_calls_are_those_of_json(
     assert other is not None
     known = {"has_service": has_service, "has_caches": has_caches}
     assert rows(organization, **known) == rows(other, **known)
-    flagged = UsageEvent.objects.of(organization).exclude(flags=None)
-    assert not has_caches or not list(flagged.values_list("flags", flat=True))
+    flagged = UsageEvent.objects.of(organization).exclude(flags=None).values_list("flags", flat=True)
+    assert {flag["code"] for row in flagged for flag in row or ()} == set(flags)
     again = [
         event
         for event, call in zip(events, provider.answered, strict=True)
@@ -138,8 +146,7 @@ def test_opentelemetry(
         "opentelemetry_sdk",
         encoding,
         PROVIDER=provider.url,
-        OTEL_EXPORTER_OTLP_ENDPOINT=f"{live_server.url}/otlp",
-        OTEL_EXPORTER_OTLP_HEADERS=f"Authorization=Bearer {sending.api_key}",
+        **exporter(live_server.url, sending),
         OTEL_SERVICE_NAME="program",
         OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT="span_and_event",
         OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT="true",
@@ -170,8 +177,7 @@ def test_openinference(provider: CannedProvider, live_server: LiveServer, sendin
     run(
         "openinference_sdk",
         PROVIDER=provider.url,
-        OTEL_EXPORTER_OTLP_ENDPOINT=f"{live_server.url}/otlp",
-        OTEL_EXPORTER_OTLP_HEADERS=f"Authorization=Bearer {sending.api_key}",
+        **exporter(live_server.url, sending),
     )
     assert_calls_are_those_of_json(provider, sending, other_key, calls=7, identified=("anthropic",))
 
@@ -199,18 +205,18 @@ def test_litellms_otel_callback(
         PROVIDER=provider.url,
         LITELLM_LOCAL_MODEL_COST_MAP="True",
         LITELLM_OTEL_V2=version,
-        OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
-        OTEL_EXPORTER_OTLP_ENDPOINT=f"{live_server.url}/otlp",
-        OTEL_EXPORTER_OTLP_HEADERS=f"Authorization=Bearer {sending.api_key}",
+        **exporter(live_server.url, sending),
     )
+    is_second = version == "true"
     assert_calls_are_those_of_json(
         provider,
         sending,
         other_key,
         calls=5,
         identified=("openai",),
-        has_service=version == "true",
-        has_caches=version == "true",
+        has_service=is_second,
+        has_caches=is_second,
+        flags=() if is_second else ["unread_usage"],
     )
 
 
@@ -226,5 +232,52 @@ def test_litellms_openmeter_callback(
         OPENMETER_API_KEY=sending.api_key,
     )
     assert_calls_are_those_of_json(
-        provider, sending, other_key, calls=5, identified=("openai",), has_service=False, has_caches=False
+        provider,
+        sending,
+        other_key,
+        calls=5,
+        identified=("openai",),
+        has_service=False,
+        has_caches=False,
+        flags=["unread_usage"],
     )
+
+
+def test_traceloop(provider: CannedProvider, live_server: LiveServer, sending: Key, other_key: Key) -> None:
+    run(
+        "traceloop_sdk",
+        PROVIDER=provider.url,
+        TRACELOOP_BASE_URL=f"{live_server.url}/otlp",
+        TRACELOOP_HEADERS=f"Authorization=Bearer%20{sending.api_key}",
+        TRACELOOP_TELEMETRY="false",
+    )
+    assert_calls_are_those_of_json(provider, sending, other_key, calls=7)
+    assert known_of(sending, "user_ref", "session_id", "workflow_id") == {("ada", "s-1", "answers")}
+
+
+def test_pydantic_ai(provider: CannedProvider, live_server: LiveServer, sending: Key, other_key: Key) -> None:
+    run("pydantic_ai", PROVIDER=provider.url, **exporter(live_server.url, sending))
+    assert_calls_are_those_of_json(provider, sending, other_key, calls=5)
+    assert known_of(sending, "agent_name") == {("clerk",)}
+
+
+def test_vercels_ai_sdk(provider: CannedProvider, start_server: StartServer, sending: Key, other_key: Key) -> None:
+    """Its exporter sends chunked bodies, which costtrack's own web server reads. Its names of caches are those of
+    some senders that count Claude's caches beside the input, so these calls have a flag."""
+    node = python_of(FOLDER / "vercel_ai_sdk").with_name("node")
+    program = node_of(FOLDER / "vercel_ai_sdk") / "send.mjs"
+    execute([node, program], PROVIDER=provider.url, **exporter(start_server(workers=1).url, sending))
+    assert_calls_are_those_of_json(provider, sending, other_key, calls=7, flags=["two_readings"])
+
+
+def exporter(url: str, key: Key) -> dict[str, str]:
+    """The settings of OpenTelemetry's exporters."""
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"{url}/otlp",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_HEADERS": f"Authorization=Bearer {key.api_key}",
+    }
+
+
+def known_of(key: Key, *names: str) -> set[tuple[Any, ...]]:
+    return set(UsageEvent.objects.filter(organization=key.credential.organization).values_list(*names))

@@ -142,14 +142,14 @@ def test_36926_no_call_is_refused_that_fits_after_any_load(organization: Organiz
 
 
 @pytest.mark.parametrize(("amount", "granted"), [("0.000000001", 0), ("0.00005", 1)])
-def test_40095_first_calls_of_an_unknown_user_do_not_pass_the_default_budget(
+def test_40095_first_calls_of_an_unknown_customer_do_not_pass_the_default_budget(
     organization: Organization, amount: str, granted: int
 ) -> None:
     """Eight simultaneous calls of a new customer all passed, because the customer's budget did not exist yet."""
-    set_limit(organization, amount, LimitScope.USER, window=LimitWindow.CALENDAR_DAY)
+    set_limit(organization, amount, LimitScope.END_USER, window=LimitWindow.CALENDAR_DAY)
 
     def call(number: int) -> Refusal | None:
-        return authorize_and_send(organization, f"call-{number}", "0.000033", user_id="customer-1")
+        return authorize_and_send(organization, f"call-{number}", "0.000033", end_user="customer-1")
 
     refusals = [refusal for refusal in run_concurrently(call, list(range(8))) if refusal is not None]
 
@@ -157,3 +157,4 @@ def test_40095_first_calls_of_an_unknown_user_do_not_pass_the_default_budget(
     assert total_cost(UsageEvent.objects.all()) == granted * Decimal("0.000033")
     for refusal in refusals:
         assert_is_justified(refusal)
+    assert verify_limits(organization=organization, now=NOW).differences == ()

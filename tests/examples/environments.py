@@ -2,6 +2,8 @@
 
 import fcntl
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 _PIP = ("-m", "pip", "--disable-pip-version-check")
 # As in the examples' READMEs: nothing is resolved and nothing is built, so nothing outside the lock is needed.
-INSTALL_LOCK = (*_PIP, "install", "--quiet", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes")
+_INSTALL = (*_PIP, "install", "--quiet", "--quiet", "--no-deps", "--require-hashes")
+INSTALL_LOCK = (*_INSTALL, "--only-binary=:all:")
+# Environments with a package that has no wheel (traceloop-sdk needs cuid): it is built with the tools of the project's
+# lock, so that this needs nothing outside of the locks either.
+_WITH_SOURCES = frozenset({"traceloop_sdk"})
 
 
 def python_of(example: Path) -> Path:
@@ -23,12 +29,39 @@ def python_of(example: Path) -> Path:
     return environment / "bin" / "python"
 
 
+def node_of(example: Path) -> Path:
+    """The folder in which Node.js finds what `package-lock.json` names. Node.js itself is of the example's own Python
+    environment, so that no other is needed."""
+    node = python_of(example).with_name("node")
+    folder = ROOT / "build" / f"{example.name.replace('_', '-')}-node"
+    with folder.with_suffix(".lock").open("w") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
+        stamp, lock = folder / "package-lock.json", example / "package-lock.json"
+        if stamp.exists() and stamp.read_bytes() == lock.read_bytes():
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(example, folder)
+        path = {**os.environ, "PATH": f"{node.parent}:{os.environ['PATH']}"}
+        try:
+            command = [str(node.with_name("npm")), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+            subprocess.run(command, cwd=folder, env=path, check=True, timeout=300)
+        except BaseException:
+            stamp.unlink()
+            raise
+    return folder
+
+
 def _install(environment: Path, lock: Path) -> None:
     stamp, digest = environment / "lock.sha256", hashlib.sha256(lock.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == digest:
         return
     subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True, timeout=120)
     python = str(environment / "bin" / "python")
-    subprocess.run([python, *INSTALL_LOCK, "--requirement", str(lock)], check=True, timeout=400)
+    install = INSTALL_LOCK
+    if lock.parent.name in _WITH_SOURCES:
+        build_tools = str(ROOT / "requirements-build.txt")
+        subprocess.run([python, *INSTALL_LOCK, "--requirement", build_tools], check=True, timeout=120)
+        install = (*_INSTALL, "--no-build-isolation")
+    subprocess.run([python, *install, "--requirement", str(lock)], check=True, timeout=400)
     subprocess.run([python, *_PIP, "check"], check=True, timeout=60)
     stamp.write_text(digest)

@@ -16,7 +16,7 @@ def test_the_lock_satisfies_every_requirement_in_every_environment(folder: str) 
     roots = [Requirement(line) for line in (example / "requirements.in").read_text().splitlines()]
     [packages] = python_of(example).parents[1].glob("lib/python*/site-packages")
     installed = read_requirements(distributions(path=[str(packages)]))
-    assert len(installed) > 10
+    assert len(installed) >= len(roots)
 
     for environment in environments():
         assert find_open_requirements(pins, roots, installed, environment) == set()

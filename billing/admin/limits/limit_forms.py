@@ -50,6 +50,18 @@ _REASON_HELP = "Stored with the limit and in the audit log."
 _VALUE_HELP = "Empty: all values."
 
 
+_PER_VALUE = "scope!organization scope_value="
+_SHOWN_IF = {
+    "scope_value": "scope!organization",
+    "missing": _PER_VALUE,
+    "default_value": f"{_PER_VALUE} missing={MissingValue.DEFAULT.value}",
+    "month_day": f"window={LimitWindow.CALENDAR_MONTH.value}|{LimitWindow.CALENDAR_QUARTER.value}",
+    "fallback_price": f"unit={LimitUnit.USD.value}",
+    "cheaper_models": f"action={LimitAction.PAUSE.value}",
+    "member_list": _PER_VALUE,
+    "amount_list": _PER_VALUE,
+}
+"""When a field applies, for `shown_fields.js`, which hides the others. Without scripts all are shown."""
 _LISTS = ("conditions", "member_list", "amount_list")
 """Fields with one entry per line."""
 
@@ -110,6 +122,9 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
     starts_at = StartFormField(label="Begins", required=False, help_text="Empty: immediately.")
     ends_at = EndFormField(label="Ends", required=False, help_text="Empty: no end.")
 
+    class Media:
+        js = ("costtrack/shown_fields.js",)
+
     class Meta:
         model = SpendLimit
         fields = tuple(name for name in (*ABOUT, *TERMS) if name not in _LISTS)
@@ -149,6 +164,9 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
             self.initial["member_list"] = "\n".join(self.instance.members)
             amounts = self.instance.member_amounts.items()
             self.initial["amount_list"] = "\n".join(f"{value}: {amount}" for value, amount in amounts)
+        for name, condition in _SHOWN_IF.items():
+            if name in self.fields:
+                self.fields[name].widget.attrs["data-shown-if"] = condition
 
     def _team_names(self) -> list[str]:
         """Return the names of the organization's teams. With several organizations to choose from, none."""

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.windows import WindowEndField, WindowStartField
-from billing.ledger.credits import MAX_DAYS, NewCredit, create_credit, void_credit
+from billing.ledger.credits import DIMENSIONS, MAX_DAYS, NewCredit, create_credit, void_credit
 from billing.models import Credit
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS
@@ -18,10 +18,6 @@ from costtrack.text import MAX_REASON_LENGTH
 from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 
-DIMENSIONS = (
-    *("service", "model", "capability", "user_id", "team", "end_user", "agent_id", "workflow_id", "run_id"),
-    *("client_id", "tags"),
-)
 MAX_TAGS = 50
 
 
@@ -89,7 +85,7 @@ class CreditViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
             reason=given["reason"],
             start=given.get("start_date"),
             end=given.get("end_date"),
-            dimensions={name: given[name] for name in DIMENSIONS if name in given},
+            dimensions={name: given[name] for name in (*DIMENSIONS, "tags") if name in given},
         )
         row = create_credit(organization=self.organization, credit=credit, actor=self.principal.label, now=utc_now())
         return Response(CreditSerializer(row).data, status=status.HTTP_201_CREATED)

@@ -31,16 +31,14 @@ def outer_calls(
     }
     pairs = _around(calls, by_id)
     linked = {inner.index for inner in pairs.values()}
-    libraries = [
-        parsed
-        for parsed in calls.values()
-        if parsed.index not in linked and records[parsed.index].scope.startswith(_LIBRARIES)
-    ]
+    libraries = [parsed for parsed in calls.values() if records[parsed.index].scope.startswith(_LIBRARIES)]
+    outer: dict[int, ParsedEvent] = {}
     if libraries:
         others = [parsed for parsed in calls.values() if parsed.index not in pairs and not parsed.event.request_id]
-        pairs |= _beside(libraries, others, records)
-    by_index = {parsed.index: parsed for parsed in calls.values()}
-    outer: dict[int, ParsedEvent] = {}
+        alone = [parsed for parsed in libraries if parsed.index not in linked]
+        pairs |= _beside(alone, others, records)
+        outer = _with_usage_of(libraries, calls.values(), records)
+    by_index = {parsed.index: parsed for parsed in calls.values()} | outer
     # The innermost come first: they end earlier.
     for index in sorted(pairs, key=lambda index: records[index].end):
         inner = outer.get(pairs[index].index, pairs[index])
@@ -82,6 +80,24 @@ def _beside(
                 pairs[candidates.pop(position).index] = library
                 break
     return pairs
+
+
+def _with_usage_of(
+    libraries: Iterable[ParsedEvent], calls: Iterable[ParsedEvent], records: Sequence[Record]
+) -> dict[int, ParsedEvent]:
+    """Return the calls that have the id of a library's call, with the usage that the library reports. (OpenLLMetry adds
+    up the running totals of Anthropic's streams.)"""
+    by_id = {parsed.event.request_id: parsed for parsed in libraries if parsed.event.request_id}
+    corrected: dict[int, ParsedEvent] = {}
+    for parsed in calls:
+        library = by_id.get(parsed.event.request_id or "")
+        if library is None or library.reading is None or records[parsed.index].scope.startswith(_LIBRARIES):
+            continue
+        if _tokens(parsed) != _tokens(library):
+            counts = {name: getattr(library.event, name) for name in TOKEN_COUNTS}
+            event = msgspec.structs.replace(parsed.event, **counts)
+            corrected[parsed.index] = msgspec.structs.replace(parsed, event=event, reading=library.reading)
+    return corrected
 
 
 def _tokens(parsed: ParsedEvent) -> tuple[object, ...]:

@@ -80,6 +80,14 @@ def test_a_retried_export_is_counted_once(api: APIClient) -> None:
     assert UsageEvent.objects.count() == 2
 
 
+def test_an_idempotency_key_is_ignored_because_spans_have_ids(api: APIClient) -> None:
+    for number in (1, 2):
+        other = {**CALL, "gen_ai.response.id": f"{number}" * 20}
+        request = traces([span(other, at=utc_now(), number=number)])
+        assert post(api, TRACES, request, **{"Idempotency-Key": "key-1"}).content == b""
+    assert UsageEvent.objects.count() == 2
+
+
 def test_an_empty_request_is_accepted(api: APIClient) -> None:
     for content_type, body in ((PROTOBUF, b""), (JSON, b"{}")):
         response = post(api, TRACES, body, content_type)

@@ -7,6 +7,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
@@ -345,7 +347,10 @@ def test_extended_it_holds_from_now_on(api: APIClient, organization: Organizatio
     url = f"{URL}/{ask(api, ttl_seconds=60).json()['id']}"
 
     at(NOW + timedelta(seconds=59))
-    response = api.patch(url, {"ttl_seconds": 3600})
+    with CaptureQueriesContext(connection) as queries:
+        response = api.patch(url, {"ttl_seconds": 3600})
+    (extending,) = [query["sql"] for query in queries if "pg_advisory_xact_lock" in query["sql"]]
+    assert "SET LOCAL lock_timeout = '5s'" in extending  # a request that waits for longer gets a 503
     assert response.status_code == 200
     assert response.json()["expires_at"] == iso(NOW + timedelta(seconds=3659))
 

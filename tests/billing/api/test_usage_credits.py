@@ -12,13 +12,16 @@ from rest_framework.test import APIClient
 
 from billing.exports.ledger_events import export_credits
 from billing.limits.enforce import enforce
+from billing.limits.services import create_limit
+from billing.limits.validation import LimitInput
 from billing.limits.verify import verify_limits
 from billing.models import Credit, IngestBatch, UsageEvent
 from billing.rollups.fold import fold
 from billing.rollups.verify import verify
 from billing.types import LimitScope, LimitWindow
 from costtrack.clock import iso, utc_now
-from organizations.models import AuditEntry, Organization
+from organizations.models import AuditEntry, Organization, User
+from organizations.principals import Principal
 from tests.conftest import Key
 from tests.limits import set_limit
 from tests.usage import set_price
@@ -89,6 +92,39 @@ def test_the_ledger_and_everything_made_from_it_agree(api: APIClient, organizati
     checked = verify(organization_id=organization.pk, now=utc_now())
     assert [check.differences for check in checked if check.differences] == []
     assert verify_limits(organization=organization, now=utc_now()).differences == ()
+
+
+@pytest.mark.parametrize(
+    ("scope", "value", "dimensions"),
+    [
+        (LimitScope.PROVIDER, "openai", {"service": " OpenAI "}),
+        (LimitScope.PROVIDER, "openai", {"model": "gpt-4o", "service": "openai"}),
+        (LimitScope.TEAM, "core", {"team": " core "}),
+        (LimitScope.END_USER, "Café", {"end_user": "Cafe\u0301"}),
+        (LimitScope.USER, "ada@acme.example", {"user_id": "Ada@Acme.example"}),
+        (LimitScope.MODEL, "gpt-4o", {"model": "openai/GPT-4o"}),
+        (LimitScope.TAG, "a b", {"tags": [" a b ", "a b"]}),
+    ],
+)
+def test_limits_count_a_credit_as_they_count_events(
+    api: APIClient, organization: Organization, scope: LimitScope, value: str, dimensions: dict[str, Any]
+) -> None:
+    Organization.objects.filter(pk=organization.pk).update(ignores_user_case=True)
+    admin = Principal(user=User(email="op@acme.example", is_superuser=True))
+    terms = LimitInput(scope=scope, scope_value=value, window=LimitWindow.LIFETIME, amount_usd=Decimal(10))
+    create_limit(organization=organization, limit_input=terms, actor=admin, now=utc_now())
+    create(api, **dimensions)
+
+    assert limit_spend(api) == -3
+    fold(now=utc_now())
+    assert limit_spend(api) == -3
+    assert verify_limits(organization=organization, now=utc_now()).differences == ()
+
+
+def test_a_credit_of_a_credential_has_its_environment(api: APIClient, organization: Organization, key: Key) -> None:
+    create(api, client_id=key.credential.client_id)
+    row = UsageEvent.objects.get()
+    assert (row.credential_id, row.environment) == (key.credential.pk, key.credential.environment)
 
 
 def test_a_period_gets_its_share_each_day_exactly(api: APIClient, organization: Organization) -> None:

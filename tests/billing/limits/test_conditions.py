@@ -11,8 +11,9 @@ import time_machine
 from rest_framework.test import APIClient
 
 from billing.limits.authorize import DimensionRequiredError
+from billing.limits.cache import limit_set
 from billing.limits.conditions import Condition, array_literal, joined_value, match_of, matches
-from billing.limits.refusal import SpendLimitExceededError
+from billing.limits.refusal import SpendLimitExceededError, describe_limit, limit_details
 from billing.limits.services import change_limit, create_limit, pause_limit, remove_limit
 from billing.limits.status import LimitFilter, PerValueStatus, list_limits
 from billing.limits.types import Dimensions, LimitStatus
@@ -225,6 +226,25 @@ def test_calls_without_a_user_are_refused_or_counted_together(
     assert_verified(organization)
 
 
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("nobody", [{}, {"user_id": ""}, {"user_id": "  "}, {"user_id": "\u00a0"}])
+def test_no_call_escapes_the_limits_of_users_by_leaving_the_user_out(
+    organization: Organization, api: APIClient, nobody: dict[str, str]
+) -> None:
+    terms = {"scope": "user", "window": "lifetime", "amount_usd": "1", "missing": "refuse"}
+    assert api.post(f"/organizations/{organization.slug}/limits", terms).status_code == 201
+    call = {"estimated_cost_usd": "0.25"}
+
+    refused = api.post("/usage/authorizations", {**call, **nobody})
+    assert (refused.status_code, refused.json()["code"]) == (422, "dimension_required")
+    assert list(refused.json()["fields"]) == ["user_id"]
+    assert not api.get("/usage/access", nobody).json()["allowed"]
+    assert api.post("/usage/authorizations", {**call, "user_id": "ada"}).status_code == 201
+    assert (
+        api.post("/usage/authorizations", {**call, "user_id": " ada ", "estimated_cost_usd": "0.8"}).status_code == 429
+    )
+
+
 def test_rows_of_a_removed_limit_are_deleted(organization: Organization, make: Make, send: Send, owner: User) -> None:
     limit = make(LimitScope.TEAM)
     send({"team": "core", "cost_usd": "1"})
@@ -370,3 +390,35 @@ def test_values_over_a_threshold_are_listed(organization: Organization, make: Ma
     assert isinstance(status, PerValueStatus)
     assert [value.rule.display_value for value in status.values] == ["core"]
     assert status.used == 2
+
+
+@pytest.mark.parametrize(
+    ("terms", "name", "details"),
+    [
+        ({"scope_value": "ada"}, "limit of user ada", ("ada", [])),
+        ({}, "limit of user ada", ("ada", [])),
+        ({"further": {"model": "gpt-4o"}}, "limit of user ada, model gpt-4o", ("ada", ["gpt-4o"])),
+        ({"further": {"model": ""}}, "limit of user x model ada x gpt-4o", ("ada x gpt-4o", [""])),
+        ({"scope_value": "ada", "further": {"model": ""}}, "limit of model gpt-4o, user ada", ("ada", ["gpt-4o"])),
+        (
+            {"scope_value": "ada", "further": {"model": "gpt-4o"}},
+            "limit of user ada, model gpt-4o",
+            ("ada", ["gpt-4o"]),
+        ),
+    ],
+)
+def test_a_limit_is_named_by_all_its_values(
+    organization: Organization, make: Make, terms: dict[str, Any], name: str, details: tuple[str, list[str]]
+) -> None:
+    further = terms.pop("further", {})
+    value = terms.pop("scope_value", "")
+    make(
+        LimitScope.USER,
+        value,
+        further_scopes=[LimitScope(scope) for scope in further],
+        further_values=list(further.values()),
+    )
+    (rule,) = limit_set(organization).rules_for(Dimensions(user_ref="ada", model="gpt-4o"), now=NOW)
+    shown = limit_details(rule)
+    assert describe_limit(rule) == name
+    assert (shown["scope_value"], [one["scope_value"] for one in shown.get("conditions", [])]) == details

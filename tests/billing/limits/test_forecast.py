@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.limits.forecast import forecast
-from billing.limits.types import Balance, Bucket, Rule
+from billing.limits.types import Balance, Bucket, Period, Rule
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.calendar import Calendar
 from tests.billing.limits.oracle import ROLLING, Oracle
@@ -99,6 +99,23 @@ def test_a_raise_that_ends_lowers_what_remains() -> None:
     assert ask(rule(LimitWindow.LIFETIME, "20", **raised), balance, "8") == NOW + 11 * DAY / 8
 
 
+def test_a_rolling_limit_is_reached_after_its_window_when_its_raise_ends() -> None:
+    """At 2 a day, seven days hold 14: within the raised amount of 20, and over the 10 from the tenth day on."""
+    until = NOW + 10 * DAY
+    raised = {"base_amount_usd": Decimal(10), "raised_until": until}
+    recent = spent((NOW - HOUR, "2"))
+    assert ask(rule(LimitWindow.ROLLING_7D, "20", **raised), recent, "2") == until
+    assert ask(rule(LimitWindow.ROLLING_7D, "20", **raised), recent, "1") is None
+    assert ask(rule(LimitWindow.ROLLING_7D, "7"), spent(), "1") == NOW + 7 * DAY
+
+
+def test_nothing_is_foreseen_after_the_end_of_the_limit() -> None:
+    used = spent((NOW - 10 * DAY, "6"))
+    for window in (LimitWindow.LIFETIME, LimitWindow.CALENDAR_MONTH):
+        assert ask(rule(window, period=Period(end=NOW + 5 * DAY)), used, "1") == NOW + 4 * DAY
+        assert ask(rule(window, period=Period(end=NOW + 4 * DAY)), used, "1") is None
+
+
 amounts = st.sampled_from(("0.000000000000000000000001", "0.1", "0.35", "1", "2.5", "9.99", "-0.5")).map(Decimal)
 ages = st.integers(0, 9 * 24).map(lambda hours: hours * HOUR) | st.integers(-3_600, 8 * 86_400).map(
     lambda seconds: timedelta(seconds=seconds)
@@ -156,23 +173,26 @@ class Ahead:
         is_young = start is not None and now - start < DAY
         usd, during = (oracle.spent(now), now - start) if is_young and start is not None else (recent, DAY)
         self.rate = Fraction(usd) / (during // MOMENT) if during else Fraction(0)
-        self.end = end or now + ROLLING.get(oracle.window, TEN_YEARS)
+        self.end = end or now + TEN_YEARS
+        self.lasts = ROLLING.get(oracle.window)
 
     def is_reached(self, at: datetime) -> bool:
-        # What is spent from now on stays in the window as long as it is looked ahead.
+        # What is spent from now on leaves a rolling window, too.
         left = sum((usd for when, usd in self.oracle.counted(self.now) if self._counts(when, at)), Decimal(0))
-        return Fraction(left) + self.rate * ((at - self.now) // MOMENT) >= Fraction(self.oracle.amount_at(at))
+        during = at - self.now if self.lasts is None else min(at - self.now, self.lasts)
+        return Fraction(left) + self.rate * (during // MOMENT) >= Fraction(self.oracle.amount_at(at))
 
     def instants(self) -> Iterator[datetime]:
         """Between changes spend only grows: so just before each, and at it."""
         yield self.end - MOMENT
+        if self.lasts is not None:
+            yield self.now + self.lasts
         for at in self.oracle.changes(self.now):
             if at < self.end:
                 yield from (at - MOMENT, at)
 
     def _counts(self, when: datetime, at: datetime) -> bool:
-        lasts = ROLLING.get(self.oracle.window)
-        return lasts is None or when > at - lasts
+        return self.lasts is None or when > at - self.lasts
 
 
 def _end_of_raise(oracle: Oracle, now: datetime) -> datetime | None:

@@ -97,7 +97,7 @@ def test_the_command_line_passes_it_on(monkeypatch: pytest.MonkeyPatch, tmp_path
         return 0
 
     monkeypatch.setattr("costtrack.supervisor.manage.manage", manage)
-    assert main(["limits", "--data-dir", str(tmp_path), "verify", "--organization", "acme"]) == 0
+    assert main(["limits", "verify", "--data-dir", str(tmp_path), "--organization", "acme"]) == 0
     assert passed == [(tmp_path, ["limits", "verify", "--organization", "acme"])]
 
 

@@ -1,9 +1,9 @@
-"""Random limits and calls, compared with a plain model: spellings, missing dimensions, groups, combinations, units,
-windows and credentials' order do not matter, and `limits verify` finds nothing."""
+"""Random limits, calls and credits, compared with a plain model: spellings, missing dimensions, groups, combinations,
+units and windows; and `limits verify` finds nothing."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import product
 from typing import Any
@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
+from billing.ledger.credits import NewCredit, create_credit
 from billing.limits.authorize import AuthorizationRequest, authorize
 from billing.limits.estimate import identify_call
 from billing.limits.refusal import SpendLimitExceededError
@@ -22,6 +23,7 @@ from billing.limits.verify import verify_limits
 from billing.models import Authorization
 from billing.rollups.fold import fold
 from billing.types import LimitScope, LimitUnit, LimitWindow, MissingValue
+from costtrack.clock import HOUR, MICROSECOND
 from organizations.models import Organization, User
 from organizations.principals import Principal
 from tests.profiles import examples
@@ -39,15 +41,26 @@ VALUES = {
     LimitScope.USER: ("user_ref", ("", "ada", "brin")),
     LimitScope.TEAM: ("team", ("", "core")),
     LimitScope.END_USER: ("end_user", ("", "c-1")),
+    LimitScope.AGENT: ("agent_id", ("", "a-1")),
+    LimitScope.PROVIDER: ("service", ("", "openai")),
     LimitScope.MODEL: ("model", tuple(SPELLINGS)),
     LimitScope.TAG: ("tags", ((), ("x",), ("x", "y"))),
 }
-AGES = [timedelta(), timedelta(hours=23, minutes=59), timedelta(hours=24), timedelta(days=8)]
+AGES = [timedelta(), timedelta(hours=23, minutes=59), timedelta(hours=24), timedelta(days=8), timedelta(days=40)]
 WINDOWS = {
-    LimitWindow.LIFETIME: timedelta(days=999),
-    LimitWindow.ROLLING_24H: timedelta(hours=24),
-    LimitWindow.ROLLING_7D: timedelta(days=7),
+    (LimitWindow.LIFETIME, 1): datetime(2000, 1, 1, tzinfo=UTC),
+    (LimitWindow.ROLLING_24H, 1): NOW - timedelta(hours=24) + MICROSECOND,
+    (LimitWindow.ROLLING_7D, 1): NOW - timedelta(days=7) + MICROSECOND,
+    (LimitWindow.ROLLING_30D, 1): NOW - timedelta(days=30) + MICROSECOND,
+    (LimitWindow.CALENDAR_DAY, 1): datetime(2026, 11, 2, tzinfo=UTC),
+    (LimitWindow.CALENDAR_WEEK, 1): datetime(2026, 11, 2, tzinfo=UTC),
+    (LimitWindow.CALENDAR_MONTH, 1): datetime(2026, 11, 1, tzinfo=UTC),
+    (LimitWindow.CALENDAR_MONTH, 31): datetime(2026, 10, 31, tzinfo=UTC),
+    (LimitWindow.CALENDAR_QUARTER, 1): datetime(2026, 10, 1, tzinfo=UTC),
 }
+"""When each window begins that contains NOW, with the first day of months."""
+
+_LIMITED = {"OpenAI/GPT-4o": "gpt-4o", "OpenAI": "openai"}
 
 calls = st.fixed_dictionaries(
     {
@@ -57,7 +70,7 @@ calls = st.fixed_dictionaries(
         "cost": st.sampled_from(("0.25", "0.5", "1")),
         "tokens": st.sampled_from((0, 10, 30)),
         "age": st.sampled_from(AGES),
-        "kind": st.sampled_from(("settled", "open", "unauthorized", "fold")),
+        "kind": st.sampled_from(("settled", "open", "unauthorized", "credit", "fold")),
     }
 )
 conditions = st.lists(
@@ -65,6 +78,8 @@ conditions = st.lists(
         st.tuples(st.just(LimitScope.USER), st.sampled_from(("", "ada"))),
         st.tuples(st.just(LimitScope.TEAM), st.sampled_from(("", "core"))),
         st.tuples(st.just(LimitScope.END_USER), st.sampled_from(("", "c-1"))),
+        st.tuples(st.just(LimitScope.AGENT), st.sampled_from(("", "a-1"))),
+        st.tuples(st.just(LimitScope.PROVIDER), st.sampled_from(("", "OpenAI"))),
         st.tuples(st.just(LimitScope.MODEL), st.sampled_from(("", "OpenAI/GPT-4o", "gpt-*"))),
         st.tuples(st.just(LimitScope.TAG), st.sampled_from(("", "x"))),
     ),
@@ -99,7 +114,7 @@ class PlainLimit:
     """A limit that adds up everything for each question."""
 
     conditions: Sequence[tuple[LimitScope, str]]
-    window: LimitWindow
+    start: datetime
     unit: LimitUnit
     amount: Decimal
     default: str
@@ -117,9 +132,7 @@ class PlainLimit:
             elif value == "gpt-*":
                 parts.append(["*" for one in values if one.startswith("gpt-")])
             else:
-                parts.append(
-                    ["=" for one in values if one == SPELLINGS.get(value, "gpt-4o" if "/" in value else value)]
-                )
+                parts.append(["=" for one in values if one == _LIMITED.get(value, value)])
         return product(*parts)
 
     def allows(self, call: dict[str, Any], amounts: dict[LimitUnit, Decimal]) -> bool:
@@ -132,7 +145,7 @@ class PlainLimit:
         return True
 
     def _is_in_window(self, use: Use) -> bool:
-        return not use.is_spend or NOW - use.at < WINDOWS[self.window]
+        return not use.is_spend or use.at >= self.start
 
 
 class RandomLimits(TestCase):
@@ -170,7 +183,8 @@ def _set(organization: Organization, drawn: dict[str, Any], seen: set[tuple[Any,
         scope_value=value,
         further_scopes=tuple(scope for scope, _ in further),
         further_values=tuple(value for _, value in further),
-        window=drawn["window"],
+        window=drawn["window"][0],
+        month_day=drawn["window"][1],
         unit=drawn["unit"],
         amount_usd=Decimal(drawn["amount"]),
         missing=MissingValue.DEFAULT if default else MissingValue.ALLOW,
@@ -183,7 +197,8 @@ def _set(organization: Organization, drawn: dict[str, Any], seen: set[tuple[Any,
         actor=Principal(user=User(email="op@acme.example", is_superuser=True)),
         now=NOW,
     )
-    return PlainLimit(drawn["conditions"], drawn["window"], drawn["unit"], Decimal(drawn["amount"]), default, members)
+    start = WINDOWS[drawn["window"]]
+    return PlainLimit(drawn["conditions"], start, drawn["unit"], Decimal(drawn["amount"]), default, members)
 
 
 def _make_call(organization: Organization, call: dict[str, Any], plain: Sequence[PlainLimit], uses: list[Use]) -> None:
@@ -191,13 +206,21 @@ def _make_call(organization: Organization, call: dict[str, Any], plain: Sequence
         fold(now=NOW)
         return
     dimensions = call["dimensions"]
-    known = {**dimensions, "model": SPELLINGS[dimensions["model"]]}
+    known = _known(dimensions)
     amounts = {
         LimitUnit.USD: Decimal(call["cost"]),
         LimitUnit.TOKENS: Decimal(call["tokens"]),
         LimitUnit.REQUESTS: Decimal(1),
     }
     at = NOW - call["age"]
+    if call["kind"] == "credit":
+        credit = NewCredit(
+            amount_usd=Decimal(call["cost"]), reason="A test.", start=at, end=at + HOUR, dimensions=_sent(dimensions)
+        )
+        create_credit(organization=organization, credit=credit, actor="op@acme.example", now=NOW)
+        given_back = {unit: -amounts[unit] if unit is LimitUnit.USD else Decimal(0) for unit in LimitUnit}
+        uses.append(Use(known, at, given_back, is_spend=True))
+        return
     event = {"cost_usd": call["cost"], "input_tokens": call["tokens"], "occurred_at": at.isoformat()}
     if call["kind"] == "unauthorized":
         send_events(organization, {**event, **_sent(dimensions)})
@@ -216,6 +239,12 @@ def _make_call(organization: Organization, call: dict[str, Any], plain: Sequence
     left = {name: value for name, value in dimensions.items() if name not in call["left_out"]}
     send_events(organization, {**event, **_sent(left), "authorization_id": str(authorization.pk)})
     uses.append(Use(known, at, amounts, is_spend=True))
+
+
+def _known(dimensions: dict[str, Any]) -> dict[str, Any]:
+    """Return the dimensions as limits know them."""
+    model = SPELLINGS[dimensions["model"]]
+    return {**dimensions, "model": model, "service": "openai" if model.startswith("gpt-") else dimensions["service"]}
 
 
 def _authorize(organization: Organization, call: dict[str, Any]) -> Authorization | None:

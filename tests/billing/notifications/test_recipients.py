@@ -15,8 +15,9 @@ from billing.models import Delivery, IncreaseRequest, NotificationAddress
 from billing.notifications.emails import RECIPIENT_LEFT, deliver_emails
 from billing.notifications.outbox import notify
 from billing.notifications.recipients import MAX_PER_HOUR
-from billing.types import DeliveryState, LimitScope, NoticeKind
+from billing.types import DeliveryState, IncreaseState, LimitScope, NoticeKind
 from costtrack.clock import utc_now
+from costtrack.errors import ConflictError
 from organizations.models import Membership, Organization, User
 from organizations.principals import Principal
 from organizations.services import leave
@@ -27,9 +28,11 @@ from tests.limits import set_limit
 ADDRESSES = "/organizations/acme/notification-addresses"
 
 
-def paused(organization: Organization, scope: LimitScope = LimitScope.ORGANIZATION, value: str = "") -> None:
+def paused(
+    organization: Organization, scope: LimitScope = LimitScope.ORGANIZATION, value: str = "", **details: Any
+) -> None:
     limit: dict[str, Any] = {"id": 1, "scope": scope.value, "scope_value": value, "window": "lifetime"}
-    limit |= {"amount_usd": "100", "action": "pause"}
+    limit |= {"amount_usd": "100", "action": "pause", **details}
     data = {"organization": organization.slug, "limit": limit, "spent_usd": "100", "remaining_usd": "0"}
     notify(organization=organization, kind=NoticeKind.PAUSED, subject="Paused", data=data, now=utc_now())
 
@@ -54,6 +57,24 @@ def test_the_user_whom_a_limit_is_about_is_notified_too(organization: Organizati
     Delivery.objects.all().delete()
     paused(organization, LimitScope.TAG, "ada")
     assert recipients() == [owner.email]
+
+
+@pytest.mark.parametrize(
+    ("scope", "value", "conditions"),
+    [
+        (LimitScope.USER, "ada@acme.example", [("team", "core")]),
+        (LimitScope.USER, "ada@acme.example x gpt-4o", [("model", "")]),
+        (LimitScope.TEAM, "core", [("user", "ada@acme.example")]),
+        (LimitScope.TEAM, "core x ada@acme.example", [("user", "")]),
+        (LimitScope.MODEL, "gpt-4o x core x ada@acme.example", [("team", ""), ("user", "")]),
+    ],
+)
+def test_the_user_of_a_limit_with_several_conditions_is_notified(
+    organization: Organization, owner: User, scope: LimitScope, value: str, conditions: list[tuple[str, str]]
+) -> None:
+    add_member(organization, "ada@acme.example", Role.MEMBER)
+    paused(organization, scope, value, conditions=[{"scope": name, "scope_value": of} for name, of in conditions])
+    assert recipients() == ["ada@acme.example", owner.email]
 
 
 def test_a_member_who_wants_no_such_notices_gets_none(organization: Organization, owner: User) -> None:
@@ -117,18 +138,21 @@ def test_no_one_who_has_left_gets_an_answer(organization: Organization, owner: U
         now=now,
     )
     leave(membership=viewer.memberships.get())
-    Delivery.objects.all().delete()
-    grant(
-        organization=organization,
-        request=request,
-        amount_usd=None,
-        until=None,
-        answer="internal words",
-        acting_as=Role.OWNER,
-        actor=Principal(user=owner),
-        now=now,
-    )
-    assert recipients() == [owner.email]
+    request.refresh_from_db()
+    assert request.state == IncreaseState.DECLINED
+    assert viewer.email not in recipients()
+    with pytest.raises(ConflictError, match="already declined"):
+        grant(
+            organization=organization,
+            request=request,
+            amount_usd=None,
+            until=None,
+            answer="internal words",
+            acting_as=Role.OWNER,
+            actor=Principal(user=owner),
+            now=now,
+        )
+    assert viewer.email not in recipients()
 
 
 def test_what_was_queued_before_a_member_left_is_not_sent(organization: Organization, owner: User) -> None:

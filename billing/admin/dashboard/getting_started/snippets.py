@@ -1,16 +1,17 @@
-"""Snippets for sending the first usage: with curl, LiteLLM, a gateway, or the command line.
+"""Snippets for sending the first usage: as JSON, with LiteLLM, a gateway, the command line, or another sender.
 
 Secrets are shown only once, on their own page, so the snippets have a placeholder.
 """
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from shlex import quote
 
 from django.templatetags.static import static
 
 from billing.admin.components.client_packages import LITELLM_PACKAGE
+from billing.admin.dashboard.getting_started.senders import senders
+from billing.admin.dashboard.getting_started.types import Integration, Snippet
 from organizations.types import Scope
 
 CLIENT_ID, SECRET = "YOUR_CLIENT_ID", "YOUR_SECRET"
@@ -29,6 +30,22 @@ curl -X POST {address} \\
   -H "Authorization: Bearer $COSTTRACK_TOKEN" \\
   -H "Content-Type: application/json" \\
   -d '{body}'
+"""
+_PYTHON = """\
+import json
+import os
+import urllib.request
+
+event = {
+    "id": "first-program",
+    "service": "openai",
+    "model": "gpt-4.1-mini",
+    "usage": {"prompt_tokens": 1200, "completion_tokens": 300},  # as the provider returns it
+}
+headers = {"Authorization": "Bearer " + os.environ["COSTTRACK_TOKEN"], "Content-Type": "application/json"}
+url = os.environ["COSTTRACK_URL"] + "/usage/events"
+request = urllib.request.Request(url, json.dumps(event).encode(), headers)
+print(urllib.request.urlopen(request).read().decode())
 """
 _CONFIG = """\
 model_list:
@@ -92,27 +109,6 @@ costtrack usage summary --range day
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Snippet:
-    """A text to copy. `id` is unique on the page; `copy_label` is the label of its button."""
-
-    id: str
-    about: str
-    text: str
-    copy_label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Integration:
-    """A way to send usage. `scopes` are those that its credential needs."""
-
-    id: str
-    name: str
-    about: str
-    scopes: tuple[str, ...]
-    snippets: tuple[Snippet, ...]
-
-
 def environment(*, server: str, client_id: str) -> Snippet:
     """Return the environment variables of all snippets. An empty Client ID leaves a placeholder."""
     token = f"{client_id or CLIENT_ID}.{SECRET}"
@@ -124,11 +120,14 @@ def integrations(*, server: str, has_api: bool) -> tuple[Integration, ...]:
     """Return the integrations. Without API access usage can be sent, but not read or authorized."""
     curl = Integration(
         "curl",
-        "curl",
+        "JSON",
         "One call as JSON. Any program that can make an HTTP request can do this. The id makes it safe to send "
         "it again: an event counts once.",
         (Scope.USAGE_WRITE.value,),
-        (Snippet("snippet-curl", "Send the first event:", _curl(server), "Copy command"),),
+        (
+            Snippet("snippet-curl", "Send the first event:", _curl(server), "Copy command"),
+            Snippet("snippet-python", "Or with Python:", _PYTHON, "Copy program"),
+        ),
     )
     litellm = Integration(
         "litellm",
@@ -152,7 +151,8 @@ def integrations(*, server: str, has_api: bool) -> tuple[Integration, ...]:
         (Scope.USAGE_WRITE.value, Scope.COSTS_READ.value) if has_api else (Scope.USAGE_WRITE.value,),
         tuple(_command_line(has_api=has_api)),
     )
-    return (curl, litellm, gateway, files) if has_api else (curl, litellm, files)
+    gateways = (gateway,) if has_api else ()
+    return (curl, litellm, *gateways, *senders(), files)
 
 
 def _curl(server: str) -> str:

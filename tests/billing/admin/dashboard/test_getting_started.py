@@ -2,12 +2,17 @@
 
 import ast
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
+import tomllib
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from django.db import connection
@@ -25,12 +30,16 @@ from costtrack.clock import utc_now
 from organizations.models import APICredential, Organization, User
 from organizations.types import Scope
 from tests.billing.admin.conftest import SignIn
+from tests.billing.ingest.test_otlp_senders import request as export_request
+from tests.billing.ingest.test_otlp_senders import sender
 from tests.conftest import Key, make_key
+from tests.otlp import PROTOBUF
 from tests.usage import Send, set_price
 
 PATH = "/o/acme/admin/start/"
 PART = "/o/acme/admin/start/first-event/"
 EXAMPLE = Path(__file__).resolve().parents[4] / "examples" / "litellm_gateway" / "config.yaml"
+DOCUMENTATION = Path(__file__).resolve().parents[4] / "docs" / "getting-started.md"
 HTMX = {"HX-Request": "true"}
 
 
@@ -149,9 +158,85 @@ def test_the_command_line_sends_and_reads(
 
 def test_without_api_access_nothing_is_offered_that_would_be_refused() -> None:
     by_id = {way.id: way for way in integrations(server="https://spend.example", has_api=False)}
-    assert set(by_id) == {"curl", "litellm", "cli"}
-    assert by_id["cli"].scopes == ("usage:write",)
+    assert "gateway" not in by_id
+    assert all(way.scopes == ("usage:write",) for way in by_id.values())
     assert "snippet-cli-read" not in {item.id for item in by_id["cli"].snippets}
+
+
+class Shell:
+    """The variables of the page in a shell, with the person's key."""
+
+    def __init__(self, server: str, key: Key, home: Path) -> None:
+        self._exports = environment(server=server, client_id=key.credential.client_id).text.replace(
+            "YOUR_SECRET", key.client_secret
+        )
+        self._home = home
+
+    def run(self, commands: str) -> str:
+        done = subprocess.run(
+            ["/bin/bash", "-euc", f"{self._exports}\n{commands}"],
+            env={"PATH": os.environ["PATH"], "HOME": str(self._home)},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        return done.stdout
+
+    def variables(self, exports: str) -> dict[str, str]:
+        """What a program that is started after these exports has in its environment."""
+        names = f"{exports}\n{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
+        shown: dict[str, str] = json.loads(self.run(names))
+        return shown
+
+
+@pytest.fixture
+def shell(live_server: LiveServer, organization: Organization, tmp_path: Path) -> Shell:
+    return Shell(live_server.url, make_key(organization, Scope.USAGE_WRITE), tmp_path)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_commands_record_a_priced_event_as_printed(
+    shell: Shell, live_server: LiveServer, sign_in: SignIn, owner: User
+) -> None:
+    set_price("gpt-4.1-mini", provider="openai", input="0.4", output="1.6")
+    for name in ("curl", "cloudevents", "lago"):
+        shell.run(piece(f"snippet-{name}", server=live_server.url))
+    shell.run(f"{sys.executable} - <<'END'\n{piece('snippet-python')}\nEND")
+    costs = [*UsageEvent.objects.values_list("source", "token_cost_usd")]
+    assert sorted(costs) == [(source, Decimal("0.00096")) for source in ("api", "api", "lago", "my-app")]
+    assert "$0.00096" in sign_in(owner).get(PART, headers=HTMX).content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_agents_settings_lead_their_calls_to_this_server(
+    shell: Shell, sign_in: SignIn, owner: User, tmp_path: Path
+) -> None:
+    """As their exporters read them; the calls are those of the recorded shapes."""
+    agents = {"claude_code": "OTEL_EXPORTER_OTLP_ENDPOINT", "gemini_cli": "GEMINI_TELEMETRY_OTLP_ENDPOINT"}
+    targets = {}
+    for agent, endpoint in agents.items():
+        settings = shell.variables(piece(f"snippet-{agent.replace('_', '-')}"))
+        targets[agent] = (f"{settings[endpoint]}/v1/logs", settings["OTEL_EXPORTER_OTLP_HEADERS"].partition("=")[::2])
+    shell.run(piece("snippet-codex"))
+    exporter = tomllib.loads((tmp_path / ".codex" / "config.toml").read_text())["otel"]["exporter"]["otlp-http"]
+    targets["codex"] = (exporter["endpoint"], *exporter["headers"].items())
+    assert exporter["protocol"] == "binary"
+
+    for number, (agent, (url, (header, value))) in enumerate(targets.items()):
+        assert (sign_in(owner).get(PART, headers=HTMX).status_code == 204) is (number == 0)
+        body = export_request(sender(agent)).SerializeToString()
+        response = httpx.post(url, content=body, headers={header: value, "Content-Type": PROTOBUF})
+        assert (response.status_code, response.content) == (200, b""), agent
+    assert {"anthropic", "google", "openai"} <= set(UsageEvent.objects.values_list("service", flat=True))
+
+
+def test_every_snippet_is_in_the_documentation() -> None:
+    """`docs/getting-started.md` has them for an example of a server."""
+    text = DOCUMENTATION.read_text()
+    ways = integrations(server="https://costtrack.example.com", has_api=True)
+    assert [item.id for way in ways for item in way.snippets if item.text not in text] == []
+    assert [way.name for way in ways if f"## {way.name}\n" not in text] == []
 
 
 def test_ids_are_of_one_snippet_each() -> None:

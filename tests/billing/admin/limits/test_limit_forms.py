@@ -1,5 +1,6 @@
 """Setting and changing spend limits in the admin."""
 
+import re
 from decimal import Decimal
 
 import pytest
@@ -11,6 +12,7 @@ from organizations.models import AuditEntry, Organization, User
 from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.events.test_event_admin import text
 from tests.billing.admin.limits.test_limit_admin import LIST, page_of
+from tests.html import parse
 from tests.limits import set_limit
 
 ADD = f"{LIST}add/"
@@ -126,3 +128,15 @@ def test_viewers_and_strangers_change_nothing(
     refused = sign_in(stranger).post(ADD, {**_NEW, "organization": organization.pk})
     assert list(refused.context["adminform"].form.errors) == ["organization"]
     assert list(SpendLimit.objects.values()) == before
+
+
+def test_fields_say_when_they_apply_to_the_script_that_hides_them(owner: User, sign_in: SignIn) -> None:
+    page = sign_in(owner).get(ADD).content.decode()
+    assert "costtrack/shown_fields" in page
+    document = parse(page)
+    names = {field["name"] for field in document.all("input[name], select[name], textarea[name]")}
+    conditional = document.all("[data-shown-if]")
+    assert {field["name"] for field in conditional} >= {"scope_value", "missing", "month_day", "member_list"}
+    for field in conditional:
+        for condition in field["data-shown-if"].split(" "):
+            assert re.split("[=!]", condition)[0] in names, field["name"]
