@@ -278,7 +278,7 @@ def _read_usage(call: _Call) -> None:
     event, usage, values = call.event, call.usage, call.record.attributes.values
     call.ids = _ids(call.record)
     event.request_id = call.ids[0] if call.ids else None
-    cost = next((values[name] for name in COSTS if name in values), None)
+    cost = None if _COSTS.isdisjoint(values) else next(values[name] for name in COSTS if name in values)
     if call.is_own_bill and cost is not None:
         usage["cost"] = cost
     if usage:
@@ -312,6 +312,9 @@ def _parsed_event(call: _Call, by_id: Mapping[tuple[str, str], Record]) -> Parse
 def _ids(record: Record) -> list[str]:
     values = record.attributes.values
     return list(dict.fromkeys([values[name] for name in CALL_IDS if name in values]))
+
+
+_COSTS = frozenset(COSTS)
 
 
 def _model(texts: Mapping[str, str]) -> str | None:
