@@ -92,12 +92,19 @@ def _sentence(organization: Organization, rule: Rule, evaluation: Evaluation | N
 
 def _limit_label(rule: Rule) -> str:
     """Return `weekly limit` or `weekly limit of user ada`. Long values are shortened."""
-    label = rule.display_value
-    if len(label) > _MAX_VALUE_LENGTH:
-        rule = replace(rule, display_value=f"{label[: _MAX_VALUE_LENGTH - 1]}…")
-    if rule.is_per_value and not label:
+    if rule.is_per_value and not rule.display_value:
         return f"limit of each {rule.scope.label.lower()}"
-    return describe_limit(rule).removesuffix(" of the organization")
+    short = replace(
+        rule,
+        scope_value=_shortened(rule.scope_value),
+        display_value=_shortened(rule.display_value),
+        further=tuple((scope, _shortened(value)) for scope, value in rule.further),
+    )
+    return describe_limit(short).removesuffix(" of the organization")
+
+
+def _shortened(value: str) -> str:
+    return value if len(value) <= _MAX_VALUE_LENGTH else f"{value[: _MAX_VALUE_LENGTH - 1]}…"
 
 
 def _amount(amount: Decimal) -> str:
