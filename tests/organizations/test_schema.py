@@ -164,6 +164,18 @@ def test_any_one_kind_of_credential_is_enough(document: dict[str, Any]) -> None:
     assert set(document["components"]["securitySchemes"]) == set(names)
 
 
+def test_linters_find_the_server_and_how_a_token_is_asked_for(document: dict[str, Any]) -> None:
+    """Redocly's rules `no-empty-servers` and `security-defined`; each operation must have `security`."""
+    assert [server["url"] for server in document["servers"]] == ["/"]
+    assert [name for name, operation in operations(document) if "security" not in operation] == []
+    assert document["paths"]["/oauth2/token"]["post"]["security"] == [{"basicAuth": []}, {}]
+
+
+@pytest.mark.parametrize("name", ["Error", "DetailError"])
+def test_the_scope_of_a_403_is_in_the_schema_of_errors(document: dict[str, Any], name: str) -> None:
+    assert document["components"]["schemas"][name]["properties"]["scope"]["type"] == "string"
+
+
 def test_no_credential_is_taken_from_the_query(document: dict[str, Any]) -> None:
     assert {scheme["in"] for scheme in document["components"]["securitySchemes"].values() if "in" in scheme} == {
         "header",
