@@ -18,6 +18,7 @@ from unfold.sites import UnfoldAdminSite
 
 from costtrack.navigation import sidebar
 from costtrack.organization_paths import sign_in_url
+from costtrack.tenancy import owner_scope
 
 
 class _Resource(Protocol):
@@ -60,14 +61,14 @@ class CosttrackAdminSite(UnfoldAdminSite):
         if user.is_authenticated:
             if user.may_sign_in:
                 return HttpResponseRedirect(sign_in_url("account_organizations"))
-            logout(request)  # the account has lost its access
+            _end_session(request)  # the account has lost its access
         return redirect_to_login(next_url, sign_in_url("account_login"))
 
     @method_decorator(never_cache)
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        logout(request)
+        _end_session(request)
         return HttpResponseRedirect(sign_in_url("account_login"))
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
@@ -113,3 +114,9 @@ class CosttrackAdminSite(UnfoldAdminSite):
             return super().search(request, extra_context)
         except (ValueError, InvalidPage) as error:
             raise Http404 from error
+
+
+def _end_session(request: HttpRequest) -> None:
+    """Sessions belong to no organization, so no tenant scope reaches them."""
+    with owner_scope():
+        logout(request)

@@ -16,15 +16,23 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import psutil
+from psycopg import sql
+
+from costtrack.roles import TENANT_ROLE
+
+if TYPE_CHECKING:
+    import psycopg
 
 # PostgreSQL refuses to run as root; then it runs under this account.
 _SERVER_USER = "pgserver"
 _MAX_SOCKET_FOLDER_LENGTH = 80  # a socket's whole path has at most 103 bytes, on some systems
 LOCK_NAME = "up.lock"
 """A file in every data folder of `costtrack up`."""
+_SUPERUSER, _OWNER = "postgres", "costtrack"
 _PORT = "5432"  # only part of the socket's name; fixed, so that PGPORT cannot change it
 
 
@@ -46,8 +54,18 @@ def postgres_socket(data_dir: Path) -> Path:
     return socket_folder(data_dir) / f".s.PGSQL.{_PORT}"
 
 
-def postgres_url(data_dir: Path, database: str = "costtrack") -> str:
-    return f"postgresql://postgres@/{database}?host={quote(str(socket_folder(data_dir)))}&port={_PORT}"
+def postgres_url(data_dir: Path) -> str:
+    """Return the URL of the database for costtrack, whose user owns it and is no superuser."""
+    return _url(data_dir, _OWNER, "costtrack")
+
+
+def superuser_url(data_dir: Path, database: str = "costtrack") -> str:
+    """Return the URL for backups and for what creates databases."""
+    return _url(data_dir, _SUPERUSER, database)
+
+
+def _url(data_dir: Path, user: str, database: str) -> str:
+    return f"postgresql://{user}@/{database}?host={quote(str(socket_folder(data_dir)))}&port={_PORT}"
 
 
 def redis_url(data_dir: Path) -> str:
@@ -79,7 +97,8 @@ class Postgres:
         self._user = _SERVER_USER if os.geteuid() == 0 else None
 
     def url(self, database: str = "costtrack") -> str:
-        return postgres_url(self.data_dir, database)
+        """Return the superuser's URL. (`postgres_url` is that of the user who owns the database.)"""
+        return superuser_url(self.data_dir, database)
 
     def program(self, name: str) -> Path:
         """Return the path of a PostgreSQL program of the server's version: `pg_dump`, `pg_restore`, `psql`."""
@@ -121,7 +140,8 @@ class Postgres:
         return self.process
 
     def wait_until_ready(self, seconds: float = 60) -> None:
-        """Return when the server accepts connections. Creates the database if it does not exist."""
+        """Return when the server accepts connections. Creates the database and the user who owns it if they do not
+        exist; a database of an earlier release, which belongs to the superuser, is handed over."""
         import psycopg
 
         deadline = time.monotonic() + seconds
@@ -130,14 +150,15 @@ class Postgres:
                 raise EmbeddedServerError(f"PostgreSQL does not start on {self.pgdata}")
             try:
                 with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=5) as connection:
-                    row = connection.execute("SELECT 1 FROM pg_database WHERE datname = 'costtrack'").fetchone()
-                    if row is None:
-                        connection.execute("CREATE DATABASE costtrack")
-                    return
+                    _prepare_owner(connection)
+                with psycopg.connect(self.url(), autocommit=True) as connection:
+                    _hand_over(connection)
             except psycopg.OperationalError as error:
                 if time.monotonic() > deadline:
                     raise EmbeddedServerError(f"PostgreSQL did not start within {seconds:.0f} s: {error}") from error
                 time.sleep(0.05)
+            else:
+                return
 
     def _group(self) -> int | None:
         return None if self._user is None else pwd.getpwnam(self._user).pw_gid
@@ -200,6 +221,50 @@ class Postgres:
         if finished.returncode != 0:
             raise EmbeddedServerError(f"PostgreSQL cannot create its data folder {self.pgdata}")
         unfinished.rename(self.pgdata)
+
+
+def _prepare_owner(connection: "psycopg.Connection[Any]") -> None:
+    """Create the roles and the database, unless they exist.
+
+    The owner may create roles, because migrations and `repair_roles` do; PostgreSQL allows it only roles that it has
+    created, and no superuser.
+    """
+    roles = {str(name) for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
+    tenants, owner = sql.Identifier(TENANT_ROLE), sql.Identifier(_OWNER)
+    if TENANT_ROLE not in roles:
+        connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(tenants))
+    if _OWNER not in roles:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE").format(owner))
+    connection.execute(sql.SQL("GRANT {} TO {} WITH ADMIN OPTION").format(tenants, owner))
+    row = connection.execute("SELECT datdba::regrole::text FROM pg_database WHERE datname = 'costtrack'").fetchone()
+    if row is None:
+        connection.execute(sql.SQL("CREATE DATABASE costtrack OWNER {}").format(owner))
+    elif row[0] != _OWNER:
+        connection.execute(sql.SQL("ALTER DATABASE costtrack OWNER TO {}").format(owner))
+
+
+def _hand_over(connection: "psycopg.Connection[Any]") -> None:
+    """Make everything in the database that belongs to the superuser the owner's. One statement each, so that an
+    interruption leaves less to do."""
+    owner = sql.Identifier(_OWNER)
+    for kind, name in connection.execute(_OBJECTS_OF_SUPERUSER).fetchall():
+        change = sql.SQL("ALTER {} {} OWNER TO {}").format(sql.SQL(kind), sql.SQL(name), owner)
+        connection.execute(change)
+
+
+# Sequences of columns and indexes follow their tables.
+_OBJECTS_OF_SUPERUSER = """
+SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::regclass::text
+FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relowner = 'postgres'::regrole AND (
+    relkind IN ('r', 'p', 'v') OR relkind = 'S' AND NOT EXISTS (
+        SELECT 1 FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype IN ('a', 'i')
+    )
+)
+UNION ALL
+SELECT 'ROUTINE', oid::regprocedure::text FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace AND proowner = 'postgres'::regrole
+"""
 
 
 @dataclass

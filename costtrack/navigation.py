@@ -77,6 +77,7 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
             "Settings",
             _organization_link(request),
             _link("Members", "group", "organizations_membership_changelist"),
+            _link("Teams", "groups", "organizations_team_changelist"),
             _link("Prices", "payments", "billing_priceversion_changelist"),
             _link("Agreements", "handshake", "billing_agreement_changelist"),
             _link("Credits", "redeem", "billing_credit_changelist"),

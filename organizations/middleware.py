@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
+from urllib.parse import quote
 
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -10,6 +11,7 @@ from django.urls import get_script_prefix, reverse
 from costtrack.organization_paths import script_prefix, split
 from costtrack.tenancy import tenant_scope
 from organizations.models import Organization, User
+from organizations.selectors import find_organization
 
 _LAST_SLUG_KEY = "organization"
 """Session key of the slug of the organization that was viewed last."""
@@ -52,6 +54,8 @@ class AdminTenantScopeMiddleware:
         if not request.path_info.startswith(self._prefix) or not user.is_authenticated:
             return self.get_response(request)
         organization = _resolve_organization(request, user)
+        if organization is not None and organization.slug != request.organization_slug:  # type: ignore[attr-defined]
+            return _redirect_to(request, organization)
         request.organization = organization  # type: ignore[attr-defined]
         if user.is_superuser:
             return self.get_response(request)
@@ -62,15 +66,23 @@ class AdminTenantScopeMiddleware:
             return response
 
 
+def _redirect_to(request: HttpRequest, organization: Organization) -> HttpResponse:
+    """Redirect from the URL with a former slug to the same page. Forms are sent again."""
+    _, _, query = request.get_full_path().partition("?")
+    path = f"{get_script_prefix().removesuffix(f'/o/{request.organization_slug}/')}/o/{organization.slug}"  # type: ignore[attr-defined]
+    url = f"{path}{quote(request.path_info)}"
+    return HttpResponseRedirect(f"{url}?{query}" if query else url, preserve_request=True)
+
+
 def _resolve_organization(request: HttpRequest, user: User) -> Organization | None:
     slug: str | None = getattr(request, "organization_slug", None)
     if slug is None:
         return None
-    visible = Organization.objects.visible_to(user).select_related("plan")
-    # An impossible slug is not queried: PostgreSQL rejects some characters.
-    organization = visible.filter(slug=slug).first() if slug.isprintable() else None
+    organization = find_organization(Organization.objects.visible_to(user).select_related("plan"), slug)
     if organization is None:
         raise Http404
+    if organization.slug != slug:
+        return organization
     if request.session.get(_LAST_SLUG_KEY) != slug:
         request.session[_LAST_SLUG_KEY] = slug
     return organization

@@ -4,7 +4,7 @@ Business rules are in `organizations.services`; these classes define the rows an
 """
 
 from datetime import datetime
-from typing import Any, ClassVar, Self, TypeVar
+from typing import ClassVar, Self
 from zoneinfo import ZoneInfo
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
@@ -16,9 +16,9 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from costtrack.calendar import Calendar
-from costtrack.errors import NotFoundError
 from costtrack.names import clean_user
 from organizations.credential_check import CredentialCheck
+from organizations.tenant_models import OrganizationScopedQuerySet, TenantModel
 from organizations.types import (
     AccountEmailKind,
     Environment,
@@ -29,27 +29,6 @@ from organizations.types import (
     SecurityEventKind,
     WeekDay,
 )
-
-_Row = TypeVar("_Row", bound=models.Model)
-
-
-class OrganizationScopedQuerySet(models.QuerySet[_Row]):
-    """The base class of querysets of models with an `organization` column."""
-
-    def of(self, organization: "Organization") -> Self:
-        """The organization's own rows."""
-        return self.filter(organization=organization)
-
-    def get_or_not_found(self, name: str, **lookups: Any) -> _Row:
-        """Return the only row. Raises NotFoundError that names it (`No such <name>.`)."""
-        row = self.filter(**lookups).first()
-        if row is None:
-            raise NotFoundError(f"No such {name}.")
-        return row
-
-    def row(self, instance: _Row) -> Self:
-        """Return a queryset with only the row of a model instance, for an update."""
-        return self.filter(organization=instance.organization_id, pk=instance.pk)  # type: ignore[attr-defined] # see above
 
 
 class UserManager(BaseUserManager["User"]):
@@ -216,10 +195,28 @@ class Organization(models.Model):
         return clean_user(text, ignores_case=self.ignores_user_case)
 
 
+class FormerSlug(models.Model):
+    """A slug that an organization had. URLs with it lead to the organization until another one takes it."""
+
+    slug = models.SlugField(max_length=63, primary_key=True)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="former_slugs")
+    changed_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+_PRIVATE_USER_FIELDS = ("password", "last_login", "is_superuser", "date_joined")
+
+
 class MembershipQuerySet(OrganizationScopedQuerySet["Membership"]):
     def accepted(self) -> Self:
         """The memberships that count."""
         return self.filter(accepted_at__isnull=False)
+
+    def with_user(self) -> Self:
+        """Read the user with each row: what a tenant scope may see of users, which is not their passwords."""
+        return self.select_related("user").defer(*(f"user__{name}" for name in _PRIVATE_USER_FIELDS))
 
 
 class Membership(models.Model):
@@ -254,6 +251,29 @@ class Membership(models.Model):
     @property
     def state(self) -> MembershipState:
         return MembershipState.INVITED if self.accepted_at is None else MembershipState.JOINED
+
+
+class Team(TenantModel):
+    """A group of members by the name that events carry in `team`. Its members and addresses get notices about its
+    limits."""
+
+    name = models.CharField(max_length=255, help_text="As events carry it in `team`.")
+    display_name = models.CharField(max_length=120, blank=True)
+    member_ids = ArrayField(models.BigIntegerField(), default=list, blank=True)
+    """The ids of memberships, which never come back; one that has ended is skipped."""
+    addresses = ArrayField(
+        models.EmailField(max_length=254),
+        default=list,
+        blank=True,
+        help_text="Also get notices about limits of the team.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("organization", "name"), name="team_once"),)
+
+    def __str__(self) -> str:
+        return self.display_name or self.name
 
 
 class APICredential(models.Model):

@@ -1,9 +1,11 @@
 """Queries: the organization of a request, the caller's access to it, and plans."""
 
+from collections.abc import Iterable
+
 from django.db.models import Q, QuerySet
 
 from costtrack.errors import ForbiddenError, InvalidError, NotFoundError
-from organizations.models import Membership, Organization, Plan, User
+from organizations.models import Membership, Organization, Plan, Team, User
 from organizations.principals import Access, Principal
 from organizations.second_factor import lacks_second_factor
 from organizations.types import Role, Scope
@@ -23,15 +25,20 @@ def access_to(*, principal: Principal, slug: str) -> Access:
 
     Raises NotFoundError with the same message whether it does not exist or belongs to another tenant.
     """
-    if principal.organization is not None:
-        organization = principal.organization if principal.organization.slug == slug else None
+    if principal.organization is not None and principal.organization.slug == slug:
+        organization: Organization | None = principal.organization
     else:
-        # An impossible slug is not queried: PostgreSQL rejects some characters.
-        candidates = visible_organizations(principal).select_related("plan")
-        organization = candidates.filter(slug=slug).first() if slug.isprintable() else None
+        organization = find_organization(visible_organizations(principal).select_related("plan"), slug)
     if organization is None:
         raise NotFoundError("No such organization.")
     return _access(principal, organization)
+
+
+def find_organization(visible: QuerySet[Organization], slug: str) -> Organization | None:
+    """Return the one of these organizations that has the slug, or had it if no organization has it now."""
+    if not slug.isprintable():  # PostgreSQL rejects some characters
+        return None
+    return visible.filter(slug=slug).first() or visible.filter(former_slugs__slug=slug).first()
 
 
 def access_without_url(*, principal: Principal, chosen: str | None) -> Access:
@@ -76,9 +83,24 @@ def own_user_ids(organization: Organization, membership: Membership) -> list[str
     return list(dict.fromkeys(organization.user_name(user_id) for user_id in membership.own_user_ids))
 
 
+def list_team_members(organization: Organization, teams: Iterable[Team]) -> dict[int, list[str]]:
+    """Return the e-mail addresses of the members of each team, by its id; those who have left are skipped."""
+    teams = list(teams)
+    ids = {pk for team in teams for pk in team.member_ids}
+    rows = Membership.objects.of(organization).filter(pk__in=ids) if ids else Membership.objects.none()
+    emails = dict(rows.values_list("pk", "user__email"))
+    return {team.pk: [emails[pk] for pk in team.member_ids if pk in emails] for team in teams}
+
+
+def teams_of(membership: Membership) -> QuerySet[Team]:
+    """Return the teams that the member is in, by name."""
+    teams = Team.objects.filter(organization=membership.organization_id, member_ids__contains=[membership.pk])
+    return teams.order_by("name")
+
+
 def own_membership(access: Access) -> Membership:
     """Return the membership of the user. Raises ForbiddenError for credentials, and for operators without one."""
-    members = Membership.objects.of(access.organization).accepted().select_related("user")
+    members = Membership.objects.of(access.organization).accepted().with_user()
     user = access.principal.user
     membership = members.filter(user=user).first() if user is not None else None
     if membership is None:

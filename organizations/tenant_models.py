@@ -4,16 +4,38 @@ Ids are unique, so Django's primary key is `id` alone. In the database the keys 
 (docs/decisions/021-distribution-by-organization.md): a row is found by both, and two rows are joined by both.
 """
 
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from django.db import models
 from django.db.models.lookups import Exact
 from django.db.models.sql.where import WhereNode
 
-from organizations.models import OrganizationScopedQuerySet
+from costtrack.errors import NotFoundError
 
 _Set = TypeVar("_Set")
 _Get = TypeVar("_Get")
+
+
+_Row = TypeVar("_Row", bound=models.Model)
+
+
+class OrganizationScopedQuerySet(models.QuerySet[_Row]):
+    """The base class of querysets of models with an `organization` column."""
+
+    def of(self, organization: models.Model) -> Self:
+        """The organization's own rows."""
+        return self.filter(organization=organization)
+
+    def get_or_not_found(self, name: str, **lookups: Any) -> _Row:
+        """Return the only row. Raises NotFoundError that names it (`No such <name>.`)."""
+        row = self.filter(**lookups).first()
+        if row is None:
+            raise NotFoundError(f"No such {name}.")
+        return row
+
+    def row(self, instance: _Row) -> Self:
+        """Return a queryset with only the row of a model instance, for an update."""
+        return self.filter(organization=instance.organization_id, pk=instance.pk)  # type: ignore[attr-defined] # see above
 
 
 class TenantModel(models.Model):

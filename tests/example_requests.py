@@ -35,7 +35,7 @@ from billing.notifications.recipients import MAX_ADDRESSES
 from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
 from billing.types import IncreaseState, LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
-from organizations.models import APICredential, Membership, Organization, User
+from organizations.models import APICredential, Membership, Organization, Team, User
 from organizations.principals import Principal
 from organizations.types import Role
 from tests import otlp
@@ -99,6 +99,7 @@ class Examples:
                 organization=self.organization, start=now, end=now, created_at=now, touched_at=now, state="done"
             )
             self._limit(number, user)
+            Team.objects.create(organization=self.organization, name=f"team-{number}")
             if number < MAX_ADDRESSES // 2:
                 NotificationAddress.objects.create(
                     organization=self.organization, address=f"team-{number}@acme.example", created_at=now
@@ -205,6 +206,7 @@ class Examples:
             "credits": Credit.objects.of(self.organization).filter(voided_at=None),
             "reprice": Repricing.objects.of(self.organization),
             "webhooks": WebhookEndpoint.objects.of(self.organization),
+            "teams": Team.objects.of(self.organization),
             "notification-addresses": NotificationAddress.objects.of(self.organization),
             "deliveries": Delivery.objects.of(self.organization).filter(webhook__isnull=False),
             "limits": SpendLimit.objects.of(self.organization).not_removed(),
@@ -318,6 +320,9 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"POST {_OF}/members": lambda number: {"email": f"new-{number}@acme.example"},
     f"PATCH {_OF}/members/<int:pk>": lambda _: {"role": "admin"},
     f"DELETE {_OF}/members/<int:pk>": lambda _: {},
+    f"POST {_OF}/teams": lambda number: {"name": f"new-{number}", "addresses": [f"new-{number}@acme.example"]},
+    f"PATCH {_OF}/teams/<int:pk>": lambda number: {"display_name": f"Team {number}"},
+    f"DELETE {_OF}/teams/<int:pk>": lambda _: {},
     f"POST {_OF}/prices": lambda number: {"model": f"new-{number}", "input_usd_per_million": "1"},
     f"POST {_OF}/prices/<int:pk>/end": lambda _: {"effective_to": _in(hours=1)},
     f"POST {_OF}/prices/reprice": lambda _: {"start": _in(hours=-1), "end": _in(hours=0)},

@@ -38,6 +38,7 @@ GLOBAL_TABLES = {
     "organizations_user": "A user is a member of several organizations.",
     "organizations_user_groups": "Belongs to `organizations_user`.",
     "organizations_user_user_permissions": "Belongs to `organizations_user`.",
+    "organizations_formerslug": "A URL is read before its organization is known.",
     "organizations_membership": "Signing in reads a user's memberships in all organizations at once.",
     "organizations_apicredential": "A request is known by its Client ID before its organization; operators have none.",
     "organizations_auditentry": "Changes of the whole installation belong to no organization.",

@@ -58,7 +58,7 @@ class NotificationPreferencesView(OrganizationScopedAPIView):
         return Response(PreferencesSerializer(preference).data)
 
     def _membership(self) -> Membership:
-        members = Membership.objects.of(self.organization).accepted().select_related("user")
+        members = Membership.objects.of(self.organization).accepted().with_user()
         membership = members.filter(user=self.principal.user).first() if self.principal.user is not None else None
         if membership is None:
             message = "Only members have preferences. Sign in as a member of the organization."

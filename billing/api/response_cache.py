@@ -61,7 +61,8 @@ def cache_until_ledger_changes(get: Callable[..., Response]) -> Callable[..., Ht
     @wraps(get)
     def cached_get(view: OrganizationScopedAPIView, request: Request, **named: Any) -> HttpResponse:
         now = utc_now()
-        query = cache_key(view.organization, f"{request.get_full_path()} {view.plan_rights.history_start(now)}")
+        slug, since = view.organization.slug, view.plan_rights.history_start(now)
+        query = cache_key(view.organization, f"{slug} {request.get_full_path()} {since}")
         state = ledger_state(organization=view.organization)
         response = None if bypasses_cache(request) else response_cache.get(query, state)
         is_hit = response is not None

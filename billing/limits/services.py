@@ -36,6 +36,7 @@ from billing.types import LimitScope, LimitUnit, OverrideKind
 from costtrack.clock import iso
 from costtrack.errors import ConflictError, ForbiddenError, field_error
 from costtrack.money import plain
+from costtrack.tenancy import owner_scope
 from costtrack.text import clean_text
 from organizations import audit
 from organizations.models import APICredential, Organization, Plan, User
@@ -373,5 +374,6 @@ def _check_may_end(override: LimitOverride, actor: Principal) -> None:
 def _is_operators(actor: str, organization: Organization) -> bool:
     """Whether an actor of the audit log is an operator: a superuser, or a Client ID that the organization lacks."""
     if "@" in actor:
-        return User.objects.filter(email=actor, is_superuser=True).exists()
+        with owner_scope():  # a tenant scope shows only users who are members
+            return User.objects.filter(email=actor, is_superuser=True).exists()
     return not APICredential.objects.of(organization).filter(client_id=actor).exists()

@@ -16,8 +16,7 @@ from billing.types import CostBasis, CostSource, EventKind, Status, UnpricedReas
 from costtrack.fields import RareCountField, dimension_field, money_field, optional_money_field, tags_field, total_field
 from costtrack.ids import last_event_id
 from costtrack.money import ZERO
-from organizations.models import OrganizationScopedQuerySet
-from organizations.tenant_models import TenantModel
+from organizations.tenant_models import OrganizationScopedQuerySet, TenantModel
 
 # The known cost of a row of the ledger, in SQL (over a row `event`) and Python. `billing.ledger.net_cost` adds
 # the adjustments.

@@ -9,8 +9,7 @@ from django.db import models
 from billing.types import IncreaseState, LimitAction, LimitScope, LimitUnit, LimitWindow, MissingValue, OverrideKind
 from costtrack.fields import optional_money_field
 from costtrack.money import DECIMALS, DIGITS, usd
-from organizations.models import OrganizationScopedQuerySet
-from organizations.tenant_models import TenantForeignKey, TenantModel
+from organizations.tenant_models import OrganizationScopedQuerySet, TenantForeignKey, TenantModel
 
 PAUSING = 100
 """The threshold at which a limit is reached, in percent."""

@@ -9,8 +9,7 @@ from django.db import models
 
 from billing.types import PriceSource
 from costtrack.clock import MICROSECOND
-from organizations.models import OrganizationScopedQuerySet
-from organizations.tenant_models import TenantModel
+from organizations.tenant_models import OrganizationScopedQuerySet, TenantModel
 
 
 def _unit_price(**options: str) -> "models.DecimalField[Decimal | None, Decimal | None]":

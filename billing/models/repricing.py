@@ -7,8 +7,7 @@ from django.db import models
 
 from billing.types import RepricingState
 from costtrack.fields import total_field
-from organizations.models import OrganizationScopedQuerySet
-from organizations.tenant_models import TenantModel
+from organizations.tenant_models import OrganizationScopedQuerySet, TenantModel
 
 
 class RepricingQuerySet(OrganizationScopedQuerySet["Repricing"]):

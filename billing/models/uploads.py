@@ -6,8 +6,7 @@ from django.db import models
 
 from billing.types import UploadState
 from costtrack.fields import total_field
-from organizations.models import OrganizationScopedQuerySet
-from organizations.tenant_models import TenantForeignKey, TenantModel
+from organizations.tenant_models import OrganizationScopedQuerySet, TenantForeignKey, TenantModel
 
 
 class UploadQuerySet(OrganizationScopedQuerySet["Upload"]):

@@ -7,14 +7,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count
 
 from billing.models import Delivery, NotificationAddress, NotificationPreference
 from billing.notifications.preferences import CATEGORIES, CATEGORY_NAMES, subscribed_addresses
 from billing.types import Channel, LimitScope, NoticeKind
 from costtrack.errors import ConflictError, field_error
+from costtrack.names import clean_name
 from organizations import audit
-from organizations.models import Membership, Organization
+from organizations.models import Membership, MembershipQuerySet, Organization, Team
 from organizations.selectors import own_user_ids
 from organizations.services import lock_organization
 
@@ -32,14 +33,18 @@ def recipients_of(*, organization: Organization, kind: NoticeKind, data: Mapping
         *subscribed_addresses(organization=organization, kind=kind),
         *_added_addresses(organization, kind),
         *_concerned_users(organization, kind, data.get("limit") or {}),
+        *_concerned_team(organization, kind, data.get("limit") or {}),
     ]
 
 
 def allowed_recipients(*, organization: Organization, addresses: Collection[str]) -> dict[str, Membership | None]:
     """Return those of the addresses that may get notices now, with the membership of a member."""
     added = NotificationAddress.objects.of(organization).filter(address__in=addresses)
-    members = _active_members(organization).filter(user__email__in=addresses).select_related("user")
+    members = _active_members(organization).filter(user__email__in=addresses).with_user()
+    of_teams = Team.objects.of(organization).filter(addresses__overlap=list(addresses))
+    team_addresses = {address for (several,) in of_teams.values_list("addresses") for address in several}
     return {
+        **dict.fromkeys(team_addresses.intersection(addresses)),
         **dict.fromkeys(added.values_list("address", flat=True)),
         **{membership.user.email: membership for membership in members},
     }
@@ -97,18 +102,16 @@ def _added_addresses(organization: Organization, kind: NoticeKind) -> Iterable[s
 
 def _concerned_users(organization: Organization, kind: NoticeKind, limit: Mapping[str, Any]) -> Iterable[str]:
     """Return the addresses of members whose own `user_id` the limit is about."""
-    names = {organization.user_name(user_id) for user_id in _users(limit)}
+    names = {organization.user_name(user_id) for user_id in _values(limit, LimitScope.USER)}
     if not names:
         return []
-    members = _active_members(organization).select_related("user").order_by("pk")
-    if kind in CATEGORIES:
-        declined = NotificationPreference.objects.of(organization).filter(**{CATEGORIES[kind]: False})
-        members = members.exclude(pk__in=declined.values("membership_id"))
+    members = _subscribed_members(organization, kind).with_user()
     return [member.user.email for member in members if not names.isdisjoint(own_user_ids(organization, member))]
 
 
-def _users(limit: Mapping[str, Any]) -> Iterator[str]:
-    """Return the users that a limit is about. The values of several conditions are one text (`ada x gpt-4o`)."""
+def _values(limit: Mapping[str, Any], of_scope: LimitScope) -> Iterator[str]:
+    """Return the values of a scope that a limit is about. Several conditions have their values in one text
+    (`ada x gpt-4o`)."""
     further = limit.get("conditions") or []
     value = str(limit.get("scope_value") or "")
     values = value.split(_SEPARATOR) if any(not condition["scope_value"] for condition in further) else [value]
@@ -118,9 +121,30 @@ def _users(limit: Mapping[str, Any]) -> Iterator[str]:
         (limit.get("scope"), first),
         *((condition["scope"], condition["scope_value"] or next(remaining, "")) for condition in further),
     ]:
-        if scope == LimitScope.USER.value and name:
+        if scope == of_scope.value and name:
             yield name
 
 
-def _active_members(organization: Organization) -> QuerySet[Membership]:
+def _concerned_team(organization: Organization, kind: NoticeKind, limit: Mapping[str, Any]) -> Iterable[str]:
+    """Return the addresses of the team that the limit is about, and of its members."""
+    names = [clean_name(name) for name in _values(limit, LimitScope.TEAM)]
+    teams = list(Team.objects.of(organization).filter(name__in=names)) if names else []
+    if not teams:
+        return []
+    member_ids = [pk for team in teams for pk in team.member_ids]
+    members = _subscribed_members(organization, kind).filter(pk__in=member_ids)
+    addresses = [address for team in teams for address in team.addresses]
+    return [*members.values_list("user__email", flat=True), *addresses]
+
+
+def _subscribed_members(organization: Organization, kind: NoticeKind) -> MembershipQuerySet:
+    """Return the active members who have not turned off such notices."""
+    members = _active_members(organization).order_by("pk")
+    if kind not in CATEGORIES:
+        return members
+    declined = NotificationPreference.objects.of(organization).filter(**{CATEGORIES[kind]: False})
+    return members.exclude(pk__in=declined.values("membership_id"))
+
+
+def _active_members(organization: Organization) -> MembershipQuerySet:
     return Membership.objects.of(organization).accepted().filter(user__is_active=True)

@@ -2,13 +2,14 @@
 
 from datetime import datetime, timedelta
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Sum
 
 from billing.models import IngestBatch
 from billing.rollups.fold import fold_organization
 from billing.rollups.state import bump_ledger_version
 from costtrack.jobs import enqueue_throttled_on_commit
+from costtrack.tenancy import owner_scope
 from organizations.models import Organization
 
 # Maximum number of events to fold while the caller waits; workers fold more.
@@ -22,7 +23,8 @@ def refresh(*, organization: Organization, fold_now: bool, now: datetime) -> boo
     Without `fold_now`, or with too many unfolded events, a task is enqueued instead.
     """
     unfolded = IngestBatch.objects.of(organization).filter(folded_at=None)
-    with transaction.atomic(), connection.cursor() as cursor:
+    # Tenant scopes can read rollups but not write them.
+    with owner_scope(), connection.cursor() as cursor:
         if fold_now and (unfolded.aggregate(events=Sum("accepted"))["events"] or 0) <= _MAX_EVENTS:
             fold_organization(organization_id=organization.pk, now=now)
         # Batches may be left because another process is folding.

@@ -32,7 +32,12 @@ SELECT relation.relname, relation.relkind::text, relation.relispartition, relati
     relation.relforcerowsecurity, pg_has_role(relation.relowner, 'USAGE'),
     coalesce((SELECT option_value::boolean FROM pg_options_to_table(relation.reloptions)
         WHERE option_name = 'security_invoker'), false),
-    ARRAY(SELECT privilege_type FROM aclexplode(relation.relacl) WHERE grantee = role.oid ORDER BY 1),
+    ARRAY(SELECT privilege_type FROM aclexplode(relation.relacl) WHERE grantee = role.oid
+        UNION ALL
+        SELECT format('%%s (%%s)', privilege_type, attname)
+        FROM pg_attribute, aclexplode(attacl)
+        WHERE attrelid = relation.oid AND attacl IS NOT NULL AND grantee = role.oid
+        ORDER BY 1),
     (SELECT parent.relname FROM pg_class AS parent WHERE parent.oid = CASE
         WHEN relation.relispartition THEN pg_partition_root(relation.oid)
         WHEN relation.relkind = 'S' THEN (SELECT refobjid FROM pg_depend WHERE classid = 'pg_class'::regclass
@@ -84,7 +89,8 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table, view or sequence. `privileges` are those granted to the tenants' role itself; `table` is the one that a
+    """A table, view or sequence. `privileges` are those granted to the tenants' role itself (`SELECT`, or
+    `SELECT (name)` for one column); `table` is the one that a
     sequence or a partition belongs to."""
 
     name: str

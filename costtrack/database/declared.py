@@ -1,4 +1,4 @@
-"""The functions, triggers, views and policies that migrations create by SQL, parsed from the migrations.
+"""The functions, triggers, views, policies and tenants' rights that migrations create by SQL, parsed from them.
 
 They are declared only there, so a new migration is enough to add or replace one. A test compares the result with a
 freshly migrated database, which also proves that the patterns below match every statement.
@@ -22,6 +22,7 @@ _STATEMENT = re.compile(
     | CREATE\ (?:OR\ REPLACE\ )?VIEW\ (?P<view>\w+)
     | CREATE\ TRIGGER\ (?P<trigger>\w+)\s[^;]*?\sON\ (?P<trigger_table>\w+)
     | (?P<create_policy>CREATE\ POLICY\ (?P<policy>\w+)\ ON\ (?P<policy_table>\w+)[^;]*)
+    | GRANT\ (?P<rights>[A-Z][^;]*?)\sON\s+(?P<granted>[a-z]\w*(?:,\s+\w+)*)\s+TO\ costtrack_tenant
     | DROP\ (?P<dropped_kind>FUNCTION|VIEW|TRIGGER|POLICY)\ (?:IF\ EXISTS\ )?(?P<dropped>\w+)
       (?:\s+ON\s+(?P<dropped_table>\w+))?
     """,
@@ -29,11 +30,14 @@ _STATEMENT = re.compile(
 )
 
 
+_RIGHT = re.compile(r"(\w+)(?:\s*\(([^)]*)\))?")
+
+
 @dataclass(frozen=True, slots=True)
 class Declared:
     """A database object. `table` is empty for functions and
-    views. `sql` is a function's body, as PostgreSQL stores it, or
-    the statement that creates a policy."""
+    views. `sql` is a function's body, as PostgreSQL stores it, the
+    statement that creates a policy, or the rights of a grant."""
 
     kind: str
     table: str
@@ -72,20 +76,33 @@ def declared(applied: frozenset[Migration]) -> tuple[Declared, ...]:
         for match in _STATEMENT.finditer("\n;\n".join(statements)):
             if match["dropped"]:
                 objects.pop((match["dropped_kind"].lower(), match["dropped_table"] or "", match["dropped"]), None)
-            else:
-                created = _created(match, ".".join(migration))
+                objects.pop(("grant", match["dropped"], ""), None)
+                continue
+            for created in _created(match, ".".join(migration)):
                 objects[created.kind, created.table, created.name] = created
     return tuple(objects.values())
 
 
-def _created(match: "re.Match[str]", migration: str) -> Declared:
+def rights_of(grant: Declared) -> frozenset[str]:
+    """Return the rights as the catalog names them: `SELECT`, or `UPDATE (name)` for one column."""
+    rights: set[str] = set()
+    for verb, columns in _RIGHT.findall(grant.sql):
+        rights |= {f"{verb} ({column.strip()})" for column in columns.split(",")} if columns else {verb}
+    return frozenset(rights)
+
+
+def _created(match: "re.Match[str]", migration: str) -> Iterator[Declared]:
     if match["function"]:
-        return Declared("function", "", match["function"], match["body"], migration)
-    if match["view"]:
-        return Declared("view", "", match["view"], "", migration)
-    if match["trigger"]:
-        return Declared("trigger", match["trigger_table"], match["trigger"], "", migration)
-    return Declared("policy", match["policy_table"], match["policy"], match["create_policy"], migration)
+        yield Declared("function", "", match["function"], match["body"], migration)
+    elif match["view"]:
+        yield Declared("view", "", match["view"], "", migration)
+    elif match["trigger"]:
+        yield Declared("trigger", match["trigger_table"], match["trigger"], "", migration)
+    elif match["policy"]:
+        yield Declared("policy", match["policy_table"], match["policy"], match["create_policy"], migration)
+    else:
+        for table in match["granted"].split(","):
+            yield Declared("grant", table.strip(), "", match["rights"], migration)
 
 
 @lru_cache(maxsize=1)

@@ -14,12 +14,13 @@ from psycopg import sql
 
 from costtrack.database import catalog
 from costtrack.database.catalog import Fetch, Policy, Relation, Role
-from costtrack.database.declared import Declared, Migration, declared, is_of_a_later_release, pending
+from costtrack.database.declared import Declared, Migration, declared, is_of_a_later_release, pending, rights_of
 from costtrack.roles import TENANT_ROLE
 
-# The privileges that the migration 0002 of `organizations` grants.
+# What the migration 0002 of `organizations` granted on everything, until a migration granted what each table needs.
 _TABLE = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 _SEQUENCE = frozenset({"USAGE", "SELECT"})
+_NOTHING: frozenset[str] = frozenset()
 _TENANT = sql.Identifier(TENANT_ROLE)
 _MAX_KINDS = 2
 
@@ -39,7 +40,7 @@ class Kind(StrEnum):
     TRIGGER = "triggers disabled"
     PARTITION = "partitions that tenants reach directly"
     SCHEMA = "schema grants missing"
-    DEFAULT_PRIVILEGE = "default privileges missing"
+    DEFAULT_PRIVILEGE = "default privileges that differ from the migrations"
     TABLE_GRANT = "table grants that differ from the migrations"
     SEQUENCE_GRANT = "sequence grants that differ from the migrations"
     FUNCTION_GRANT = "function grants missing"
@@ -65,7 +66,8 @@ def inspect(fetch: Fetch, applied: frozenset[Migration]) -> list[Problem]:
     yet."""
     if not any(item.kind == "policy" for item in declared(applied)):
         return []
-    problems = [*_inspect_role(fetch), *_inspect_objects(fetch, applied)]
+    grants = _declared_grants(applied)
+    problems = [*_inspect_role(fetch, has_defaults=grants is None), *_inspect_objects(fetch, applied, grants)]
     order = list(Kind)
     return sorted(problems, key=lambda problem: (order.index(problem.kind), problem.subject))
 
@@ -90,7 +92,13 @@ def describe(problems: Sequence[Problem]) -> str:
     return f"{text[:1].upper()}{text[1:]}. Run the management command repair_roles."
 
 
-def _inspect_role(fetch: Fetch) -> Iterator[Problem]:
+def _declared_grants(applied: frozenset[Migration]) -> dict[str, frozenset[str]] | None:
+    """Return the declared rights by table. None: on all tables, also future ones, before a migration declares them."""
+    grants = {item.table: rights_of(item) for item in declared(applied) if item.kind == "grant"}
+    return grants or None
+
+
+def _inspect_role(fetch: Fetch, *, has_defaults: bool) -> Iterator[Problem]:
     role = catalog.read_role(fetch)
     [(user,)] = fetch("SELECT current_user::text", ())
     take = sql.SQL("GRANT {} TO {}").format(_TENANT, sql.Identifier(user))
@@ -104,12 +112,16 @@ def _inspect_role(fetch: Fetch) -> Iterator[Problem]:
         statement = sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(_TENANT)
         yield Problem(Kind.SCHEMA, "public", (statement,))
     defaults = catalog.read_default_privileges(fetch)
-    for kind, name, expected in (("r", "TABLES", _TABLE), ("S", "SEQUENCES", _SEQUENCE)):
-        if not expected <= defaults.get(kind, frozenset()):
-            statement = sql.SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {} ON {} TO {}").format(
-                _listed(expected), sql.SQL(name), _TENANT
-            )
-            yield Problem(Kind.DEFAULT_PRIVILEGE, name.lower(), (statement,))
+    for kind, name, granted in (("r", "TABLES", _TABLE), ("S", "SEQUENCES", _SEQUENCE)):
+        current = defaults.get(kind, _NOTHING)
+        if has_defaults and not granted <= current:
+            change = sql.SQL("GRANT {} ON {} TO {}").format(_listed(granted), sql.SQL(name), _TENANT)
+        elif current and not has_defaults:
+            change = sql.SQL("REVOKE ALL ON {} FROM {}").format(sql.SQL(name), _TENANT)
+        else:
+            continue
+        statement = sql.SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA public {}").format(change)
+        yield Problem(Kind.DEFAULT_PRIVILEGE, name.lower(), (statement,))
 
 
 def _inspect_attributes(role: Role) -> Iterator[Problem]:
@@ -122,10 +134,13 @@ def _inspect_attributes(role: Role) -> Iterator[Problem]:
         yield Problem(Kind.ROLE_MEMBERSHIP, other, (statement,))
 
 
-def _inspect_objects(fetch: Fetch, applied: frozenset[Migration]) -> Iterator[Problem]:
+def _inspect_objects(
+    fetch: Fetch, applied: frozenset[Migration], grants: dict[str, frozenset[str]] | None
+) -> Iterator[Problem]:
     relations = catalog.read_relations(fetch)
     names = _table_names()
-    yield from _inspect_grants(relations, names)
+    if grants is None or not is_of_a_later_release(applied):
+        yield from _inspect_grants(relations, names, grants)
     if not pending(applied):
         missing = [name for name in sorted(names) if name not in relations]
         views = {item.name for item in declared(applied) if item.kind == "view"}
@@ -139,7 +154,9 @@ def _inspect_objects(fetch: Fetch, applied: frozenset[Migration]) -> Iterator[Pr
     yield from _inspect_triggers(fetch, [item for item in items if item.kind == "trigger"])
 
 
-def _inspect_grants(relations: dict[str, Relation], tables: frozenset[str]) -> Iterator[Problem]:
+def _inspect_grants(
+    relations: dict[str, Relation], tables: frozenset[str], grants: dict[str, frozenset[str]] | None
+) -> Iterator[Problem]:
     for relation in relations.values():
         name = sql.Identifier(relation.name)
         if (relation.table or relation.name) not in tables:
@@ -151,10 +168,11 @@ def _inspect_grants(relations: dict[str, Relation], tables: frozenset[str]) -> I
         if not relation.is_owned:
             yield Problem(Kind.OWNER, relation.name)
         is_sequence = relation.kind == "S"
-        expected = _SEQUENCE if is_sequence else _TABLE
+        before = _SEQUENCE if is_sequence else _TABLE
+        expected = before if grants is None else grants.get(relation.name, _NOTHING)
         if relation.privileges != expected:
             on = sql.SQL("SEQUENCE {}" if is_sequence else "TABLE {}").format(name)
-            statements = [sql.SQL("GRANT {} ON {} TO {}").format(_listed(expected), on, _TENANT)]
+            statements = [sql.SQL("GRANT {} ON {} TO {}").format(_listed(expected), on, _TENANT)] if expected else []
             if not relation.privileges <= expected:
                 statements.insert(0, sql.SQL("REVOKE ALL ON {} FROM {}").format(on, _TENANT))
             kind = Kind.SEQUENCE_GRANT if is_sequence else Kind.TABLE_GRANT

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import IO
 
 import psycopg
-from psycopg import sql
 
 from costtrack import embedded
 from costtrack.embedded import EmbeddedServerError
-from costtrack.roles import TENANT_ROLE
 from costtrack.supervisor import logfiles
 from costtrack.supervisor.environment import command_environment, is_set
 from costtrack.supervisor.folder import DataFolder, StackError
@@ -103,7 +101,7 @@ def _dump(folder: DataFolder, file: Path) -> None:
         raise StackError(f"the file {file} already exists") from error
     try:
         with open(descriptor, "wb") as output:  # noqa: PTH123 - a descriptor, not a path
-            _run_pg_dump([str(program), "--format=custom", "--dbname", embedded.postgres_url(folder.path)], output)
+            _run_pg_dump([str(program), "--format=custom", "--dbname", embedded.superuser_url(folder.path)], output)
             os.fsync(descriptor)
     except BaseException:
         file.unlink()
@@ -138,6 +136,10 @@ class _Restore:
         finally:
             self._remove_unfinished()
 
+    @property
+    def _owner_url(self) -> str:
+        return embedded.postgres_url(self._unfinished)
+
     def _make(self, dump: IO[bytes]) -> None:
         with self._terminal.step(f"PostgreSQL {self._server.version}"):
             process = self._server.start(self._folder.log("postgresql"))
@@ -151,11 +153,10 @@ class _Restore:
             embedded.stop(process, seconds=60)
 
     def _load(self, dump: IO[bytes]) -> None:
-        """Create the role first, because policies refer to it. `repair_roles` grants its privileges: grants in the dump
-        may refer to users of another server. A dump has no statistics, and later migrations need them."""
+        """Load it as the owner of the database. `repair_roles` grants the privileges of tenants: grants in the dump may
+        refer to users of another server. A dump has no statistics, and later migrations need them."""
         with psycopg.connect(self._server.url(), autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(TENANT_ROLE)))
-            arguments = ["--exit-on-error", "--no-owner", "--no-privileges", "--dbname", self._server.url()]
+            arguments = ["--exit-on-error", "--no-owner", "--no-privileges", "--dbname", self._owner_url]
             finished = subprocess.run(  # noqa: S603 - our own binary, no shell
                 [str(self._server.program("pg_restore")), *arguments],
                 stdin=dump,
@@ -169,7 +170,7 @@ class _Restore:
     def _repair(self) -> None:
         log = self._folder.log("setup")
         since = logfiles.size(log)
-        environment = {**command_environment(self._folder), "DATABASE_URL": self._server.url()}
+        environment = {**command_environment(self._folder), "DATABASE_URL": self._owner_url}
         # The settings require a key, but this command does not use it.
         environment.pop("COSTTRACK_SECRET_KEY_FILE", None)
         environment["COSTTRACK_SECRET_KEY"] = secrets.token_urlsafe(50)

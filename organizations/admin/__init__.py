@@ -1,5 +1,5 @@
-"""Admins of organizations, members, credentials, users and the audit log."""
+"""Admins of organizations, members, teams, credentials, users and the audit log."""
 
-from organizations.admin import audit, credentials, members, organizations, users
+from organizations.admin import audit, credentials, members, organizations, teams, users
 
-__all__ = ["audit", "credentials", "members", "organizations", "users"]
+__all__ = ["audit", "credentials", "members", "organizations", "teams", "users"]

@@ -1,6 +1,6 @@
 """The admin of members."""
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
@@ -8,37 +8,30 @@ from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminEmailInputWidget
 
 from organizations import services
+from organizations.admin.line_fields import LinesField
 from organizations.admin_actions import confirmed
 from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import request_user, scopes_in
-from organizations.models import Membership, Organization
+from organizations.models import Membership, MembershipQuerySet, Organization
 from organizations.permissions import MEMBERS
 from organizations.types import Role
 
 
-class UserIdsField(forms.CharField):
+class UserIdsField(LinesField):
     """One `user_id` on each line; empty is None, which means the e-mail address."""
 
     def __init__(self) -> None:
         super().__init__(
-            required=False,
             label="User ids",
-            widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
             help_text="The user_id of events that are this member's own usage, one on each line. Empty: the e-mail "
             "address. A member with the role Member sees only this usage.",
         )
 
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(value) if isinstance(value, list) else value
-
     def clean(self, value: Any) -> list[str] | None:
-        return [line.strip() for line in str(super().clean(value)).splitlines() if line.strip()] or None
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return (initial or None) != self.clean(data)
+        return super().clean(value) or None
 
 
 class NewMemberForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
@@ -63,12 +56,15 @@ class MemberForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes n
 class MembershipAdmin(OrganizationScopedAdmin):
     resource = MEMBERS
     deletable = True
-    select_related = ("user", "organization")
+    select_related = ("organization",)
     actions_detail = ("invite_again",)
     list_display = ("show_user", "organization", "role", "show_state", "created_at")
     list_filter = ("role", "organization")
     search_fields = ("user__email", "user__name")
     ordering = ("organization", "id")
+
+    def narrow(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return cast("MembershipQuerySet", queryset).with_user()
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django's signature
         kwargs["form"] = NewMemberForm if obj is None else MemberForm

@@ -51,7 +51,8 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's t
         required=False,
         validators=[RegexValidator(SLUG, "Use lower-case letters, digits and single hyphens.")],
         widget=UnfoldAdminTextInputWidget(),
-        help_text="Part of URLs; it cannot be changed later. Leave empty to generate it from the name.",
+        help_text="Part of URLs. Leave empty to generate it from the name. After a change, URLs with the old one "
+        "still work, until another organization takes it.",
     )
     time_zone = forms.ChoiceField(
         choices=lambda: [(name, name) for name in sorted(time_zones())],
@@ -98,7 +99,7 @@ class OrganizationAdmin(OrganizationScopedAdmin):
         if obj is None:
             return ()
         is_owner = self._role(request, obj) is Role.OWNER
-        return ("slug", "show_plan") if is_owner else ("slug", "show_plan", "requires_second_factor")
+        return ("show_plan",) if is_owner else ("slug", "show_plan", "requires_second_factor")
 
     @display(description="Plan")
     def show_plan(self, organization: Organization) -> str:
@@ -114,14 +115,17 @@ class OrganizationAdmin(OrganizationScopedAdmin):
             values["retention_months"] = data["retention_months"]
         actor = request_user(request).email
         if change:
-            services.update_organization(organization=obj, actor=actor, now=utc_now(), **values)
+            now, acting_as = utc_now(), self._role(request, obj) or Role.VIEWER
+            services.update_organization(organization=obj, actor=actor, now=now, **values)
+            if data.get("slug"):
+                services.change_slug(organization=obj, slug=data["slug"], acting_as=acting_as, actor=actor, now=now)
             if "ignores_user_case" in data:
                 services.compare_users(organization=obj, ignores_case=data["ignores_user_case"], actor=actor)
             if "requires_second_factor" in data:
                 services.require_second_factor(
                     organization=obj,
                     required=data["requires_second_factor"],
-                    acting_as=self._role(request, obj) or Role.VIEWER,
+                    acting_as=acting_as,
                     actor=actor,
                 )
         else:

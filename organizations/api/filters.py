@@ -4,7 +4,7 @@ import django_filters
 from django.db.models import QuerySet
 
 from costtrack.filters import TimestampFilter, TrueOrFalseFilter
-from organizations.models import APICredential, AuditEntry, Membership, Organization, Plan
+from organizations.models import APICredential, AuditEntry, Membership, Organization, Plan, Team
 from organizations.types import Environment, Role
 
 
@@ -41,6 +41,14 @@ class MemberFilter(django_filters.FilterSet):
     class Meta:
         model = Membership
         fields = ("role", "email")
+
+
+class TeamFilter(django_filters.FilterSet):
+    name = django_filters.CharFilter()
+
+    class Meta:
+        model = Team
+        fields = ("name",)
 
 
 class AuditFilter(django_filters.FilterSet):

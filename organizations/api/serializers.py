@@ -3,10 +3,13 @@
 from rest_framework import serializers
 
 from costtrack.date_fields import EndField
+from costtrack.name_fields import NameField
 from costtrack.serializers import StrictSerializer
-from organizations.models import APICredential, AuditEntry, Membership, Organization
+from organizations.models import APICredential, AuditEntry, Membership, Organization, Team
+from organizations.selectors import teams_of
 from organizations.services import MAX_GRACE
 from organizations.services.members import MAX_USER_IDS
+from organizations.services.teams import MAX_MEMBERS, MAX_TEAM_ADDRESSES
 from organizations.types import Environment, MembershipState, Role, Scope, WeekDay
 from organizations.validators import validate_in_the_future
 
@@ -41,6 +44,11 @@ class NewOrganizationSerializer(StrictSerializer):
 
 class OrganizationChangeSerializer(StrictSerializer):
     name = serializers.CharField(max_length=120, required=False)
+    slug = serializers.CharField(
+        max_length=63,
+        required=False,
+        help_text="Owners only. URLs with the old slug work until another organization takes it.",
+    )
     plan = serializers.CharField(max_length=32, required=False, help_text="Operators only.")
     time_zone = serializers.CharField(max_length=64, required=False)
     week_start = serializers.ChoiceField(choices=WeekDay.choices, required=False)
@@ -146,6 +154,42 @@ class MemberChangeSerializer(StrictSerializer):
     user_ids = _user_ids()
 
 
+class TeamSerializer(serializers.ModelSerializer[Team]):
+    """A team; `members` and `addresses` get notices about its limits."""
+
+    members = serializers.SerializerMethodField(help_text="E-mail addresses of its members.")
+    addresses = serializers.ListField(child=serializers.EmailField())
+
+    class Meta:
+        model = Team
+        fields = ("id", "name", "display_name", "members", "addresses", "created_at")
+
+    def get_members(self, team: Team) -> list[str]:
+        members: dict[int, list[str]] = self.context["team_members"]
+        return members[team.pk]
+
+
+class TeamChangeSerializer(StrictSerializer):
+    name = NameField(required=False, help_text="As events carry it in `team`.")
+    display_name = serializers.CharField(max_length=120, required=False, allow_blank=True)
+    members = serializers.ListField(
+        child=serializers.EmailField(max_length=254),
+        required=False,
+        max_length=MAX_MEMBERS,
+        help_text="E-mail addresses of members of the organization.",
+    )
+    addresses = serializers.ListField(
+        child=serializers.EmailField(max_length=254),
+        required=False,
+        max_length=MAX_TEAM_ADDRESSES,
+        help_text="Also get notices about limits of the team.",
+    )
+
+
+class NewTeamSerializer(TeamChangeSerializer):
+    name = NameField(help_text="As events carry it in `team`.")
+
+
 class OwnMembershipSerializer(serializers.ModelSerializer[Membership]):
     """A membership of the current user."""
 
@@ -153,10 +197,14 @@ class OwnMembershipSerializer(serializers.ModelSerializer[Membership]):
     name = serializers.CharField(source="organization.name")
     state = serializers.ChoiceField(choices=MembershipState.choices)
     user_ids = serializers.ListField(source="own_user_ids", child=serializers.CharField())
+    teams = serializers.SerializerMethodField(help_text="The names of the member's teams.")
 
     class Meta:
         model = Membership
-        fields = ("organization", "name", "role", "state", "user_ids", "created_at")
+        fields = ("organization", "name", "role", "state", "user_ids", "teams", "created_at")
+
+    def get_teams(self, membership: Membership) -> list[str]:
+        return list(teams_of(membership).values_list("name", flat=True))
 
 
 class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):

@@ -48,5 +48,11 @@ urlpatterns = [
         views.MemberViewSet.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
         name="member",
     ),
+    path(f"{_organization}/teams", views.TeamViewSet.as_view({"get": "list", "post": "create"}), name="teams"),
+    path(
+        f"{_organization}/teams/<int:pk>",
+        views.TeamViewSet.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
+        name="team",
+    ),
     path(f"{_organization}/audit", views.AuditViewSet.as_view({"get": "list"}), name="audit"),
 ]

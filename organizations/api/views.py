@@ -1,11 +1,11 @@
 """The management API: organizations, their credentials, members and audit log."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import mixins, status
 from rest_framework.request import Request
@@ -29,16 +29,19 @@ from organizations.api.serializers import (
     NewCredentialSerializer,
     NewMemberSerializer,
     NewOrganizationSerializer,
+    NewTeamSerializer,
     OrganizationChangeSerializer,
     OrganizationSerializer,
     OwnMembershipSerializer,
     RotationSerializer,
+    TeamChangeSerializer,
+    TeamSerializer,
 )
 from organizations.idempotency import IdempotentRequest
-from organizations.models import APICredential, AuditEntry, Membership, Organization
-from organizations.permissions import AUDIT_LOG, CREDENTIALS, MEMBERS, ORGANIZATION
+from organizations.models import APICredential, AuditEntry, Membership, MembershipQuerySet, Organization, Team
+from organizations.permissions import AUDIT_LOG, CREDENTIALS, MEMBERS, ORGANIZATION, TEAMS
 from organizations.principals import Principal
-from organizations.selectors import check_second_factor, visible_organizations
+from organizations.selectors import check_second_factor, list_team_members, visible_organizations
 from organizations.services import IssuedCredential
 from organizations.types import Scope
 
@@ -109,6 +112,18 @@ class OwnMembershipViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Gen
             raise ForbiddenError("Only users have memberships. Sign in first.", code="users_only")
         return super().get_queryset().filter(user=user).select_related("organization", "user")
 
+    def get_object(self) -> Membership:
+        """Find it by a former slug too."""
+        try:
+            return super().get_object()
+        except Http404:
+            slug = self.kwargs["slug"]
+            rows = self.get_queryset().filter(organization__former_slugs__slug=slug) if slug.isprintable() else None
+            membership = rows.first() if rows is not None else None
+            if membership is None:
+                raise
+            return membership
+
     @extend_schema(request=None, responses=OwnMembershipSerializer)
     def accept(self, request: Request, slug: str) -> Response:
         """Accept the invitation of an organization. Accepting it again changes nothing."""
@@ -142,7 +157,10 @@ class OrganizationView(OrganizationScopedAPIView):
         """Get one organization."""
         return Response(OrganizationSerializer(self.organization).data)
 
-    @extend_schema(request=OrganizationChangeSerializer, responses=OrganizationSerializer)
+    @extend_schema(
+        request=OrganizationChangeSerializer,
+        responses={200: OrganizationSerializer, 409: OpenApiResponse(description="The slug is already in use.")},
+    )
     def patch(self, request: Request, **_: str) -> Response:
         """Change the given fields. Only operators may change the plan."""
         body = validated(OrganizationChangeSerializer, request.data)
@@ -150,12 +168,16 @@ class OrganizationView(OrganizationScopedAPIView):
             raise ForbiddenError("Only operators may change the plan.", code="operators_only", param="plan")
         changes, actor = body, self.principal.label
         required = changes.pop("requires_second_factor", None)
-        ignores_case = changes.pop("ignores_user_case", None)
+        ignores_case, slug = changes.pop("ignores_user_case", None), changes.pop("slug", None)
         if ignores_case is not None:
             services.compare_users(organization=self.organization, ignores_case=ignores_case, actor=actor)
         if required is not None:
             services.require_second_factor(
                 organization=self.organization, required=required, acting_as=self.access.role, actor=actor
+            )
+        if slug is not None:
+            services.change_slug(
+                organization=self.organization, slug=slug, acting_as=self.access.role, actor=actor, now=utc_now()
             )
         organization = services.update_organization(
             organization=self.organization, **changes, actor=actor, now=utc_now()
@@ -219,7 +241,7 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
     filterset_class = filters.MemberFilter
 
     def narrow(self, queryset: QuerySet[Membership]) -> QuerySet[Membership]:
-        return queryset.select_related("user")
+        return cast("MembershipQuerySet", queryset).with_user()
 
     @extend_schema(
         request=NewMemberSerializer,
@@ -279,6 +301,52 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
             acting_as=self.access.role,
             actor=self.principal.label,
         )
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class TeamViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[Team]):
+    """Teams by name."""
+
+    resource = TEAMS
+    queryset = Team.objects.order_by("name", "id")
+    serializer_class = TeamSerializer
+    filterset_class = filters.TeamFilter
+
+    def get_serializer(self, *rows: Any, **options: Any) -> Any:
+        if rows:
+            shown = rows[0] if options.get("many") else rows
+            members = list_team_members(self.organization, shown)
+            options["context"] = {**self.get_serializer_context(), "team_members": members}
+        return super().get_serializer(*rows, **options)
+
+    @extend_schema(
+        request=NewTeamSerializer,
+        responses={201: TeamSerializer, 409: OpenApiResponse(description="There is a team of this name.")},
+    )
+    def create(self, request: Request, **_: str) -> Response:
+        """Create a team by the name that events carry in `team`. Its members and addresses get notices about its
+        limits."""
+        body = validated(NewTeamSerializer, request.data)
+        team = services.create_team(organization=self.organization, **body, actor=self.principal.label)
+        return Response(self.get_serializer(team).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(
+        request=TeamChangeSerializer,
+        responses={200: TeamSerializer, 409: OpenApiResponse(description="There is a team of this name.")},
+    )
+    def partial_update(self, request: Request, **_: Any) -> Response:
+        """Change the given fields of a team."""
+        values = validated(TeamChangeSerializer, request.data)
+        team = self.get_object()
+        if values:
+            actor = self.principal.label
+            team = services.update_team(organization=self.organization, team=team, values=values, actor=actor)
+        return Response(self.get_serializer(team).data)
+
+    @extend_schema(responses={204: OpenApiResponse(description="The team was removed.")})
+    def destroy(self, request: Request, **_: Any) -> Response:
+        """Remove a team. Its usage and its limits stay."""
+        services.remove_team(organization=self.organization, team=self.get_object(), actor=self.principal.label)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

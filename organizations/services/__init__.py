@@ -21,6 +21,7 @@ from organizations.services.members import (
     remove_member,
 )
 from organizations.services.organizations import (
+    change_slug,
     compare_users,
     create_organization,
     follow_changed_plan,
@@ -28,6 +29,7 @@ from organizations.services.organizations import (
     require_second_factor,
     update_organization,
 )
+from organizations.services.teams import create_team, remove_team, update_team
 
 __all__ = [
     "MAX_GRACE",
@@ -35,17 +37,21 @@ __all__ = [
     "accept_membership",
     "add_member",
     "change_role",
+    "change_slug",
     "change_user_ids",
     "compare_users",
     "create_organization",
+    "create_team",
     "follow_changed_plan",
     "invite_again",
     "issue_credential",
     "leave",
     "lock_organization",
     "remove_member",
+    "remove_team",
     "require_second_factor",
     "revoke_credential",
     "rotate_credential",
     "update_organization",
+    "update_team",
 ]

@@ -15,6 +15,7 @@ from django.db import IntegrityError, transaction
 
 from costtrack.clock import utc_now
 from costtrack.errors import ConflictError, ForbiddenError, NotFoundError, TooManyRequestsError, field_error
+from costtrack.tenancy import owner_scope
 from organizations import audit, hooks
 from organizations.account_emails import queue_invitation
 from organizations.models import AuditEntry, Membership, Organization, User
@@ -192,14 +193,15 @@ def _end(membership: Membership) -> None:
 
 
 def _get_or_create_user(email: str) -> User:
-    user = User.objects.filter(email__iexact=email).first()
-    if user is not None:
-        return user
-    try:
-        with transaction.atomic():
-            return User.objects.create_user(email)
-    except IntegrityError:  # a concurrent request added the same user
-        return User.objects.get(email__iexact=email)
+    with owner_scope():  # a tenant scope shows only users who are members
+        user = User.objects.filter(email__iexact=email).first()
+        if user is not None:
+            return user
+        try:
+            with transaction.atomic():
+                return User.objects.create_user(email)
+        except IntegrityError:  # a concurrent request added the same user
+            return User.objects.get(email__iexact=email)
 
 
 def _check_role(role: str) -> None:
@@ -242,7 +244,7 @@ def _check_invitations(organization: Organization, email: str, *, now: datetime)
 
 def _current(organization: Organization, membership: Membership) -> Membership:
     """Return the current membership. The organization is locked."""
-    rows = Membership.objects.of(organization).select_related("user", "organization")
+    rows = Membership.objects.of(organization).with_user().select_related("organization")
     current = rows.filter(pk=membership.pk).first()
     if current is None:
         raise NotFoundError("No such member.")

@@ -9,8 +9,9 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from costtrack.errors import ConflictError, ForbiddenError, field_error
+from costtrack.tenancy import owner_scope
 from organizations import audit, hooks
-from organizations.models import Organization, Plan
+from organizations.models import FormerSlug, Organization, Plan
 from organizations.types import Role, WeekDay
 
 SLUG = re.compile(r"^[a-z0-9]+(-[a-z0-9]+)*\Z")
@@ -46,6 +47,7 @@ def create_organization(
             )
     except IntegrityError:
         raise ConflictError("slug: already in use.", param="slug") from None
+    _take_slug(slug)
     audit.record(
         organization=organization, actor=actor, action="organization.created", subject=slug, plan=plan, name=name
     )
@@ -102,6 +104,34 @@ def update_organization(
 
 
 @transaction.atomic
+def change_slug(*, organization: Organization, slug: str, acting_as: Role, actor: str, now: datetime) -> Organization:
+    """Change the slug, by an owner. URLs with the old one lead to the organization until another organization takes it.
+
+    Raises ConflictError if another organization has the slug, ForbiddenError unless `acting_as` is an owner.
+    """
+    organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    before = organization.slug
+    if slug == before:
+        return organization
+    if acting_as is not Role.OWNER:
+        raise ForbiddenError("Only an owner may change the slug.", code="owners_only", param="slug")
+    _check_slug(slug)
+    organization.slug = slug
+    try:
+        with transaction.atomic():
+            organization.save(update_fields=["slug"])
+    except IntegrityError:
+        raise ConflictError("slug: already in use.", param="slug") from None
+    with owner_scope():  # the former slug may be another organization's
+        _take_slug(slug)
+        FormerSlug.objects.update_or_create(slug=before, defaults={"organization": organization, "changed_at": now})
+    audit.record(
+        organization=organization, actor=actor, action="organization.renamed", subject=slug, slug=slug, before=before
+    )
+    return organization
+
+
+@transaction.atomic
 def require_second_factor(*, organization: Organization, required: bool, acting_as: Role, actor: str) -> None:
     """Set whether members need an authenticator app or a passkey to sign in. Only owners may change it."""
     organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
@@ -146,6 +176,11 @@ def follow_changed_plan(*, before: Plan, now: datetime, actor: str) -> None:
         _apply_plan(organization, before=before, now=now, actor=actor)
 
 
+def _take_slug(slug: str) -> None:
+    """An organization has the slug now, so it leads no longer to the one that had it."""
+    FormerSlug.objects.filter(slug=slug).delete()
+
+
 def _apply_plan(organization: Organization, *, before: Plan | None, now: datetime, actor: str) -> None:
     for hook in hooks.plan_changed:
         hook(organization=organization, before=before, now=now, actor=actor)
@@ -156,6 +191,7 @@ def _free_slug(name: str) -> str:
     if not stem:
         raise field_error("slug", "cannot be generated from this name. Please provide one.")
     taken = set(Organization.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
+    taken |= set(FormerSlug.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
     return next(
         slug
         for number in range(1, len(taken) + 2)

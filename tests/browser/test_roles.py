@@ -49,10 +49,11 @@ PAGES = (
     *("Limits", "Increase requests", "Threshold events", "Authorizations", "Plan", "Exports"),
     *("All events", "All runs", "All sessions", "All executions", "All groups"),
     *("Batches", "Import files", "Unpriced", "Quarantine", "Repricing"),
-    *("Organization", "Members", "Prices", "Agreements", "Credits", "Webhooks", "Notice addresses", "Deliveries"),
+    *("Organization", "Members", "Teams", "Prices", "Agreements", "Credits", "Webhooks"),
+    *("Notice addresses", "Deliveries"),
     *("E-mails you get", "E-mail previews", "Audit log"),
 )
-MANAGED = ("Import files", "API credentials", "Members", "Notice addresses", "Audit log", "E-mail previews")
+MANAGED = ("Import files", "API credentials", "Members", "Teams", "Notice addresses", "Audit log", "E-mail previews")
 VIEWERS = tuple(name for name in PAGES if name not in MANAGED)
 OWNERS_ELSEWHERE = (
     *("Usage", "Pricing", "Sessions & executions", "Request log", "Exports"),

@@ -1,11 +1,14 @@
 """Form fields: amounts, reasons, and local times in URLs. (`costtrack.date_fields` has starts and ends in forms.)"""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from costtrack.calendar import Calendar
@@ -50,6 +53,19 @@ def text_filter(label: str, **attributes: str) -> forms.CharField:
 def select_filter(label: str) -> forms.CharField:
     """Return a filter by any text that is chosen from a list, whose options the form sets."""
     return NameFormField(required=False, max_length=_MAX_LENGTH, label=label, widget=forms.Select)
+
+
+class SuggestingInput(UnfoldAdminTextInputWidget):
+    """A text input with suggestions; any other text is possible too."""
+
+    suggestions: Sequence[str] = ()
+
+    def render(self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None) -> SafeString:
+        if not self.suggestions:
+            return super().render(name, value, attrs, renderer)
+        field = super().render(name, value, {**(attrs or {}), "list": f"{name}-suggestions"}, renderer)
+        options = format_html_join("", '<option value="{}"></option>', ((text,) for text in self.suggestions))
+        return format_html('{}<datalist id="{}-suggestions">{}</datalist>', field, name, options)
 
 
 class TimeInput(forms.TextInput):

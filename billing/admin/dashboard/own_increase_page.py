@@ -84,7 +84,7 @@ class OwnIncreasePage(OrganizationPage):
         raise NotFoundError("You have no such limit.")
 
     def _user_ids(self) -> list[str]:
-        members = Membership.objects.of(self.organization).accepted().select_related("user")
+        members = Membership.objects.of(self.organization).accepted().with_user()
         membership = members.filter(user=self.user).first()
         return [] if membership is None else own_user_ids(self.organization, membership)
 

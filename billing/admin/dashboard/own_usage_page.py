@@ -27,7 +27,7 @@ from costtrack.admin_site import register_page
 from costtrack.money import usd
 from organizations.models import Membership
 from organizations.permissions import OWN_USAGE
-from organizations.selectors import own_user_ids
+from organizations.selectors import own_user_ids, teams_of
 
 _CALLS_SHOWN = 50
 _REQUESTS_SHOWN = 5
@@ -40,7 +40,7 @@ class OwnUsagePage(UsageQueryPage):
     resource = OWN_USAGE
 
     def page_context(self) -> dict[str, Any]:
-        members = Membership.objects.of(self.organization).accepted().select_related("user")
+        members = Membership.objects.of(self.organization).accepted().with_user()
         membership = members.filter(user=self.user).first()
         if membership is None:
             text = "Operators who are not members have no usage of their own."
@@ -62,6 +62,7 @@ class OwnUsagePage(UsageQueryPage):
             "period": period,
             "visible": query.visible,
             "user_ids": user_ids,
+            "teams": [str(team) for team in teams_of(membership)],
             "figures": _figures(usage, period.name),
             "limits": [(limit_summary(status, self.times), _increase_url(status)) for status in limits],
             "requests": self._requests(),

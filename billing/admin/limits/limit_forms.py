@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib.postgres.forms import SimpleArrayField
@@ -10,6 +10,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from billing.admin.components.form_fields import (
     MoneyField,
+    SuggestingInput,
     reason_field,
 )
 from billing.limits.increases import MAX_TEXT_LENGTH
@@ -30,7 +31,8 @@ from costtrack.errors import DomainError, field_error
 from costtrack.money import plain
 from costtrack.text import MAX_REASON_LENGTH
 from organizations.admin_actions import add_service_error
-from organizations.models import Organization
+from organizations.models import Organization, Team
+from organizations.services.teams import MAX_TEAMS
 
 ABOUT = (
     *("organization", "scope", "scope_value", "conditions", "missing", "default_value"),
@@ -146,10 +148,13 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
             "unit": "Tokens are input, cache reads, cache writes and output together.",
             "action": "While access is paused, calls are refused before they are made. Usage is always recorded.",
         }
-        widgets = {"scope_value": UnfoldAdminTextInputWidget(), "default_value": UnfoldAdminTextInputWidget()}
+        widgets = {"scope_value": SuggestingInput(), "default_value": UnfoldAdminTextInputWidget()}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "scope_value" in self.fields:
+            widget = cast("SuggestingInput", self.fields["scope_value"].widget)
+            widget.suggestions = self._team_names()
         if self.instance.is_plan:
             for name in set(TERMS) - set(PLAN_TERMS):
                 self.fields.pop(name, None)
@@ -162,6 +167,14 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         for name, condition in _SHOWN_IF.items():
             if name in self.fields:
                 self.fields[name].widget.attrs["data-shown-if"] = condition
+
+    def _team_names(self) -> list[str]:
+        """Return the names of the organization's teams. With several organizations to choose from, none."""
+        organization_id = self.instance.organization_id
+        if organization_id is None and "organization" in self.fields:
+            organization_id = self.fields["organization"].initial
+        teams = Team.objects.filter(organization=organization_id).order_by("name")
+        return list(teams.values_list("name", flat=True)[:MAX_TEAMS]) if organization_id is not None else []
 
     def clean_organization(self) -> Organization:
         """Use the organization's time zone for the time fields, which are cleaned after this one."""

@@ -37,8 +37,10 @@ class PreferenceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's tak
 def notification_preferences(request: HttpRequest) -> HttpResponse:
     user = request_user(request)
     memberships = (
-        user.memberships.filter(accepted_at__isnull=False)
-        .select_related("organization", "user")
+        Membership.objects.filter(user=user)
+        .accepted()
+        .with_user()
+        .select_related("organization")
         .order_by("organization__name", "pk")
     )
     forms_of = [(membership, _form(request, membership)) for membership in memberships]

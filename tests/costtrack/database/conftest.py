@@ -58,6 +58,7 @@ class Cluster:
         """Make the database empty, and the roles what they are in a new cluster."""
         with self.superuser() as admin:
             admin.execute("DROP DATABASE IF EXISTS restored WITH (FORCE)")
+            admin.execute("DROP DATABASE IF EXISTS costtrack")  # of the embedded server, with the same user
             admin.execute("DROP ROLE IF EXISTS costtrack_tenant")
             admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(USER)))
             option = sql.SQL("CREATEROLE" if may_create_roles else "NOCREATEROLE")

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.test import Client
 
 from costtrack.celery import app
+from costtrack.tenancy import owner_scope
 from organizations.models import Organization, User
 
 PASSWORD = "correct-horse-battery"
@@ -19,7 +20,8 @@ INSIDE = "/o/acme/admin/billing/run/"
 @pytest.fixture(autouse=True)
 def worker(all_tasks: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def send_task(name: str, kwargs: dict[str, Any], **_: Any) -> None:
-        app.tasks[name].apply(kwargs=kwargs, throw=True)
+        with owner_scope():  # as in a worker, not in the scope of the request
+            app.tasks[name].apply(kwargs=kwargs, throw=True)
 
     monkeypatch.setattr(app, "send_task", send_task)
     monkeypatch.setattr(transaction, "on_commit", lambda callback, **_: callback())

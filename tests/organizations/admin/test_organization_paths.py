@@ -11,12 +11,12 @@ from django.urls import get_script_prefix, reverse
 
 from billing.models import NotificationAddress
 from organizations.admin_base import OrganizationScopedAdmin
-from organizations.models import APICredential, AuditEntry, Membership, Organization, User
+from organizations.models import APICredential, AuditEntry, Membership, Organization, Team, User
 from organizations.types import Role
 from tests.conftest import Key
 
 SCOPED = [model for model, page in admin.site._registry.items() if isinstance(page, OrganizationScopedAdmin)]
-MANAGED = [Membership, APICredential, AuditEntry, NotificationAddress]
+MANAGED = [Membership, APICredential, AuditEntry, NotificationAddress, Team]
 LINKS = re.compile(r'<a [^>]*href="(/[^"]*)"')
 
 
