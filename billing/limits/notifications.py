@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from billing.limits.evaluate import resets_or_ends_at
 from billing.limits.refusal import describe_limit, limit_details
 from billing.limits.threshold_events import SOFT, Notification
 from billing.limits.types import Evaluation, Rule
@@ -45,7 +46,7 @@ def resets_at(rule: Rule, evaluation: Evaluation | None) -> datetime | None:
     """Return when spend is below the amount again or the window ends. None if that is unknown or depends on a user."""
     if rule.is_paused_manually and rule.manual_override is not None:
         return rule.manual_override.until
-    return None if evaluation is None else evaluation.resets_at or evaluation.span.end
+    return None if evaluation is None else resets_or_ends_at(rule, evaluation)
 
 
 def _data(
@@ -92,12 +93,19 @@ def _sentence(organization: Organization, rule: Rule, evaluation: Evaluation | N
 
 def _limit_label(rule: Rule) -> str:
     """Return `weekly limit` or `weekly limit of user ada`. Long values are shortened."""
-    label = rule.display_value
-    if len(label) > _MAX_VALUE_LENGTH:
-        rule = replace(rule, display_value=f"{label[: _MAX_VALUE_LENGTH - 1]}…")
-    if rule.is_per_value and not label:
+    if rule.is_per_value and not rule.display_value:
         return f"limit of each {rule.scope.label.lower()}"
-    return describe_limit(rule).removesuffix(" of the organization")
+    short = replace(
+        rule,
+        scope_value=_shortened(rule.scope_value),
+        display_value=_shortened(rule.display_value),
+        further=tuple((scope, _shortened(value)) for scope, value in rule.further),
+    )
+    return describe_limit(short).removesuffix(" of the organization")
+
+
+def _shortened(value: str) -> str:
+    return value if len(value) <= _MAX_VALUE_LENGTH else f"{value[: _MAX_VALUE_LENGTH - 1]}…"
 
 
 def _amount(amount: Decimal) -> str:
