@@ -42,7 +42,7 @@ def test_every_line_of_every_lock_is_a_pin_with_its_hashes() -> None:
     ]
     assert {lock.name for lock in locks} == set(PROJECT_LOCKS)
     assert {lock.parent.relative_to(ROOT).as_posix() for lock in locks} == {".", *ENVIRONMENTS}
-    assert all(len(read_lock(lock)) > 5 for lock in locks)
+    assert all(read_lock(lock) for lock in locks)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ docs/ingestion.md has the rules. `billing_match_calls` (billing/migrations/sql) 
 import hashlib
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from uuid import UUID
 
 from billing.ingest.types import ParsedEvent, UsageEventInput
@@ -36,7 +35,7 @@ def take_call_identity(entry: LedgerEntry, parsed: ParsedEvent) -> None:
     if not ids:
         return
     platform = service_name(event.service or "")
-    entry.call_keys = list(dict.fromkeys(call_key(platform, call_id) for call_id in ids))
+    entry.call_keys = [call_key(platform, call_id) for call_id in dict.fromkeys(ids)]
     entry.call_provider = "" if platform in _AMBIGUOUS_SERVICES else platform
     entry.call_model = undated_name(entry.canonical_model or entry.model or "")
     entry.may_repeat_calls = parsed.may_repeat_calls
@@ -50,7 +49,6 @@ def _ids(event: UsageEventInput, call_ids: Iterable[str]) -> Iterable[str]:
     yield from call_ids
 
 
-@lru_cache(maxsize=1024)
 def call_key(platform: str, call_id: str) -> UUID:
     """Return the digest of an id. Most ids are unique everywhere, so that a source that names another provider or none
     has the same key; the others are unique at their provider."""

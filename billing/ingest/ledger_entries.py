@@ -109,15 +109,18 @@ def _take_reading(entry: LedgerEntry, event: UsageEventInput, reading: UsageRead
         if not getattr(entry, column):
             setattr(entry, column, None)
     entry.other_quantities = event.quantities
-    conditions, entry.service_tier, entry.region = conditions_read(event, reading)
-    entry.attributes = conditions or None
-    entry.flags = [*flags_of(reading), *_conflicts(event, reading)] or None
+    if reading.attributes:
+        conditions, entry.service_tier, entry.region = conditions_read(event, reading)
+        entry.attributes = conditions or None
+    if reading.flags or reading.attributes:
+        entry.flags = [*flags_of(reading), *_conflicts(event, reading)] or None
     entry.usage_raw = dict(reading.raw) if reading.raw is not None else None
     if len(reading.calls) > 1:
         entry.calls = list(map(quantities_as_json, reading.calls))
-    entry.provider_cost_usd = _amount(reading.costs.provider_usd)
-    entry.stated_cost_usd = _amount(reading.costs.sender_usd)
-    entry.gateway_cost_usd = _amount(reading.costs.gateway_usd)
+    if reading.costs is not NO_COSTS:
+        entry.provider_cost_usd = _amount(reading.costs.provider_usd)
+        entry.stated_cost_usd = _amount(reading.costs.sender_usd)
+        entry.gateway_cost_usd = _amount(reading.costs.gateway_usd)
 
 
 def conditions_read(
@@ -170,14 +173,12 @@ def _cost_of_model_call(entry: LedgerEntry, parsed: ParsedEvent, prices: PriceBo
 
 
 def _plain_cost(entry: LedgerEntry, parsed: ParsedEvent, prices: PriceBook) -> Decimal | None:
-    """Return the cost of the usual call quickly: one request, read with certainty, no other cost, no agreement, and a
-    price with all its unit prices. None if it takes more to know."""
+    """Return the cost of the usual call quickly: one request, no other cost, no agreement, and a price with all its
+    unit prices. None if it takes more to know. (Flags only matter to the choice between several costs.)"""
     event, reading = parsed.event, parsed.reading
     if not entry.model or event.cost_usd is not None or event.requests is not None or prices.agreements:
         return None
-    if reading is not None and (
-        reading.reason is not None or reading.flags or len(reading.calls) != 1 or reading.costs is not NO_COSTS
-    ):
+    if reading is not None and (reading.reason is not None or len(reading.calls) != 1 or reading.costs is not NO_COSTS):
         return None
     counts = _counts(event)
     if reading is None and counts.count(None) == len(counts):

@@ -18,7 +18,7 @@ from billing.ingest.usage.types import FlagCode, UsageReading
 from billing.ledger.adjustments import adjustment_of, note
 from billing.ledger.calls import REREAD
 from billing.ledger.corrections import append_adjustments
-from billing.ledger.locks import lock_event_correction
+from billing.ledger.locks import lock_event_corrections
 from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
 from billing.ledger.price_unpriced import computed_columns
 from billing.ledger.types import LedgerEntry
@@ -70,7 +70,7 @@ def _changes(organization: Organization, events: list[UsageEvent], *, dry_run: b
         if reading.reason is not None:
             continue
         if not dry_run:
-            lock_event_correction(organization.pk, event.pk)
+            lock_event_corrections(organization.pk, [event.pk])
         adjusted_event = load_adjusted_event(event)
         entry = None if adjusted_event.has_manual_correction else _adjustment(adjusted_event, reading, prices)
         if entry is None:
@@ -79,7 +79,7 @@ def _changes(organization: Organization, events: list[UsageEvent], *, dry_run: b
         is_known = adjusted_event.count("unpriced") + entry.unpriced <= 0
         new = adjusted_event.known_cost_usd + entry.known_cost_usd if is_known else None
         if not dry_run:
-            append_adjustments(organization, [entry], now)
+            append_adjustments(organization, [entry], now, after=adjusted_event.adjustments)
             if is_known:
                 UnpricedEvent.objects.of(organization).filter(event_id=event.pk).delete()
         yield Reread(event, old, new)

@@ -5,8 +5,9 @@ witness of the cost) is added by adjustments. If dimensions change, one adjustme
 and another one puts it into the new ones, so every rollup stays right.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from billing.ingest.types import ParsedEvent
 from billing.ledger.adjustments import adjustment_of, note
 from billing.ledger.calls import CONDITION_COLUMNS, MERGED, call_of, conditions_of, is_flagged
 from billing.ledger.corrections import append_adjustments
-from billing.ledger.locks import lock_event_correction
+from billing.ledger.locks import lock_event_corrections
 from billing.ledger.net_cost import AMOUNTS, COUNTS, AdjustedEvent, adjustments_of
 from billing.ledger.price_unpriced import computed_columns
 from billing.ledger.types import LedgerEntry
@@ -41,6 +42,8 @@ from organizations.models import Organization
 Report = tuple[UUID, ParsedEvent, LedgerEntry]
 """The event of a call, and a later report of it."""
 
+# Events that one transaction completes. Each takes a lock, and PostgreSQL's lock table is small.
+_CHUNK = 500
 # What a later report may add to the dimensions of an event. (Its service and model are what it was priced as.)
 _DIMENSIONS = (
     "cost_group",
@@ -67,14 +70,18 @@ def complete_events(organization: Organization, reports: Sequence[Report], now: 
     by_event: dict[UUID, list[Report]] = {}
     for report in reports:
         by_event.setdefault(report[0], []).append(report)
+    event_ids = sorted(by_event)
+    for start in range(0, len(event_ids), _CHUNK):
+        _complete(organization, {event_id: by_event[event_id] for event_id in event_ids[start : start + _CHUNK]}, now)
+
+
+def _complete(organization: Organization, by_event: Mapping[UUID, Sequence[Report]], now: datetime) -> None:
     with tenant_scope(organization.pk):
         events = UsageEvent.objects.of(organization).filter(id__in=by_event, kind=EventKind.MODEL_CALL.value)
         candidates = [event for event in events if any(_may_add(event, report) for report in by_event[event.pk])]
         if not candidates:
             return
-        candidates.sort(key=lambda event: event.pk)
-        for event in candidates:
-            lock_event_correction(organization.pk, event.pk)
+        lock_event_corrections(organization.pk, (event.pk for event in candidates))
         adjustments = adjustments_of(candidates)
         completed = [
             _Completion(AdjustedEvent(event, adjustments.get(event.pk, ())), by_event[event.pk]) for event in candidates
@@ -88,7 +95,7 @@ def complete_events(organization: Organization, reports: Sequence[Report], now: 
             for entry in completion.entries(prices)
         ]
         if entries:
-            append_adjustments(organization, entries, now)
+            append_adjustments(organization, entries, now, after=chain.from_iterable(adjustments.values()))
             priced = [entry.adjusts for entry in entries if entry.unpriced < 0 and entry.adjusts is not None]
             UnpricedEvent.objects.of(organization).filter(event_id__in=priced).delete()
 

@@ -106,7 +106,7 @@ def take_reading(event: UsageEventInput, reading: UsageReading) -> None:
         counts, others = to_columns(reading.quantities)
         for field, count in counts.items():
             setattr(event, field, count)
-        event.quantities = quantities_as_json(others) or None
+        event.quantities = quantities_as_json(others) if others else None
 
 
 def payload_hash(event: UsageEventInput) -> int:

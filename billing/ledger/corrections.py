@@ -1,15 +1,15 @@
 """Manual corrections of an event: void it, or set its cost. Both append an adjustment and are audited."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from billing.ledger.adjustments import adjustment_of, note
 from billing.ledger.append import append
-from billing.ledger.locks import lock_event_correction
+from billing.ledger.locks import lock_event_corrections
 from billing.ledger.net_cost import AMOUNTS, COUNTS, AdjustedEvent, load_adjusted_event
 from billing.ledger.types import Appended, LedgerEntry
 from billing.models import UnpricedEvent, UsageEvent
@@ -22,6 +22,7 @@ from costtrack.text import clean_text
 from organizations import audit
 from organizations.models import Organization
 
+_INSTANT = timedelta(microseconds=1)
 # The cost of these kinds is compute cost; that of model calls is token cost.
 _WITHOUT_TOKENS = (EventKind.TOOL_CALL.value, EventKind.COMPUTE.value)
 
@@ -69,15 +70,23 @@ def adjust(
         )
 
 
-def append_adjustments(organization: Organization, entries: Sequence[LedgerEntry], now: datetime) -> Appended:
-    """Write adjustments as one batch."""
+def append_adjustments(
+    organization: Organization, entries: Sequence[LedgerEntry], now: datetime, *, after: Iterable[UsageEvent] = ()
+) -> Appended:
+    """Write adjustments as one batch.
+
+    It is received later than the adjustments that the events already have (`after`), so that their order is the one in
+    which they were made. `now` may be earlier, because a correction waits for others of the same event, and clocks
+    differ.
+    """
+    received_at = max((now, *(adjustment.received_at + _INSTANT for adjustment in after)))
     return append(
         organization_id=organization.pk,
         credential_id=None,
         format="adjustment",
         entries=entries,
         rejected=0,
-        now=now,
+        now=received_at,
     )
 
 
@@ -99,9 +108,8 @@ def why_not_correctable(adjusted_event: AdjustedEvent) -> ConflictError | None:
 
 def _correctable(organization: Organization, event_id: UUID) -> AdjustedEvent:
     """Return the event, locked against other corrections and pricing until the transaction ends."""
-    lock_event_correction(organization.pk, event_id)
+    lock_event_corrections(organization.pk, [event_id])
     event = UsageEvent.objects.of(organization).get_or_not_found("event", pk=event_id)
-    UnpricedEvent.objects.of(organization).select_for_update().filter(event_id=event_id).first()
     adjusted_event = load_adjusted_event(event)
     refusal = why_not_correctable(adjusted_event)
     if refusal is not None:
@@ -121,7 +129,7 @@ def _correct(
 ) -> Corrected:
     event, metadata = adjusted_event.event, note(kind, actor=actor, reason=reason)
     entries = [adjustment_of(event, reason=reason, attributed=adjusted_event.attributed, metadata=metadata, **changes)]
-    appended = append_adjustments(organization, entries, now)
+    appended = append_adjustments(organization, entries, now, after=adjusted_event.adjustments)
     # The cost is known now.
     UnpricedEvent.objects.of(organization).filter(event_id=event.pk).delete()
     adjustment = UsageEvent.objects.of(organization).get(pk=event_ids(appended.batch_id, 1)[0])

@@ -62,7 +62,7 @@ _MANUAL = (CorrectionKind.VOID, CorrectionKind.ADJUST)
 
 @dataclass(frozen=True, slots=True)
 class AdjustedEvent:
-    """An event (not an adjustment) with its adjustments, oldest first."""
+    """An event (not an adjustment) with its adjustments in the order in which they were made (`append_adjustments`)."""
 
     event: UsageEvent
     adjustments: tuple[UsageEvent, ...]

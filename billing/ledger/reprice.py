@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -151,7 +152,7 @@ def reprice_step(
         if note is not None and repriced is not None and repriced.difference_usd:
             entries.append(_adjustment(adjusted_event, repriced, note))
     if entries:
-        append_adjustments(organization, entries, now)
+        append_adjustments(organization, entries, now, after=chain.from_iterable(adjustments.values()))
     last = Position(chunk[-1].occurred_at, chunk[-1].pk) if len(chunk) == limit else None
     return StepResult(repricer.figures, last)
 

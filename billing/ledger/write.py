@@ -17,13 +17,13 @@ import msgspec
 from django.db import connection
 from django.db.models import NOT_PROVIDED
 
-from billing.ledger.types import LedgerEntry, Refusal
+from billing.ledger.types import LedgerEntry, NamedCall, Refusal
 from billing.models import UsageEvent
 from costtrack.database.queries import fetch_rows
 from costtrack.ids import event_ids, last_event_id, new_batch_id
 from organizations.credential_check import CredentialCheck
 
-# billing/migrations/sql/0020_append_batches.sql, 0026_write_events.sql and 0013_complete_batches.sql.
+# billing/migrations/sql/0034_append_batches.sql, 0034_write_events.sql and 0013_complete_batches.sql.
 _APPEND = "SELECT * FROM billing_append_batches(%s, %s::bigint[], %s, %s, %s, %s, %s, %s, %s, %s)"
 _APPEND_SOON = f"SET LOCAL lock_timeout = '100ms'; {_APPEND}"
 _REVISIONS = "SELECT billing_price_revisions(%s)"
@@ -163,18 +163,34 @@ def complete_batch(written: Written, *, organization_id: int, batch: NewBatch) -
     fetch_rows(_COMPLETE, [organization_id, _json([batch.columns]), _parents(batch.entries), *values])
 
 
-def _events(organization_id: int, entries: Sequence[LedgerEntry]) -> list[str | bool]:
+def _events(organization_id: int, entries: Sequence[LedgerEntry]) -> list[str | None]:
     """Return the parameters of both functions: defaults, events, the ids, keys and hashes of events with a key, and
-    whether some name their call."""
+    the calls that events name."""
     keyed = [entry for entry in entries if entry.key is not None]
+    calls = [_named_call(entry, entry.call_keys) for entry in entries if entry.call_keys]
     return [
         _json({**_DEFAULTS, "organization_id": organization_id}),
         _json(entries),
         _array(entry.id for entry in keyed),
         _array(entry.key for entry in keyed),
         _array(entry.payload_hash for entry in keyed),
-        any(entry.call_keys for entry in entries),
+        _json(calls) if calls else None,
     ]
+
+
+def _named_call(entry: LedgerEntry, keys: list[UUID]) -> NamedCall:
+    return NamedCall(
+        entry.id,
+        entry.source,
+        keys,
+        entry.call_provider,
+        entry.call_model,
+        entry.may_repeat_calls,
+        entry.input_tokens or 0,
+        (entry.cache_read_tokens or 0) + (entry.cache_creation_tokens or 0),
+        entry.output_tokens or 0,
+        entry.reasoning_tokens or 0,
+    )
 
 
 def _parents(entries: Iterable[LedgerEntry]) -> str:

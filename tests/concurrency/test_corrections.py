@@ -103,6 +103,32 @@ def test_pricing_voiding_and_repricing_the_same_events_leaves_nothing_twice(
     assert total_cost(UsageEvent.objects.of(organization)) == 300
 
 
+def test_pricing_an_event_while_another_source_completes_it_prices_it_once(
+    organization: Organization, send: Send
+) -> None:
+    calls = [
+        {"model": "new", "input_tokens": 1_000_000, "request_id": f"chatcmpl-{number:010x}Zz"} for number in range(100)
+    ]
+    send(*calls)
+    events = list(UsageEvent.objects.order_by("pk"))
+    set_price("new", input="3")
+
+    def complete() -> None:
+        for start in range(0, 100, 10):
+            send(*({**call, "source": "other", "cost_usd": "5"} for call in calls[start : start + 10]))
+
+    def price() -> None:
+        for _ in range(5):
+            price_unpriced(organization=organization, now=NOW)
+
+    work: list[Callable[[], None]] = [complete, price]
+    run_concurrently(lambda each: each(), work)
+
+    assert not UnpricedEvent.objects.exists()
+    assert {load_adjusted_event(event).cost_usd for event in events} == {Decimal(5)}
+    assert total_cost(UsageEvent.objects.of(organization)) == 500
+
+
 def test_two_passes_over_one_period_change_each_event_once(organization: Organization, send: Send) -> None:
     set_price("m", input="3")
     send(*({"service": "a" if number % 2 else "b", "model": "m", "input_tokens": 1_000_000} for number in range(200)))

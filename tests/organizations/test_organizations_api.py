@@ -181,11 +181,6 @@ def test_a_change_of_nothing_leaves_no_trace(api: APIClient) -> None:
     assert not AuditEntry.objects.filter(action="organization.changed").exists()
 
 
-def test_the_slug_cannot_be_changed(api: APIClient) -> None:
-    response = api.patch("/organizations/acme", {"slug": "other"})
-    assert (response.status_code, list(response.json()["fields"])) == (422, ["slug"])
-
-
 def test_an_unknown_and_a_foreign_organization_answer_alike(
     api: APIClient, owner: User, other_organization: Organization
 ) -> None:

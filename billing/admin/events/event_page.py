@@ -350,7 +350,7 @@ def _user(event: UsageEvent) -> SafeString | str:
     if not event.user_ref:
         return ""
     day = event.organization.calendar.date_of(event.occurred_at)
-    query = {"user": event.user_ref, **_period(event, day)}
+    query = {"user_id": event.user_ref, **_period(event, day)}
     url = organization_url(event.organization.slug, "request_log")
     return formatting.link(f"{url}?{urlencode(query)}", event.user_ref)
 

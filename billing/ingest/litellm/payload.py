@@ -151,6 +151,8 @@ def short_text(value: Any) -> str | None:
     A text that is too long (the proxy encrypts response ids into some 350 characters) is cut, and a digest is appended
     that keeps it unique.
     """
+    if type(value) is str and len(value) <= _MAX_TEXT and "\0" not in value:
+        return value or None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     text = str(value).replace("\0", "")

@@ -197,6 +197,7 @@ def rule_of(name: str) -> Rule | None:
     return _RULES.get(name) or (Rule("number", is_usage=True) if _USAGE.fullmatch(name) else None)
 
 
+@lru_cache(maxsize=8192)
 def is_usage(name: str) -> bool:
     """Whether an attribute is a number of a call's usage."""
     rule = rule_of(name)

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -278,7 +279,7 @@ def _read_usage(call: _Call) -> None:
     event, usage, values = call.event, call.usage, call.record.attributes.values
     call.ids = _ids(call.record)
     event.request_id = call.ids[0] if call.ids else None
-    cost = next((values[name] for name in COSTS if name in values), None)
+    cost = None if _COSTS.isdisjoint(values) else next(values[name] for name in COSTS if name in values)
     if call.is_own_bill and cost is not None:
         usage["cost"] = cost
     if usage:
@@ -314,6 +315,9 @@ def _ids(record: Record) -> list[str]:
     return list(dict.fromkeys([values[name] for name in CALL_IDS if name in values]))
 
 
+_COSTS = frozenset(COSTS)
+
+
 def _model(texts: Mapping[str, str]) -> str | None:
     return texts.get("response_model") or texts.get("model")
 
@@ -327,7 +331,7 @@ def _tier(texts: Mapping[str, str]) -> str | None:
 def _usage(record: Record) -> dict[str, Any]:
     """Return the usage object of a span."""
     values = record.attributes.values
-    usage = {name: value for name, value in values.items() if is_usage(name)}
+    usage = {name: values[name] for name in filter(is_usage, values)}
     if USAGE_DETAILS in values and (details := json_object(values[USAGE_DETAILS])):
         return raw_object({**details, **_cost_total(values)})[0]
     if PROVIDER_METADATA in values:
@@ -337,7 +341,7 @@ def _usage(record: Record) -> dict[str, Any]:
             return raw_object(anthropic["usage"])[0]
         if isinstance(openai, dict):
             usage = _openai_details(openai) | usage
-    if any(name.startswith(_COMPACTION) for name in usage):
+    if any(map(_is_of_compaction, usage)):
         usage = _with_compaction(usage)
     speed = record.text("speed")
     if usage and speed is not None:
@@ -352,12 +356,17 @@ def _openai_details(openai: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_compaction(usage: Mapping[str, Any]) -> dict[str, Any]:
     """Return the usage with its compaction as a request of its own, which is billed beside the totals."""
-    compaction = {name.removeprefix(_COMPACTION): usage[name] for name in usage if name.startswith(_COMPACTION)}
-    others = {name: value for name, value in usage.items() if not name.startswith(_COMPACTION)}
+    compaction = {name.removeprefix(_COMPACTION): usage[name] for name in filter(_is_of_compaction, usage)}
+    others = {name: value for name, value in usage.items() if not _is_of_compaction(name)}
     return {**others, "iterations": [{"type": "compaction", **compaction}]} if any(compaction.values()) else others
 
 
 _COMPACTION = "anthropic.usage.compaction."
+
+
+@lru_cache(maxsize=8192)
+def _is_of_compaction(name: str) -> bool:
+    return name.startswith(_COMPACTION)
 
 
 def _cost_total(values: Mapping[str, Any]) -> dict[str, Any]:

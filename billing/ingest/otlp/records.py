@@ -81,7 +81,7 @@ def readable(pairs: Iterable[_Pair], plain: Callable[[Any], Any]) -> Attributes:
     for pair in pairs:
         name = pair.key
         rule = rule_of(name)
-        if rule is None or name in values:
+        if rule is None:
             continue
         role, field, position, _ = rule
         value = plain(pair.value)
@@ -94,7 +94,7 @@ def readable(pairs: Iterable[_Pair], plain: Callable[[Any], Any]) -> Attributes:
         elif role == "tags":
             tags = tags or stored
         else:
-            values[name] = stored
+            values.setdefault(name, stored)
     return Attributes(texts, values, tags)
 
 

@@ -293,7 +293,8 @@ def _with_media(numbers: Numbers, gathered: Gathered) -> Numbers:
     whole = numbers.inputs[0] + numbers.output + numbers.cache_read + numbers.cache_write + numbers.reasoning
     if numbers.total not in (None, whole + sum(media.values())):
         return numbers
-    return numbers._replace(
+    return msgspec.structs.replace(
+        numbers,
         inputs=tuple(value + media["input"] for value in numbers.inputs),
         output=numbers.output + media["output"],
     )

@@ -8,13 +8,14 @@ exists, the convention with a flag. What is larger than what includes it has no 
 from collections.abc import Iterator
 from functools import cache
 from itertools import product
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from billing.ingest.usage.conventions import Convention
 from billing.ingest.usage.types import Flag, FlagCode, UnreadableError, UnreadableReason
 
 
-class Numbers(NamedTuple):
+class Numbers(Struct, frozen=True, gc=False):
     """The totals and parts as they stand in the object. `inputs` has several values if its names disagree."""
 
     inputs: tuple[int, ...]
@@ -28,7 +29,7 @@ class Numbers(NamedTuple):
     citation: int = 0
 
 
-class Totals(NamedTuple):
+class Totals(Struct, frozen=True, gc=False):
     """Disjoint sums: input without caches, caches, and output of which reasoning and citations are parts. `tool_input`
     is a part of the uncached input."""
 
@@ -41,7 +42,7 @@ class Totals(NamedTuple):
     tool_input: int = 0
 
 
-class _Combination(NamedTuple):
+class _Combination(Struct, frozen=True, gc=False):
     reads_inside: bool
     writes_inside: bool
     reasoning_inside: bool
@@ -49,7 +50,7 @@ class _Combination(NamedTuple):
     citations_inside: bool
 
 
-class _Reading(NamedTuple):
+class _Reading(Struct, frozen=True, gc=False):
     totals: Totals
     all_tokens: int
     stated_sum: int

@@ -114,8 +114,8 @@ def test_lines_of_credentials_bear_their_names(api: APIClient, key: Key, send: S
     ("query", "field"),
     [
         ("view=speed", "view"),
+        ("group_by=run", "group_by"),
         ("granularity=minute", "granularity"),
-        ("group_by=agent", "group_by"),
         ("range=90d&granularity=hour", "granularity"),
         ("start_date=2000-01-01&end_date=2199-12-31&granularity=week", "granularity"),
         ("start_date=2000-01-01&end_date=2199-12-31&granularity=month", "granularity"),

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from billing.ingest import ledger_entries
 from billing.models import UsageEvent
 from organizations.models import Organization
 from tests.usage import Send, set_price
@@ -38,6 +39,21 @@ def test_a_reported_cost_needs_no_price(send: Send) -> None:
 
     event = only_event()
     assert (event.token_cost_usd, event.unpriced_reason, event.computed_cost_usd) == (0, "", None)
+
+
+def test_flagged_usage_without_another_cost_is_priced_as_by_the_quote(
+    send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_price("m", provider="acme", input="3", output="15")
+    event = {"service": "acme", "model": "m", "usage": {"input_tokens": 1000, "output_tokens": 9, "mystery_tokens": 7}}
+    send({"id": "quick", **event})
+    monkeypatch.setattr(ledger_entries, "_plain_cost", lambda *_: None)
+    send({"id": "quoted", **event})
+
+    quick, quoted = UsageEvent.objects.order_by("id")
+    columns = ("token_cost_usd", "cost_basis", "cost_source", "price_version_id", "list_cost_usd", "flags", "unpriced")
+    assert quick.flags
+    assert [getattr(quick, name) for name in columns] == [getattr(quoted, name) for name in columns]
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,20 @@
 """A call that several sources report is one event, which later reports complete."""
 
-from datetime import timedelta
+from collections import Counter
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from billing.ingest import same_calls
 from billing.ingest.call_identity import call_key
 from billing.ingest.services import IngestResult, ingest
 from billing.ingest.types import ParsedBatch, ParsedEvent, UsageEventInput
 from billing.ingest.validate import normalize
 from billing.ledger.corrections import adjust, void
 from billing.ledger.net_cost import load_adjusted_event
-from billing.models import CallKey, Session, UnpricedEvent, UsageEvent
+from billing.models import CallKey, IngestBatch, Session, UnpricedEvent, UsageEvent
 from billing.rollups.fold import fold
 from organizations.models import Organization
 from tests.usage import NOW, Send, set_price
@@ -45,7 +47,7 @@ def _report(source: str = "one", *, event_id: str = "", call: str = CALL, **fiel
     return ParsedEvent(0, event, reading)
 
 
-def _send(organization: Organization, *reports: ParsedEvent) -> IngestResult:
+def _send(organization: Organization, *reports: ParsedEvent, now: datetime = NOW) -> IngestResult:
     numbered = [
         ParsedEvent(
             index,
@@ -58,7 +60,7 @@ def _send(organization: Organization, *reports: ParsedEvent) -> IngestResult:
         )
         for index, report in enumerate(reports)
     ]
-    return ingest(organization=organization, credential=None, format="json", parsed=ParsedBatch(numbered, []), now=NOW)
+    return ingest(organization=organization, credential=None, format="json", parsed=ParsedBatch(numbered, []), now=now)
 
 
 def _calls() -> list[UsageEvent]:
@@ -182,6 +184,34 @@ def test_a_later_report_adds_the_session_user_and_tags(organization: Organizatio
     assert session.token_cost_usd == Decimal("0.0012")
     assert _send(organization, _report("three", session_id="s2")).duplicates == 1
     assert UsageEvent.objects.count() == 3  # the session is known already
+
+
+@pytest.mark.parametrize("seconds", [(1, 2, 3), (0, 0, 0), (3, 2, 1)], ids=["in order", "at one time", "clocks differ"])
+def test_later_reports_complete_what_the_one_before_has_completed(
+    organization: Organization, seconds: tuple[int, ...]
+) -> None:
+    """A request that began earlier, or on a server whose clock is behind, may complete an event later."""
+    _send(organization, _report("one"))
+    known: list[dict[str, Any]] = [{"run_id": "r1"}, {"session_id": "s1"}, {"user_id": "ada"}]
+    for number, (second, fields) in enumerate(zip(seconds, known, strict=True)):
+        later = _report(f"later-{number}", **fields)
+        assert _send(organization, later, now=NOW + timedelta(seconds=second)).duplicates == 1
+    requests: Counter[tuple[str, ...]] = Counter()
+    for row in UsageEvent.objects.all():
+        requests[row.run_id, row.session_id, row.user_ref] += row.requests
+    assert {dimensions: count for dimensions, count in requests.items() if count} == {("r1", "s1", "ada"): 1}
+
+
+def test_many_events_are_completed_in_several_transactions(
+    organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each event takes a lock until its transaction ends, and PostgreSQL's lock table is small."""
+    monkeypatch.setattr(same_calls, "_CHUNK", 2)
+    calls = [f"chatcmpl-Abc123Def45{number}" for number in range(5)]
+    _send(organization, *(_report("one", call=call) for call in calls))
+    _send(organization, *(_report("two", call=call, session_id="s1") for call in calls))
+    assert {load_adjusted_event(event).attributed.session_id for event in _calls()} == {"s1"}
+    assert IngestBatch.objects.filter(format="adjustment").count() == 3
 
 
 def test_a_later_report_adds_caches_and_the_tier(organization: Organization) -> None:

@@ -157,7 +157,7 @@ def test_long_work_reports_its_progress(send: Send, monkeypatch: pytest.MonkeyPa
 
     run("verify", stderr=text)
 
-    assert text.getvalue().splitlines()[:2] == ["acme: usage_hours (1 of 76)", "acme: organization_hours (5 of 76)"]
+    assert text.getvalue().splitlines()[:2] == ["acme: usage_hours (1 of 84)", "acme: organization_hours (5 of 84)"]
     assert len(text.getvalue().splitlines()) == len(ROLLUPS)
 
 

@@ -9,14 +9,14 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import get_script_prefix, reverse
 
-from billing.models import NotificationAddress
+from billing.models import NotificationAddress, Upload
 from organizations.admin_base import OrganizationScopedAdmin
 from organizations.models import APICredential, AuditEntry, Membership, Organization, Team, User
 from organizations.types import Role
 from tests.conftest import Key
 
 SCOPED = [model for model, page in admin.site._registry.items() if isinstance(page, OrganizationScopedAdmin)]
-MANAGED = [Membership, APICredential, AuditEntry, NotificationAddress, Team]
+MANAGED = [Membership, APICredential, AuditEntry, NotificationAddress, Team, Upload]
 LINKS = re.compile(r'<a [^>]*href="(/[^"]*)"')
 
 

@@ -48,9 +48,11 @@ def cost_breakdown(query: UsageQuery, request: HttpRequest) -> CostBreakdown | N
         cost=usd(total.cost_usd),
         calls=formatting.count(total.requests),
         tables=(
-            _table("Models", "model", [(row.key, row.figures.cost_usd) for row in models], total.cost_usd, request),
-            _table("Users", "user", _costs(named.users), total.cost_usd, request),
-            _table("Tags", "tag", _costs(named.tags), total.cost_usd, request),
+            _table(
+                "Models", "model", "model", [(row.key, row.figures.cost_usd) for row in models], total.cost_usd, request
+            ),
+            _table("Users", "user", "user_id", _costs(named.users), total.cost_usd, request),
+            _table("Tags", "tag", "tag", _costs(named.tags), total.cost_usd, request),
         ),
     )
 
@@ -60,19 +62,24 @@ def _costs(labels: Sequence[NamedSpend] | None) -> list[NamedCost] | None:
 
 
 def _table(
-    title: str, parameter: str, rows: Sequence[NamedCost] | None, total: Decimal, request: HttpRequest
+    title: str,
+    noun: str,
+    parameter: str,
+    rows: Sequence[NamedCost] | None,
+    total: Decimal,
+    request: HttpRequest,
 ) -> Table[NamedCost]:
     """Return the most expensive rows, each linked to its calls; `rows` is None if they are unknown. Rows without a name
     have no link, because the list cannot be filtered by them."""
 
     def name(row: NamedCost) -> SafeString | str:
         url = url_with(request, **{parameter: row[0]}) if row[0] else ""
-        return formatting.link_or_text(url, row[0] or f"Without a {parameter}")
+        return formatting.link_or_text(url, row[0] or f"Without a {noun}")
 
     columns = (
         Column[NamedCost](title, name),
         Column[NamedCost]("Cost", lambda row: usd(row[1]), is_number=True),
         Column[NamedCost]("Share", lambda row: percent_bar(row[1], max(total, ZERO))),
     )
-    empty = f"No {parameter}s." if rows is not None else f"{title} are not available with these filters."
+    empty = f"No {noun}s." if rows is not None else f"{title} are not available with these filters."
     return Table(title, columns, [row for row in (rows or ())[:_MAX_ITEMS] if row[1]], empty=empty)

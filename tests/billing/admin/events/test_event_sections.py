@@ -46,7 +46,7 @@ def test_each_part_has_its_page(owner: User, sign_in: SignIn, send: Send) -> Non
         assert len(urls) == 6
         pages = [browser.get(url) for url in urls]
         assert [page.status_code for page in pages] == [200] * 6
-        assert pages[3].context["form"].cleaned_data["user"] == "ada & bob"
+        assert pages[3].context["form"].cleaned_data["user_id"] == "ada & bob"
         assert len(pages[3].context["table"].rows) == 1
         assert [page.context["tag"] for page in pages[4:]] == PARTS["tags"]
         for page in pages:
