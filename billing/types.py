@@ -151,7 +151,7 @@ class UploadState(models.TextChoices):
 class PriceSource(models.TextChoices):
     """The origin of a price."""
 
-    CATALOGUE = "catalogue", "genai-prices catalogue"
+    CATALOGUE = "catalog", "genai-prices catalog"
     LITELLM = "litellm", "LiteLLM's map of prices"
     OPENROUTER = "openrouter", "OpenRouter's list of models"
     MANUAL = "manual", "Manual"

@@ -45,7 +45,7 @@ GLOBAL_TABLES = {
     "organizations_idempotencykey": "Requests that create an organization belong to none.",
     "organizations_securityevent": "Sign-ins of users, who belong to several organizations or to none.",
     "organizations_accountemail": "About users, who belong to several organizations or to none.",
-    "billing_priceversion": "The catalogue's prices are everyone's, and are read together with an organization's own.",
+    "billing_priceversion": "The catalog's prices are everyone's, and are read together with an organization's own.",
     "billing_pricebookrevision": "Belongs to `billing_priceversion`.",
 }
 """Tables that every server would have a copy of, because their rows are not of exactly one organization."""

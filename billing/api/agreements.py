@@ -43,7 +43,7 @@ class NewAgreementSerializer(StrictSerializer):
     model_patterns = serializers.ListField(
         child=serializers.CharField(max_length=255),
         default=list,
-        help_text="Names of models of the catalogue. A * matches any characters. Empty: every model.",
+        help_text="Names of models of the catalog. A * matches any characters. Empty: every model.",
     )
     discount_percent = AmountInputField(
         max_digits=9, decimal_places=6, default=Decimal(0), min_value=Decimal(0), max_value=Decimal(100)

@@ -24,7 +24,7 @@ from costtrack.database.queries import fetch_rows
 from costtrack.ids import first_id_of
 from organizations.models import Organization
 
-# billing/migrations/sql/0022_limit_balance_details.sql
+# billing/migrations/sql/0023_limit_balance_details.sql
 _BALANCES = """
 SELECT ordinal, kind, nullif(starts_at, '-infinity'), nullif(ends_at, '-infinity'), usd, unpriced
 FROM billing_balance_details(

@@ -4,7 +4,7 @@ A limit has up to three conditions: its scope and value, and further ones (`Spen
 without a value holds for every value separately; the values of these conditions together are the value of the limit
 (`Rule.value`). A limit with one condition on a dimension of `SHARED_SCOPES` shares the rollup rows of that dimension.
 Any other limit has rows of its own, which PostgreSQL finds by its compiled conditions: three texts each, the scope, the
-value, and the value of calls without one (billing/migrations/sql/0022_limit_conditions.sql).
+value, and the value of calls without one (billing/migrations/sql/0023_limit_conditions.sql).
 """
 
 import hashlib

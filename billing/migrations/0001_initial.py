@@ -633,7 +633,7 @@ class Migration(migrations.Migration):
                 ('tiers', models.JSONField(blank=True, default=list)),
                 ('effective_from', models.DateTimeField()),
                 ('effective_to', models.DateTimeField(blank=True, null=True)),
-                ('source', models.CharField(choices=[('catalogue', 'genai-prices catalogue'), ('manual', 'Manual')], default='manual', editable=False, max_length=16)),
+                ('source', models.CharField(choices=[('catalog', 'genai-prices catalog'), ('manual', 'Manual')], default='manual', editable=False, max_length=16)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('organization', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='prices', to='organizations.organization')),
             ],

@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                         base_field=models.CharField(max_length=255),
                         blank=True,
                         default=list,
-                        help_text="Names of models of the catalogue. A * matches any characters. Empty: every model.",
+                        help_text="Names of models of the catalog. A * matches any characters. Empty: every model.",
                         size=None,
                     ),
                 ),
@@ -226,7 +226,7 @@ class Migration(migrations.Migration):
             name="source",
             field=models.CharField(
                 choices=[
-                    ("catalogue", "genai-prices catalogue"),
+                    ("catalog", "genai-prices catalog"),
                     ("litellm", "LiteLLM's map of prices"),
                     ("openrouter", "OpenRouter's list of models"),
                     ("manual", "Manual"),

@@ -260,7 +260,7 @@ class UsageEvent(TenantModel):
     gateway_cost_usd = optional_money_field()
     list_cost_usd = optional_money_field()
     unpriced_reason = models.CharField(max_length=32, choices=UnpricedReason, blank=True, default="", db_default="")
-    # The model of the catalogue that the call was priced as, if it is not `service` and `model`.
+    # The model of the catalog that the call was priced as, if it is not `service` and `model`.
     canonical_provider = dimension_field()
     canonical_model = dimension_field()
     price_version = models.ForeignKey(

@@ -17,7 +17,7 @@ def _unit_price(**options: str) -> "models.DecimalField[Decimal | None, Decimal 
 
 
 class PriceVersionQuerySet(OrganizationScopedQuerySet["PriceVersion"]):
-    def catalogue(self) -> Self:
+    def catalog(self) -> Self:
         """Return the prices that apply to all organizations."""
         return self.filter(organization=None)
 
@@ -121,7 +121,7 @@ class Agreement(TenantModel):
         models.CharField(max_length=255),
         default=list,
         blank=True,
-        help_text="Names of models of the catalogue. A * matches any characters. Empty: every model.",
+        help_text="Names of models of the catalog. A * matches any characters. Empty: every model.",
     )
     discount_percent = models.DecimalField(max_digits=9, decimal_places=6, default=Decimal(0))
     kinds = ArrayField(

@@ -1,6 +1,6 @@
-"""The model of the catalogue that a call is priced as, and the region in its name. Pure, and cached.
+"""The model of the catalog that a call is priced as, and the region in its name. Pure, and cached.
 
-`billing.pricing.normalize` finds the model by the catalogue's patterns, which also match variants: `gemini-3.8-flash`
+`billing.pricing.normalize` finds the model by the catalog's patterns, which also match variants: `gemini-3.8-flash`
 is a prefix of `gemini-3.8-flash-cyber`. A variant has a price of its own, so the name may differ from the pattern only
 by a vendor or region in front and by a version or date behind. Otherwise the model has no price here.
 """
@@ -35,7 +35,7 @@ from billing.pricing.declared import (
     SERVICE_NAMES,
     SUPPLEMENTS,
 )
-from billing.pricing.normalize import catalogue_model, catalogue_provider
+from billing.pricing.normalize import catalog_model, catalog_provider
 
 _BEDROCK = "aws"
 # Bedrock's names have the vendor, and in front of it the region of an inference profile.
@@ -67,7 +67,7 @@ _FINE_TUNED = ("ft:", ".ft-")
 class CanonicalModel:
     """What a call is priced as.
 
-    `platform` bills the call. `provider` and `model` are the catalogue's, for example `openai` and `gpt-4o` for a
+    `platform` bills the call. `provider` and `model` are the catalog's, for example `openai` and `gpt-4o` for a
     deployment at Azure. `name` is the model as the platform calls it. `region` is the geography in the name.
     """
 
@@ -95,7 +95,7 @@ _MAX_STEPS = 8
 
 @lru_cache(maxsize=8192)
 def model_identity(name: str, day: date) -> str:
-    """Return the name by which limits, filters and reports know a model: that of the catalogue, without version or
+    """Return the name by which limits, filters and reports know a model: that of the catalog, without version or
     region as far as it means the same; for an unknown model the name in lower case, without known providers in front.
 
     `name` is what a call was priced as, or what a caller sent. Sellers have names of their own for the same model, so
@@ -120,7 +120,7 @@ _QUALIFIER = re.compile(r"^regional\.|-(?:0|latest|v\d+:\d+|\d{8}|\d{4}-\d{2}-\d
 
 
 def _short_name(model: str, day: date) -> str:
-    """Return the name of a model of the catalogue without region and version, as far as it still means that model."""
+    """Return the name of a model of the catalog without region and version, as far as it still means that model."""
     name = model.lower()
     while (shorter := _QUALIFIER.sub("", name, count=1)) != name:
         match = canonical_model("", shorter, day)
@@ -132,13 +132,13 @@ def _short_name(model: str, day: date) -> str:
 
 def _without_provider(name: str) -> str:
     prefix, slash, rest = name.partition("/")
-    return rest if slash and rest and catalogue_provider(prefix) is not None else name
+    return rest if slash and rest and catalog_provider(prefix) is not None else name
 
 
 def _at(platform: str, service: str, name: str, day: date) -> CanonicalModel | None:
     region = _region(platform, name)
     name = _dated_alias(platform, name, day)
-    match = catalogue_model(_BEDROCK if platform == _BEDROCK else service, name)
+    match = catalog_model(_BEDROCK if platform == _BEDROCK else service, name)
     if match is not None:
         owners = (platform or match.provider, *RESOLD.get(platform, ()))
         is_sold = match.provider in owners and not _is_listed(NOT_SOLD, match.provider, match.model)
@@ -169,23 +169,23 @@ def undated_name(model: str) -> str:
 
 @lru_cache(maxsize=2048)
 def service_name(service: str) -> str:
-    """Return the catalogue's id of a service, the name of an unknown one, or nothing for one that passes calls on."""
+    """Return the catalog's id of a service, the name of an unknown one, or nothing for one that passes calls on."""
     name = service.strip().lower()
     if name in PASS_THROUGH:
         return ""
     name = SERVICE_NAMES.get(name, name)
     # Frameworks append the API: `xai.chat`.
-    return catalogue_provider(name) or catalogue_provider(name.partition(".")[0]) or name
+    return catalog_provider(name) or catalog_provider(name.partition(".")[0]) or name
 
 
 def _platform(service: str, name: str) -> str:
-    """Return the catalogue's id of who bills the call; empty if only the model's name can say it."""
-    platform = catalogue_provider(service) or ""
+    """Return the catalog's id of who bills the call; empty if only the model's name can say it."""
+    platform = catalog_provider(service) or ""
     if service in _BEDROCK_CLIENTS and _BEDROCK_NAME.match(name):
         return _BEDROCK
     if platform or service:
         return platform
-    return catalogue_provider(name.partition("/")[0]) or "" if "/" in name else ""
+    return catalog_provider(name.partition("/")[0]) or "" if "/" in name else ""
 
 
 def _region(platform: str, name: str) -> str:

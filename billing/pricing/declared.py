@@ -1,10 +1,10 @@
-"""What providers publish about their prices and the genai-prices catalogue lacks. Data, with source and date.
+"""What providers publish about their prices and the genai-prices catalog lacks. Data, with source and date.
 
 `source` is where the provider publishes it; `CHECKED` is the day on which the entries were last compared with LiteLLM's
 map of prices and known bills.
 
 Patterns are lower case with `*`. A platform is who bills the call: `azure` for GPT models at Azure, though the
-catalogue has their prices under `openai`. When the catalogue catches up, delete the entry.
+catalog has their prices under `openai`. When the catalog catches up, delete the entry.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ _GROQ = "console.groq.com/docs/batch"
 
 @dataclass(frozen=True, slots=True)
 class Supplement:
-    """Unit prices of kinds that the catalogue does not price; alone, or added to the catalogue's."""
+    """Unit prices of kinds that the catalog does not price; alone, or added to the catalog's."""
 
     platform: str
     models: tuple[str, ...]
@@ -63,7 +63,7 @@ class Substitute:
 
 @dataclass(frozen=True, slots=True)
 class LongContext:
-    """Prices of calls with more input tokens than `above` that the catalogue lacks, as factors of the usual prices."""
+    """Prices of calls with more input tokens than `above` that the catalog lacks, as factors of the usual prices."""
 
     platform: str
     models: tuple[str, ...]
@@ -128,7 +128,7 @@ SUPPLEMENTS = (
     ),
 )
 
-# Prices of the catalogue that are not used. OpenAI publishes the weights of gpt-oss and does not serve them. A duration
+# Prices of the catalog that are not used. OpenAI publishes the weights of gpt-oss and does not serve them. A duration
 # that whisper-1 reports is rounded, so its cost stays unknown until the rounding is confirmed.
 NOT_SOLD = (("openai", "gpt-oss*"),)
 NOT_USED = (("openai", "whisper-1", ("audio_seconds", "audio_input_seconds")),)
@@ -140,10 +140,10 @@ MINIMUM_QUANTITIES = (("groq", "whisper*", ("audio_seconds", "audio_input_second
 PASS_THROUGH = frozenset({"", "litellm", "litellm_proxy", "gateway", "vercel", "vercel_ai_gateway"})
 SERVICE_NAMES = {"togetherai": "together"}
 
-# Who sells a model that is sent without a service and that the catalogue's patterns of names do not know.
+# Who sells a model that is sent without a service and that the catalog's patterns of names do not know.
 SELLERS_BY_NAME = ("openai", "anthropic", "perplexity", "groq", "cohere", "voyageai")
 
-# Vendors whose list prices a platform charges. The catalogue falls back to other vendors as well.
+# Vendors whose list prices a platform charges. The catalog falls back to other vendors as well.
 RESOLD = {"azure": ("openai", "anthropic"), "google": ("anthropic",)}
 
 _ALIKE = Fraction(1)
@@ -274,7 +274,7 @@ _GOV = ("us-gov", "us-gov-*")
 # Where the discounts of a batch and of the cache do not add up.
 _UNCACHED = tuple(sorted(TOKEN_KINDS - CACHE_KINDS))
 
-# The first that applies counts, after those of the catalogue.
+# The first that applies counts, after those of the catalog.
 CONDITIONS = (
     # Service tiers.
     _tier("batch", ("anthropic",), "0.5", _ANTHROPIC, starts=date(2024, 10, 8)),
@@ -306,7 +306,7 @@ CONDITIONS = (
     _region(("us",), "anthropic", _SINCE_OPUS_4_6, "1.1", _ANTHROPIC, date(2026, 2, 5)),
     _region(_OPENAI_REGIONS, "openai", ("gpt-5.[4-9]*", "gpt-6*", "gpt-realtime-2*"), "1.1", _OPENAI, date(2026, 3, 5)),
     _region(("fedramp",), "openai", ("*",), "1.1", _OPENAI),
-    # The catalogue does not tell gpt-realtime-2.1-mini, which costs more in a region, from its predecessor.
+    # The catalog does not tell gpt-realtime-2.1-mini, which costs more in a region, from its predecessor.
     _region(_OPENAI_REGIONS, "openai", ("gpt-realtime-mini",), None, _OPENAI, date(2026, 3, 5)),
     _region(("us-gov*", "usgov*"), "azure", ("*",), None, _AZURE),
     _region(("us", "eu"), "azure", ("text-embedding-*", "ada"), "1", _AZURE),
@@ -315,9 +315,9 @@ CONDITIONS = (
     _region(("apac",), "azure", ("*",), None, _AZURE),
     # Vertex: every location but the global one.
     _region(("*",), "google", (*_CLAUDE_SINCE_4_5, *_GEMINI_WITH_LOCATIONS), "1.1", _VERTEX),
-    # The catalogue has Bedrock's prices of us-east-1, and those of Claude in regions other than GovCloud.
+    # The catalog has Bedrock's prices of us-east-1, and those of Claude in regions other than GovCloud.
     _region(_GOV, "aws", ("*amazon.nova-*", "*nvidia.*", "*openai.gpt-oss*", "*kimi-k3*"), "1.2", _BEDROCK),
-    # GovCloud is 20% above the global price; the catalogue's regional prices are 10% above it since Claude 4.5.
+    # GovCloud is 20% above the global price; the catalog's regional prices are 10% above it since Claude 4.5.
     _region(_GOV, "aws", ("*claude-3*",), "1.2", _BEDROCK),
     _region(_GOV, "aws", ("regional.*claude*",), "12/11", _BEDROCK),
     _region(_GOV, "aws", ("*",), None, _BEDROCK),

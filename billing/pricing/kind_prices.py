@@ -1,6 +1,6 @@
-"""Prices of the genai-prices catalogue for every kind of usage, with their conditions. Pure, and cached.
+"""Prices of the genai-prices catalog for every kind of usage, with their conditions. Pure, and cached.
 
-`billing.pricing.catalogue` converts the same data to price versions of text tokens and audio only. This conversion has
+`billing.pricing.catalog` converts the same data to price versions of text tokens and audio only. This conversion has
 all of `billing.pricing.kinds`, request options (batch, priority, fast) and hours of the day.
 """
 
@@ -29,7 +29,7 @@ SOURCE = "genai-prices"
 _ATTRIBUTES = {"processing": "service_tier"}
 # Its names of service tiers that have another one here.
 _VALUES = {("service_tier", "fast"): "priority"}
-# Numbers of the catalogue are floats in places (0.08333333333333334).
+# Numbers of the catalog are floats in places (0.08333333333333334).
 _DECIMALS = 12
 
 
@@ -43,8 +43,8 @@ class KindPrices:
 
 
 @lru_cache(maxsize=4096)
-def catalogue_prices(provider: str, model: str, day: date) -> KindPrices | None:
-    """Return the prices of the catalogue's model on a day (UTC); None if it has none."""
+def catalog_prices(provider: str, model: str, day: date) -> KindPrices | None:
+    """Return the prices of the catalog's model on a day (UTC); None if it has none."""
     info = _model(provider, model)
     if info is None:
         return None
@@ -79,7 +79,7 @@ def _standard(info: ModelInfo, day: date) -> ModelPrice:
 
 
 def _hours(info: ModelInfo, day: date) -> Iterator[Condition]:
-    """Yield the prices of certain hours. They begin with the dated price that they follow in the catalogue."""
+    """Yield the prices of certain hours. They begin with the dated price that they follow in the catalog."""
     starts: date | None = None
     found: list[Condition] = []
     for price in _conditional(info):
@@ -99,7 +99,7 @@ def _hours(info: ModelInfo, day: date) -> Iterator[Condition]:
 
 def _variants(variants: Iterable[PriceVariant]) -> Iterator[Condition]:
     for variant in variants:
-        # No variant of the catalogue names more than one option.
+        # No variant of the catalog names more than one option.
         ((option, value),) = variant.when.items()
         attribute = _ATTRIBUTES.get(option, option)
         rates = _rates(variant.prices)
@@ -113,7 +113,7 @@ def _rates(prices: ModelPrice) -> Rates:
     priced: dict[Kind, Decimal | TieredPrices] = {
         kind: value
         for kind in KINDS.values()
-        if kind.catalogue_key and isinstance(value := getattr(prices, kind.catalogue_key), Decimal | TieredPrices)
+        if kind.catalog_key and isinstance(value := getattr(prices, kind.catalog_key), Decimal | TieredPrices)
     }
     thresholds = sorted(
         {tier.start for value in priced.values() if isinstance(value, TieredPrices) for tier in value.tiers}
@@ -142,6 +142,6 @@ def _at(value: Decimal | TieredPrices, prompt_tokens: int) -> Decimal:
 
 
 def _unit_price(kind: Kind, value: Decimal) -> Decimal:
-    price = value * kind.per / kind.catalogue_per
+    price = value * kind.per / kind.catalog_per
     rounded = round(price, _DECIMALS)
     return price if rounded == price else rounded

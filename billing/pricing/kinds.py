@@ -43,7 +43,7 @@ class Unit(StrEnum):
 class Kind:
     """A kind of usage.
 
-    A unit price is in USD per `per` units. `catalogue_key` is the price in genai-prices, per `catalogue_per` units.
+    A unit price is in USD per `per` units. `catalog_key` is the price in genai-prices, per `catalog_per` units.
 
     Without a unit price of its own the kind is charged as `like`: providers document that reasoning costs what output
     does. If `is_estimate`, that is only our documented assumption, and the line is flagged. Without `like` the cost is
@@ -55,8 +55,8 @@ class Kind:
     unit: Unit = Unit.TOKENS
     direction: Direction = Direction.OTHER
     per: int = MILLION
-    catalogue_key: str = ""
-    catalogue_per: int = 0
+    catalog_key: str = ""
+    catalog_per: int = 0
     like: str = ""
     is_estimate: bool = False
 
@@ -70,20 +70,20 @@ class Kind:
         return self.unit in (Unit.SECONDS, Unit.STORAGE)
 
 
-def _input(kind: str, label: str, catalogue_key: str = "", like: str = "", *, is_estimate: bool = False) -> Kind:
-    return Kind(kind, label, Unit.TOKENS, Direction.INPUT, MILLION, catalogue_key, MILLION, like, is_estimate)
+def _input(kind: str, label: str, catalog_key: str = "", like: str = "", *, is_estimate: bool = False) -> Kind:
+    return Kind(kind, label, Unit.TOKENS, Direction.INPUT, MILLION, catalog_key, MILLION, like, is_estimate)
 
 
-def _output(kind: str, label: str, catalogue_key: str = "", like: str = "") -> Kind:
-    return Kind(kind, label, Unit.TOKENS, Direction.OUTPUT, MILLION, catalogue_key, MILLION, like)
+def _output(kind: str, label: str, catalog_key: str = "", like: str = "") -> Kind:
+    return Kind(kind, label, Unit.TOKENS, Direction.OUTPUT, MILLION, catalog_key, MILLION, like)
 
 
-def _calls(kind: str, label: str, catalogue_key: str = "", like: str = "") -> Kind:
-    return Kind(kind, label, Unit.CALLS, Direction.OTHER, 1000, catalogue_key, 1000, like)
+def _calls(kind: str, label: str, catalog_key: str = "", like: str = "") -> Kind:
+    return Kind(kind, label, Unit.CALLS, Direction.OTHER, 1000, catalog_key, 1000, like)
 
 
-def _seconds(kind: str, label: str, catalogue_key: str = "", like: str = "") -> Kind:
-    return Kind(kind, label, Unit.SECONDS, Direction.OTHER, 3600, catalogue_key, 3600, like)
+def _seconds(kind: str, label: str, catalog_key: str = "", like: str = "") -> Kind:
+    return Kind(kind, label, Unit.SECONDS, Direction.OTHER, 3600, catalog_key, 3600, like)
 
 
 _TABLE = (
@@ -108,7 +108,7 @@ _TABLE = (
     _output("image_output", "image output", "output_image_mtok"),
     _output("video_output", "video output", "output_video_mtok"),
     # Requests. The price of a request may depend on how much it searched.
-    Kind("request", "requests", Unit.REQUESTS, per=1, catalogue_key="requests_kcount", catalogue_per=1000),
+    Kind("request", "requests", Unit.REQUESTS, per=1, catalog_key="requests_kcount", catalog_per=1000),
     Kind("request_search_low", "requests, low search context", Unit.REQUESTS, per=1, like="request"),
     Kind("request_search_medium", "requests, medium search context", Unit.REQUESTS, per=1, like="request"),
     Kind("request_search_high", "requests, high search context", Unit.REQUESTS, per=1, like="request"),
@@ -124,16 +124,16 @@ _TABLE = (
     _calls("text_message", "text messages", "input_text_messages_kcount"),
     # What is not counted in tokens.
     Kind("image", "images", Unit.IMAGES, per=1),
-    Kind("page", "pages", Unit.PAGES, per=1000, catalogue_key="input_document_kpages", catalogue_per=1000),
+    Kind("page", "pages", Unit.PAGES, per=1000, catalog_key="input_document_kpages", catalog_per=1000),
     Kind(
         "annotated_page",
         "annotated pages",
         Unit.PAGES,
         per=1000,
-        catalogue_key="input_annotated_document_kpages",
-        catalogue_per=1000,
+        catalog_key="input_annotated_document_kpages",
+        catalog_per=1000,
     ),
-    Kind("character", "characters", Unit.CHARACTERS, catalogue_key="input_mchars", catalogue_per=MILLION),
+    Kind("character", "characters", Unit.CHARACTERS, catalog_key="input_mchars", catalog_per=MILLION),
     _seconds("audio_seconds", "audio", "audio_hours"),
     _seconds("audio_input_seconds", "audio input", "input_audio_hours", "audio_seconds"),
     _seconds("audio_output_seconds", "audio output", "output_audio_hours", "audio_seconds"),

@@ -14,9 +14,9 @@ from billing.types import UnpricedReason
 
 UNEXPLAINED = "No cause is known."
 _NO_CONDITION = "Only the list has a price of this {}. costtrack leaves the cost unknown, with that reason."
-_NO_UNIT_PRICE = "The catalogue has no price of {}. costtrack leaves the cost unknown, with that reason."
+_NO_UNIT_PRICE = "The catalog has no price of {}. costtrack leaves the cost unknown, with that reason."
 _ESTIMATED = (
-    "The catalogue has no price of cached input. Here it is charged as the vendor's other models or as input, and the "
+    "The catalog has no price of cached input. Here it is charged as the vendor's other models or as input, and the "
     "event is flagged as an estimate."
 )
 _ROUNDED = "One of the lists is rounded: it states prices in a unit or a currency of its own."
@@ -54,7 +54,7 @@ KNOWN_DIFFERENCES = (
     KnownDifference(_SHEET, "aws", ("*",), ("service_tier *",)),
     KnownDifference(_HOURS, "deepseek", ("deepseek-v4*", "deepseek-flash*")),
     KnownDifference(
-        "The catalogue has the prices of DeepSeek's retired aliases, the list those of V3.2, which they served last.",
+        "The catalog has the prices of DeepSeek's retired aliases, the list those of V3.2, which they served last.",
         "deepseek",
         ("deepseek-chat", "deepseek-reasoner", "deepseek-v3.2"),
     ),

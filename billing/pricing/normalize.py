@@ -1,4 +1,4 @@
-"""Lookup of the catalogue's model for the service and model names of a call.
+"""Lookup of the catalog's model for the service and model names of a call.
 
 Senders spell providers in many ways (LiteLLM `vertex_ai`, OpenTelemetry `gcp.vertex_ai`) and models with prefixes,
 regions and dates (`bedrock/us-east-1/anthropic.claude-3-haiku-20240307-v1:0`). genai-prices matches model names; this
@@ -45,18 +45,18 @@ _WAYPOINT = re.compile(
 _MAX_SEGMENTS = 4
 
 
-class CatalogueModel(NamedTuple):
-    """The ids of a provider and of its model in the catalogue."""
+class CatalogModel(NamedTuple):
+    """The ids of a provider and of its model in the catalog."""
 
     provider: str
     model: str
 
 
 @lru_cache(maxsize=8192)
-def catalogue_model(service: str, model: str) -> CatalogueModel | None:
-    """Return the catalogue's model for a call of `model` at `service`, or None.
+def catalog_model(service: str, model: str) -> CatalogModel | None:
+    """Return the catalog's model for a call of `model` at `service`, or None.
 
-    The provider is the one whose price applies: for `gpt-4o` at Azure that is OpenAI, because the catalogue has no
+    The provider is the one whose price applies: for `gpt-4o` at Azure that is OpenAI, because the catalog has no
     price of Azure for it. An unknown service returns None for every model, because a self-hosted server must not be
     charged at a vendor's price.
     """
@@ -68,8 +68,8 @@ def catalogue_model(service: str, model: str) -> CatalogueModel | None:
 
 
 @lru_cache(maxsize=2048)
-def catalogue_provider(service: str) -> str | None:
-    """Return the catalogue's id of a provider, or None for an unknown name."""
+def catalog_provider(service: str) -> str | None:
+    """Return the catalog's id of a provider, or None for an unknown name."""
     provider = _provider(service)
     return provider.id if provider is not None else None
 
@@ -85,7 +85,7 @@ def _provider(service: str) -> Provider | None:
     return find_provider_by_id(providers, _SPELLINGS.get(name, name))
 
 
-def _by_model_name(name: str) -> CatalogueModel | None:
+def _by_model_name(name: str) -> CatalogModel | None:
     """Find the model without a service: by the prefix of its name, else by the providers' name patterns."""
     prefix, slash, _ = name.partition("/")
     if slash:
@@ -97,7 +97,7 @@ def _by_model_name(name: str) -> CatalogueModel | None:
     return None
 
 
-def _at_provider(provider: Provider, name: str) -> CatalogueModel | None:
+def _at_provider(provider: Provider, name: str) -> CatalogModel | None:
     """Find the model by its name (OpenRouter's names contain slashes), then without its leading segments."""
     for _ in range(_MAX_SEGMENTS):
         match = _find(provider, name)
@@ -116,7 +116,7 @@ def _leads_to(provider: Provider, segment: str) -> bool:
     return segment_provider is not None and segment_provider.id == provider.id
 
 
-def _find(provider: Provider, name: str) -> CatalogueModel | None:
+def _find(provider: Provider, name: str) -> CatalogModel | None:
     providers = get_snapshot().providers
     model = provider.find_model(name, all_providers=providers)
     if model is None:
@@ -124,4 +124,4 @@ def _find(provider: Provider, name: str) -> CatalogueModel | None:
     fallbacks = provider.fallback_model_providers or ()
     owners = (provider, *(other for other in providers if other.id in fallbacks))
     owner = next(other for other in owners if any(model is candidate for candidate in other.models))
-    return CatalogueModel(owner.id, model.id)
+    return CatalogModel(owner.id, model.id)

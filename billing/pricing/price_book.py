@@ -3,8 +3,8 @@
 `price_book` reads only the revisions of the prices from the database, and reloads prices whose revision has changed. So
 every process uses a new price for the next call, and a batch of ten thousand events needs one small query.
 
-A model is looked up by its names: as sent, without a prefix, and as the catalogue spells it (docs/prices.md), first in
-the organization's own prices, then in the manual ones of everyone. The imported catalogue is looked up by the model
+A model is looked up by its names: as sent, without a prefix, and as the catalog spells it (docs/prices.md), first in
+the organization's own prices, then in the manual ones of everyone. The imported catalog is looked up by the model
 that the call means (`billing.pricing.canonical`) alone, because its names also match variants. A `PriceIndex` finds a
 name as a model, an alias or a pattern; its `PriceTimeline` has the versions of that model by time.
 """
@@ -27,7 +27,7 @@ from billing.models import PriceBookRevision, PriceVersion
 from billing.pricing.agreements import Agreement
 from billing.pricing.canonical import CanonicalModel, canonical_model, model_identity, service_name
 from billing.pricing.kind_prices_json import prices_from_json
-from billing.pricing.normalize import catalogue_provider
+from billing.pricing.normalize import catalog_provider
 from billing.pricing.price_fields import kind_prices_of
 from billing.pricing.quote import (
     Call,
@@ -57,7 +57,7 @@ def compile_price(version: PriceVersion, called: CanonicalModel, day: date) -> C
 
 
 def called_model(version: PriceVersion, service: str, model: str, day: date) -> CanonicalModel:
-    """Return the model that a call is priced as by a version: the catalogue's, else the version's own."""
+    """Return the model that a call is priced as by a version: the catalog's, else the version's own."""
     name = model.strip().lower()
     if version.source in _LISTS:
         return CanonicalModel(version.provider, version.provider, version.model, name)
@@ -188,10 +188,10 @@ def _carriers(versions: Iterable[PriceVersion]) -> dict[tuple[str, str], dict[st
 
 @dataclass(frozen=True)
 class _SharedPrices:
-    """Everyone's prices: manual ones, those of the catalogue, and those of other price lists."""
+    """Everyone's prices: manual ones, those of the catalog, and those of other price lists."""
 
     manual: PriceIndex
-    catalogue: PriceIndex
+    catalog: PriceIndex
     lists: PriceIndex
 
     @classmethod
@@ -303,11 +303,11 @@ def _timelines_by_priority(
         names += [(prefix, rest), ("", rest)]
     if meant is not None:
         names += [(meant.provider, model), (meant.provider, meant.model)]
-    elif (provider := catalogue_provider(service)) is not None:
+    elif (provider := catalog_provider(service)) is not None:
         names.append((provider, model))
     timelines = [*_named(own, names), *_named(shared.manual, names)]
     if meant is not None:
-        timelines += shared.catalogue.find(meant.provider, meant.model)
+        timelines += shared.catalog.find(meant.provider, meant.model)
     provider = service_name(service if service or not slash else prefix)
     listed = [(provider, model), *([(provider, rest)] if slash else [])]
     # Gateways that pass calls on have lists of their own, which name the vendor with the model.

@@ -26,7 +26,7 @@ from billing.pricing.conditions import (
     times,
 )
 from billing.pricing.declared import CONDITIONS, LONG_CONTEXTS, MINIMUM_QUANTITIES, NOT_USED, SUBSTITUTES, SUPPLEMENTS
-from billing.pricing.kind_prices import KindPrices, catalogue_prices
+from billing.pricing.kind_prices import KindPrices, catalog_prices
 from billing.pricing.kinds import KINDS, Direction, Quantities, Quantity, Unit, prompt_tokens
 from billing.types import UnpricedReason
 from costtrack.money import DECIMALS, ZERO, to_storable
@@ -227,7 +227,7 @@ def calculate_quote(
 ) -> Quote:
     """Return the lines and the cost of a call.
 
-    `prices` are those of the catalogue and the declared ones unless given. `request_size` decides on the tier instead
+    `prices` are those of the catalog and the declared ones unless given. `request_size` decides on the tier instead
     of the quantities, if these are those of several requests.
     """
     size = quantities if request_size is None else request_size
@@ -352,13 +352,13 @@ def list_prices(model: CanonicalModel, day: date) -> CompiledPrices | None:
 
 
 def list_kind_prices(model: CanonicalModel, day: date) -> KindPrices | None:
-    """Return the list prices of a model: the catalogue's, with the declared supplements and conditions."""
-    prices = with_declared(catalogue_prices(model.provider, model.model, day) or KindPrices(Rates()), model, day)
+    """Return the list prices of a model: the catalog's, with the declared supplements and conditions."""
+    prices = with_declared(catalog_prices(model.provider, model.model, day) or KindPrices(Rates()), model, day)
     return prices if prices.rates.unit_prices else None
 
 
 def with_declared(prices: KindPrices, model: CanonicalModel, day: date) -> KindPrices:
-    """Return the catalogue's prices of a model with what the catalogue lacks on that day."""
+    """Return the catalog's prices of a model with what the catalog lacks on that day."""
     withheld = {
         kind for owner, name, kinds in NOT_USED if (owner, name) == (model.provider, model.model) for kind in kinds
     }
@@ -378,7 +378,7 @@ def with_declared(prices: KindPrices, model: CanonicalModel, day: date) -> KindP
 def _long_contexts(
     unit_prices: Mapping[str, Decimal], model: CanonicalModel
 ) -> Iterator[tuple[int, dict[str, Decimal]]]:
-    """Yield the declared tiers of a model that has none in the catalogue."""
+    """Yield the declared tiers of a model that has none in the catalog."""
     for entry in LONG_CONTEXTS:
         if _is_for(entry.platform, entry.models, model):
             factors = {Direction.INPUT: entry.input_factor, Direction.OUTPUT: entry.output_factor}

@@ -1,4 +1,4 @@
-"""The same calls at the prices of the catalogue and of another price list: every difference, with its cause. Pure.
+"""The same calls at the prices of the catalog and of another price list: every difference, with its cause. Pure.
 
 Each model that both price is priced for the same calls: 1,000 tokens in and 500 out, with 2,000 more from the cache,
 above each size of the context at which a price changes, and with each option (service tier, speed, region) that the
@@ -57,7 +57,7 @@ class Sweep:
 
 
 def sweep(listed: Iterable[ListedPrice], *, at: datetime) -> Sweep:
-    """Price the calls of every model of the list that the catalogue prices too."""
+    """Price the calls of every model of the list that the catalog prices too."""
     count = models = calls = 0
     differences: list[Difference] = []
     for entry in listed:

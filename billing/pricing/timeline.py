@@ -1,10 +1,10 @@
-"""Computation of the changes that bring a model's price history in line with the catalogue. Pure."""
+"""Computation of the changes that bring a model's price history in line with the catalog. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from billing.pricing.catalogue import BEGINNING, Segment
+from billing.pricing.catalog import BEGINNING, Segment
 from billing.pricing.kind_prices import KindPrices
 
 
@@ -47,7 +47,7 @@ class Changes:
 def plan_changes(stored: Sequence[StoredVersion], segments: Sequence[Segment], now: datetime) -> Changes:
     """Return the versions to create and to end.
 
-    Unit prices of a version never change. The past changes only from dates that the catalogue names; a price without a
+    Unit prices of a version never change. The past changes only from dates that the catalog names; a price without a
     date is in effect from `now` on if it differs from the stored one.
     """
     history = _History(stored, segments, now)
@@ -71,14 +71,14 @@ def plan_changes(stored: Sequence[StoredVersion], segments: Sequence[Segment], n
 
 
 class _History:
-    """The target history: the stored past, and the catalogue from its dates on."""
+    """The target history: the stored past, and the catalog from its dates on."""
 
     def __init__(self, stored: Sequence[StoredVersion], segments: Sequence[Segment], now: datetime) -> None:
         self._stored = stored
         self._segments = segments
         first_date = segments[1].effective_from if len(segments) > 1 else None
         past_until = now if first_date is None else min(now, first_date)
-        # The stored history is authoritative until here; without one the catalogue is, from the beginning.
+        # The stored history is authoritative until here; without one the catalog is, from the beginning.
         has_past = any(version.effective_from < past_until for version in stored)
         self._past_until = past_until if has_past else BEGINNING
 

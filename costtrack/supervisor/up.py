@@ -105,7 +105,7 @@ class _Stack:
         files = ("--key-file", str(key), "--password-file", str(password))
         commands = {
             "Database tables": ["migrate", "--no-input"],
-            "Price catalogue": ["import_prices"],
+            "Price catalog": ["import_prices"],
             "Operator": ["bootstrap", "--email", OPERATOR_EMAIL, *files],
         }
         if repair:

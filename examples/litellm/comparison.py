@@ -67,12 +67,12 @@ def _add(costs: ModelCosts, api: httpx.Client, payload: dict[str, Any], event: d
     if event["status"] == "failure":
         costs.notes.add("a call that failed is free")
     elif event["cost_usd"] is None:
-        costs.notes.add("no price in LiteLLM or the catalogue: unpriced until one is set")
+        costs.notes.add("no price in LiteLLM or the catalog: unpriced until one is set")
     else:
         costs.litellm += Decimal(repr(payload["response_cost"]))
         costs.costtrack_usd += Decimal(event["cost_usd"])
         if event["cost_basis"] == "gateway":
-            costs.notes.add("not in the catalogue, so LiteLLM's estimate counts")
+            costs.notes.add("not in the catalog, so LiteLLM's estimate counts")
         else:
             _explain(costs, api, payload, event)
 

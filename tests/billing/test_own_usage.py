@@ -54,8 +54,8 @@ def test_own_usage_is_what_carries_one_of_the_user_ids(client: Client, member: U
     assert (body["spend"]["month_to_date_usd"], body["models"][0]["requests"]) == ("1.75", 2)
     calls = client.get("/usage/own/requests").json()["results"]
     assert sorted(call["event_id"] for call in calls) == ["1", "2"]
-    refused = client.get("/usage/own/requests?colour=red")
-    assert (refused.status_code, list(refused.json()["fields"])) == (422, ["colour"])
+    refused = client.get("/usage/own/requests?color=red")
+    assert (refused.status_code, list(refused.json()["fields"])) == (422, ["color"])
     Membership.objects.filter(user=member).update(user_ids=[])
     assert client.get("/usage/own").json()["models"] == []
     assert client.get("/usage/own/requests").json()["results"] == []

@@ -19,7 +19,7 @@ import time_machine
 from rest_framework.test import APIClient
 
 from billing.models import UsageEvent
-from billing.pricing.catalogue_import import import_catalogue
+from billing.pricing.catalog_import import import_catalog
 from organizations.models import Organization
 from organizations.types import Scope
 from tests.conftest import make_key
@@ -97,10 +97,10 @@ RIGHT: dict[str, dict[str, Fraction | int]] = {
 
 
 @pytest.fixture(autouse=True)
-def _catalogue() -> Iterator[None]:
-    """Everyone's prices are those of the catalogue, at a fixed time."""
+def _catalog() -> Iterator[None]:
+    """Everyone's prices are those of the catalog, at a fixed time."""
     with time_machine.travel(NOW, tick=False):
-        import_catalogue(now=NOW)
+        import_catalog(now=NOW)
         yield
 
 

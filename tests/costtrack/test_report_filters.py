@@ -56,9 +56,9 @@ def test_errors_are_those_of_the_serializer_field_under_the_name_of_the_paramete
 
 
 def test_unknown_parameters_have_no_effect_and_are_noted_by_name() -> None:
-    params = QueryDict("modell=gpt&error_code=429&organization=acme&colour=")
+    params = QueryDict("modell=gpt&error_code=429&organization=acme&color=")
     assert Filters(params, Query()).qs == Query(status_code=429)
-    assert ignored_headers(params) == {"X-Ignored-Parameters": "modell, colour"}
+    assert ignored_headers(params) == {"X-Ignored-Parameters": "modell, color"}
     known = QueryDict("model=gpt")
     assert Filters(known, Query()).qs == Query("gpt")
     assert ignored_headers(known) == {}

@@ -66,7 +66,7 @@ def test_everything_can_be_given(operator_api: APIClient) -> None:
         ({"time_zone": "../../etc/passwd"}, "time_zone"),
         ({"week_start": 0}, "week_start"),
         ({"week_start": "monday"}, "week_start"),
-        ({"colour": "red"}, "colour"),
+        ({"color": "red"}, "color"),
         ({"created_at": "2026-01-01T00:00:00Z"}, "created_at"),
     ],
 )

@@ -20,7 +20,7 @@ from costtrack.money import plain
 from organizations.models import APICredential
 
 NOTHING = "-"
-# The catalogue uses 1970 for prices without a known start; such a start is not shown.
+# The catalog uses 1970 for prices without a known start; such a start is not shown.
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 KIND_LABELS = {
     **{kind.id: kind.label.capitalize() for kind in KINDS.values()},

@@ -66,7 +66,7 @@ class OwnIncreasePage(OrganizationPage):
         context = {
             "subject": limit_text.name_of_rule(status.rule),
             "badge": limit_text.badge(status),
-            "gauge": progress_bar.labelled(status),
+            "gauge": progress_bar.labeled(status),
             "text": "Owners are notified and approve or decline the request. You get their answer by e-mail.",
             "form": form,
             "media": forms.Media(js=["admin/js/core.js"]) + form.media,

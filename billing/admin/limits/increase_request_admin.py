@@ -182,4 +182,4 @@ def _instead(increase_request: IncreaseRequest) -> str:
 
 def _gauge(increase_request: IncreaseRequest) -> SafeString | str:
     status = status_of(increase_request.limit, utc_now(), value=increase_request.value)
-    return progress_bar.labelled(status) if status is not None else ""
+    return progress_bar.labeled(status) if status is not None else ""

@@ -174,7 +174,7 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
         if status is not None:
             sentence = limit_text.status_sentence(status, LocalTimes(row.organization.calendar, now))
             context |= {
-                "gauge": progress_bar.labelled(status),
+                "gauge": progress_bar.labeled(status),
                 "badge": limit_text.badge(status),
                 "summary": [sentence],
             }

@@ -172,7 +172,7 @@ class SpendLimitAdmin(LimitActionsAdmin):
         status = _status(limit)
         if status is None:
             return formatting.strong(amount_text(limit.amount_usd, LimitUnit(limit.unit)))
-        return progress_bar.labelled(status, of=status.rule.display_value if limit.is_per_value else "")
+        return progress_bar.labeled(status, of=status.rule.display_value if limit.is_per_value else "")
 
     @admin.display(description="Resets")
     def resets(self, limit: SpendLimit) -> SafeString | str:

@@ -87,7 +87,7 @@ class LimitPage:
         columns = (
             Column[LimitStatus]("Value", lambda status: formatting.code(status.rule.display_value)),
             Column[LimitStatus]("State", limit_text.badge),
-            Column[LimitStatus]("Spent", progress_bar.labelled),
+            Column[LimitStatus]("Spent", progress_bar.labeled),
             Column[LimitStatus]("Resets", lambda status: limit_text.reset(status, times)),
             Column[LimitStatus]("", lambda status: self._actions(status.rule), is_number=True, css="ct-links"),
         )

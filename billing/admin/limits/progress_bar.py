@@ -59,10 +59,10 @@ def bar(status: LimitStatus, *, is_large: bool = False) -> SafeString:
     return render_to_string("admin/billing/spendlimit/gauge.html", {"gauge": gauge(status), "is_large": is_large})
 
 
-def labelled(status: LimitStatus, *, of: str = "") -> SafeString:
+def labeled(status: LimitStatus, *, of: str = "") -> SafeString:
     """Render the gauge with its amounts below. `of` names the value, if the page does not show it otherwise."""
     return render_to_string(
-        "admin/billing/spendlimit/labelled_gauge.html",
+        "admin/billing/spendlimit/labeled_gauge.html",
         {
             "bar": bar(status),
             "spent": amount_text(status.evaluation.spent_usd, status.rule.unit),

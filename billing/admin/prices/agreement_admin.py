@@ -63,7 +63,7 @@ class AgreementForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
             "unit_prices": UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         }
         help_texts = {
-            "model_patterns": "Names of models of the catalogue, separated by commas. A * matches any characters. "
+            "model_patterns": "Names of models of the catalog, separated by commas. A * matches any characters. "
             "Empty: every model.",
             "unit_prices": 'US dollars by kind of usage instead of the list\'s, for example {"input": "2.00", '
             '"output": "8.00"} per million tokens. Kinds without one get the discount.',

@@ -158,7 +158,7 @@ class CurrentPriceFilter(DropdownFilter):
 
 
 _SET_BY = {
-    PriceSource.CATALOGUE.value: "Catalogue",
+    PriceSource.CATALOGUE.value: "Catalog",
     PriceSource.LITELLM.value: "LiteLLM's map",
     PriceSource.OPENROUTER.value: "OpenRouter's list",
     PriceSource.MANUAL.value: "Manual",

@@ -108,8 +108,8 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
     list_cost_usd = AmountField(
         allow_null=True, help_text="The cost without the organization's agreement. Null: no agreement applies."
     )
-    canonical_provider = serializers.CharField(help_text="Provider of the catalogue that the call was priced as.")
-    canonical_model = serializers.CharField(help_text="Model of the catalogue that the call was priced as.")
+    canonical_provider = serializers.CharField(help_text="Provider of the catalog that the call was priced as.")
+    canonical_model = serializers.CharField(help_text="Model of the catalog that the call was priced as.")
     other_quantities = serializers.DictField(allow_null=True, help_text="Quantities of kinds without a count, by kind.")
     attributes = serializers.DictField(allow_null=True, help_text="Conditions besides `service_tier` and `region`.")
     flags = serializers.ListField(

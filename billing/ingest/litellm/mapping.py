@@ -26,7 +26,7 @@ from billing.ingest.validate import (
     normalize,
     take_reading,
 )
-from billing.pricing.normalize import catalogue_provider
+from billing.pricing.normalize import catalog_provider
 from costtrack.event_files.litellm_calls import MCP_CALL, PLACEHOLDER_USERS, capability_of
 
 SOURCE = "litellm"
@@ -148,7 +148,7 @@ def _service_and_model(payload: Payload) -> tuple[str | None, str | None]:
     """
     service, model = short_text(payload.custom_llm_provider), payload.model or ""
     prefix, slash, name = model.partition("/")
-    if service is None and slash and name and catalogue_provider(prefix) is not None:
+    if service is None and slash and name and catalog_provider(prefix) is not None:
         service = prefix
     return service, short_text(model.removeprefix(f"{service}/") if service else model)
 

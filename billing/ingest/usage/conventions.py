@@ -17,7 +17,7 @@ from costtrack.event_files.types import SPEND_LOGS
 class Convention:
     """A rule: which objects it is for, and what is part of the totals there.
 
-    An object fits if it has one of `keys` and all of `all_keys`, comes from one of `platforms` (the catalogue's ids) or
+    An object fits if it has one of `keys` and all of `all_keys`, comes from one of `platforms` (the catalog's ids) or
     has one of `models`, and from one of `sources`; empty means any.
 
     `*_inside`: the part is included in the input or the output. `total_has_all`: the total includes what stands beside

@@ -88,7 +88,7 @@ class Leaf(NamedTuple):
     key: str
 
 
-# The names of an object's members, each with the structure of its value if that is an object or a labelled list.
+# The names of an object's members, each with the structure of its value if that is an object or a labeled list.
 Structure: TypeAlias = tuple[tuple[str, ...], tuple[Any, ...]]
 
 
@@ -112,7 +112,7 @@ def structure_of(usage: Mapping[Any, Any], values: list[Any], depth: int = 0) ->
         kind = type(value)
         if kind is dict or kind is list:
             values.append(None)
-            inner = structure_of(value, values, depth + 1) if kind is dict else _labelled(value, values, depth + 1)
+            inner = structure_of(value, values, depth + 1) if kind is dict else _labeled(value, values, depth + 1)
             if inner is None:
                 return None
             nested.append(inner)
@@ -122,7 +122,7 @@ def structure_of(usage: Mapping[Any, Any], values: list[Any], depth: int = 0) ->
     return names, tuple(nested)
 
 
-def _labelled(items: list[Any], values: list[Any], depth: int) -> _Labelled | None:
+def _labeled(items: list[Any], values: list[Any], depth: int) -> _Labelled | None:
     found = []
     for item in items:
         label = _label(item) if type(item) is dict else ""

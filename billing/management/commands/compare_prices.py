@@ -1,4 +1,4 @@
-"""`compare_prices`: price the same calls by the catalogue and by LiteLLM's map, and list the differences with their
+"""`compare_prices`: price the same calls by the catalog and by LiteLLM's map, and list the differences with their
 causes."""
 
 from argparse import ArgumentParser
@@ -23,7 +23,7 @@ _INTRODUCTION = """\
 # Prices that differ from LiteLLM's map
 
 `compare_prices` generates this page ([prices](prices.md#comparing-with-litellms-map)). It prices the same calls by the
-catalogue with its declared corrections, and by LiteLLM's map of {day}: 1,000 input and 500 output tokens with 2,000
+catalog with its declared corrections, and by LiteLLM's map of {day}: 1,000 input and 500 output tokens with 2,000
 cached tokens, above each context size at which a price changes, and with each service tier, speed and region in the
 map, at noon UTC.
 
@@ -34,7 +34,7 @@ The differences by cause:
 
 class Command(BaseCommand):
     help = (
-        "Prices the same calls by the catalogue and by LiteLLM's model_prices_and_context_window.json, and writes the "
+        "Prices the same calls by the catalog and by LiteLLM's model_prices_and_context_window.json, and writes the "
         "differences with their causes. It needs no database."
     )
     requires_system_checks: list[str] = []

@@ -1,4 +1,4 @@
-"""`import_prices`: import the genai-prices catalogue, or another price list, into everyone's prices."""
+"""`import_prices`: import the genai-prices catalog, or another price list, into everyone's prices."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping
@@ -10,13 +10,13 @@ from django.core.management.base import CommandError
 from django.db import transaction
 
 from billing.management.price_list_files import load_price_list
-from billing.pricing.catalogue_import import (
+from billing.pricing.catalog_import import (
     Coverage,
     CreatedPrice,
     EndedPrice,
     ImportReport,
     compare_list,
-    import_catalogue,
+    import_catalog,
     import_list,
 )
 from billing.pricing.kind_prices import KindPrices
@@ -64,8 +64,8 @@ class Command(SchemaCommand):
         write = self.stdout.write if verbosity else _write_nothing
         with transaction.atomic():
             if format == _GENAI_PRICES:
-                write("Comparing the genai-prices catalogue with everyone's prices ...")
-                report = import_catalogue(now=utc_now())
+                write("Comparing the genai-prices catalog with everyone's prices ...")
+                report = import_catalog(now=utc_now())
             else:
                 report = _import_list(format, location, write, loud=verbosity >= _LOUD)
             transaction.set_rollback(dry_run)
@@ -131,9 +131,9 @@ def _summary(report: ImportReport, *, dry_run: bool) -> str:
 
 def _remarks(report: ImportReport, *, loud: bool) -> Iterator[str]:
     for labels, text in (
-        (report.skipped, "have no price in the catalogue and were skipped"),
+        (report.skipped, "have no price in the catalog and were skipped"),
         (report.set_manually, "have a manual price and were not changed"),
-        (report.vanished, "are no longer in the catalogue and keep their price"),
+        (report.vanished, "are no longer in the catalog and keep their price"),
     ):
         if labels:
             yield f"{len(labels)} models {text}{': ' + ', '.join(labels) if loud else ''}."

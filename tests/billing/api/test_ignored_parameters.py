@@ -64,5 +64,5 @@ def _successes(operation: Any) -> list[Any]:
 
 @pytest.mark.parametrize("path", ["/usage/access", "/usage/limits", "/usage/own", "/usage/authorizations"])
 def test_our_own_endpoints_refuse_them(api: APIClient, path: str) -> None:
-    response = api.get(f"{path}?colour=red")
-    assert (response.status_code, list(response.json()["fields"])) == (422, ["colour"])
+    response = api.get(f"{path}?color=red")
+    assert (response.status_code, list(response.json()["fields"])) == (422, ["color"])

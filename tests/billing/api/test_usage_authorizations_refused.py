@@ -28,7 +28,7 @@ def post(api: APIClient, body: bytes, **headers: str) -> Any:
 LONG = "x" * 256
 HI = [{"role": "user", "content": "hi"}]
 BAD_FIELDS: list[tuple[dict[str, Any], str, str]] = [
-    ({"colour": "red"}, "colour", "unknown_field"),
+    ({"color": "red"}, "color", "unknown_field"),
     ({"model": 7}, "model", "invalid"),
     ({"model": LONG}, "model", "invalid"),
     ({"model": "a\0b"}, "model", "invalid_text"),

@@ -195,7 +195,7 @@ def test_a_repeated_request_credits_once(api: APIClient) -> None:
         ({"start_date": "2020-01-01", "end_date": "2026-11-01"}, "end_date"),
         ({"start_date": "2099-01-01", "end_date": "2099-01-02"}, "start_date"),
         ({"client_id": "ct_unknown"}, "client_id"),
-        ({"colour": "red"}, "colour"),
+        ({"color": "red"}, "color"),
     ],
 )
 def test_bad_input_is_named(api: APIClient, fields: dict[str, str], field: str) -> None:

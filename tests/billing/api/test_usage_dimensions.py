@@ -129,7 +129,7 @@ def test_filters_work_together(api: APIClient) -> None:
 
 
 def test_what_cannot_be_is_refused(api: APIClient) -> None:
-    for query, field in (("", "group_by"), ("group_by=tag", "group_by"), ("group_by=team&colour=red", "colour")):
+    for query, field in (("", "group_by"), ("group_by=tag", "group_by"), ("group_by=team&color=red", "color")):
         response = api.get(f"/usage/breakdown?{query}")
         assert (response.status_code, list(response.json()["fields"])) == (422, [field])
     assert list(api.get("/usage/export?group_by=team").json()["fields"]) == ["group_by"]

@@ -86,7 +86,7 @@ def test_a_field_beside_the_envelope_is_named(api: APIClient) -> None:
 
 LONG = "x" * 256
 BAD_FIELDS = [
-    ({"colour": "red"}, "colour", "unknown_field"),
+    ({"color": "red"}, "color", "unknown_field"),
     ({"id": LONG}, "id", "invalid"),
     ({"id": 7}, "id", "invalid"),
     ({"source": ""}, "source", "invalid"),

@@ -99,13 +99,13 @@ def test_a_plan_without_api_access_has_none(path: str, organization: Organizatio
 @pytest.mark.parametrize(
     ("path", "query", "field"),
     [
-        (LIMITS, "colour=red", "colour"),
+        (LIMITS, "color=red", "color"),
         (LIMITS, "scope=planet", "scope"),
         (LIMITS, "scope_value=ada", "scope"),
         (LIMITS, "scope=user&scope_value=%00", "scope_value"),
         (LIMITS, f"scope=user&scope_value={'x' * 256}", "scope_value"),
         (LIMITS, "state=angry", "state"),
-        (ACCESS, "colour=red", "colour"),
+        (ACCESS, "color=red", "color"),
         (ACCESS, "estimated_cost_usd=-1", "estimated_cost_usd"),
         (ACCESS, "estimated_cost_usd=NaN", "estimated_cost_usd"),
         (ACCESS, "estimated_cost_usd=1e999", "estimated_cost_usd"),

@@ -14,7 +14,7 @@ from billing.ingest.quarantine import ingest_or_quarantine
 from billing.ingest.usage.reader import read_usage
 from billing.ingest.usage.types import LARGEST_COUNT
 from billing.models import UsageEvent
-from billing.pricing.catalogue_import import import_catalogue
+from billing.pricing.catalog_import import import_catalog
 from billing.pricing.kinds import quantities_as_json
 from billing.reports.spend.estimate import Conditions, ModelNotPricedError, cost_of_response
 from costtrack.clock import iso
@@ -29,10 +29,10 @@ WITH_USAGE = [case for case in CASES if case.get("usage")]
 
 
 @pytest.fixture(autouse=True)
-def _catalogue() -> Iterator[None]:
-    """Everyone's prices are those of the catalogue. The cases are about a fixed time."""
+def _catalog() -> Iterator[None]:
+    """Everyone's prices are those of the catalog. The cases are about a fixed time."""
     with time_machine.travel(OCCURRED_AT, tick=False):
-        import_catalogue(now=OCCURRED_AT)
+        import_catalog(now=OCCURRED_AT)
         yield
 
 

@@ -1,4 +1,4 @@
-"""Usage objects through the reader and the catalogue's prices: right, or they say what is not known."""
+"""Usage objects through the reader and the catalog's prices: right, or they say what is not known."""
 
 import copy
 import json

@@ -21,7 +21,7 @@ from billing.pricing.kinds import COLUMNS, from_columns
 from billing.pricing.quote import Quote, quote_calls
 from billing.types import Exactness, UnpricedReason
 
-# Off-peak at DeepSeek, and after every dated price of the catalogue that a case is about.
+# Off-peak at DeepSeek, and after every dated price of the catalog that a case is about.
 OCCURRED_AT = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
 CASES: list[dict[str, Any]] = json.loads(

@@ -1,4 +1,4 @@
-"""The catalogue's model that a call is priced as."""
+"""The catalog's model that a call is priced as."""
 
 from datetime import date
 
@@ -78,7 +78,7 @@ def test_an_alias_follows_the_date() -> None:
     assert (before and before.model, after and after.model) == ("mistral-large", "mistral-large-2512")
 
 
-def test_every_model_of_the_catalogue_is_priced_as_itself() -> None:
+def test_every_model_of_the_catalog_is_priced_as_itself() -> None:
     aliases = {(alias.platform, alias.name) for alias in DATED_ALIASES}
     wrong = []
     for provider in get_snapshot().providers:

@@ -1,4 +1,4 @@
-"""Prices of the catalogue by kind, and their form as JSON."""
+"""Prices of the catalog by kind, and their form as JSON."""
 
 import json
 from datetime import date
@@ -7,7 +7,7 @@ from decimal import Decimal
 from genai_prices.data_snapshot import get_snapshot
 
 from billing.pricing.canonical import CanonicalModel
-from billing.pricing.kind_prices import catalogue_prices
+from billing.pricing.kind_prices import catalog_prices
 from billing.pricing.kind_prices_json import kind_prices_as_json, kind_prices_from_json
 from billing.pricing.quote import list_kind_prices
 
@@ -30,7 +30,7 @@ def test_every_price_survives_as_json() -> None:
 
 def test_a_dated_price_begins_on_its_day() -> None:
     def unit_price(day: date) -> Decimal:
-        prices = catalogue_prices("openai", "gpt-5.6-sol", day)
+        prices = catalog_prices("openai", "gpt-5.6-sol", day)
         assert prices is not None
         return prices.rates.unit_prices["input"]
 
@@ -38,13 +38,13 @@ def test_a_dated_price_begins_on_its_day() -> None:
 
 
 def test_prices_per_thousand_are_prices_per_request() -> None:
-    prices = catalogue_prices("perplexity", "sonar", DAY)
+    prices = catalog_prices("perplexity", "sonar", DAY)
 
     assert prices is not None
     assert prices.rates.unit_prices["request"] == Decimal("0.012")
 
 
 def test_a_model_without_any_price_has_none() -> None:
-    assert catalogue_prices("google", "gemma-3", DAY) is None
-    assert catalogue_prices("google", "no such model", DAY) is None
-    assert catalogue_prices("nobody", "gemma-3", DAY) is None
+    assert catalog_prices("google", "gemma-3", DAY) is None
+    assert catalog_prices("google", "no such model", DAY) is None
+    assert catalog_prices("nobody", "gemma-3", DAY) is None

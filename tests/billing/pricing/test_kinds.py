@@ -24,7 +24,7 @@ QUANTITIES = st.dictionaries(st.sampled_from(sorted(KINDS)), st.integers(1, 10**
 def test_every_kind_names_its_unit_and_its_substitute() -> None:
     for kind in KINDS.values():
         assert not kind.like or kind.like in KINDS
-        assert not kind.catalogue_key or kind.catalogue_per
+        assert not kind.catalog_key or kind.catalog_per
         assert kind.per
         assert not kind.is_estimate or kind.like
 

@@ -1,4 +1,4 @@
-"""Import of another price list beside the catalogue: coverage and differences first, then what is missing."""
+"""Import of another price list beside the catalog: coverage and differences first, then what is missing."""
 
 import json
 from datetime import timedelta

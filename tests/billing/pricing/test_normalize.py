@@ -1,11 +1,11 @@
-"""Lookup of the catalogue's model for a call."""
+"""Lookup of the catalog's model for a call."""
 
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.pricing.normalize import CatalogueModel, catalogue_model, catalogue_provider
+from billing.pricing.normalize import CatalogModel, catalog_model, catalog_provider
 
 KNOWN = [
     # LiteLLM: custom_llm_provider and model, with and without its prefix.
@@ -75,8 +75,8 @@ KNOWN = [
 
 
 @pytest.mark.parametrize(("service", "model", "provider", "name"), KNOWN)
-def test_the_names_that_senders_use_lead_to_the_catalogue(service: str, model: str, provider: str, name: str) -> None:
-    assert catalogue_model(service, model) == CatalogueModel(provider, name)
+def test_the_names_that_senders_use_lead_to_the_catalog(service: str, model: str, provider: str, name: str) -> None:
+    assert catalog_model(service, model) == CatalogModel(provider, name)
 
 
 @pytest.mark.parametrize(
@@ -95,35 +95,35 @@ def test_the_names_that_senders_use_lead_to_the_catalogue(service: str, model: s
     ],
 )
 def test_a_server_that_is_not_known_is_not_charged_at_a_vendors_price(service: str, model: str) -> None:
-    assert catalogue_model(service, model) is None
+    assert catalog_model(service, model) is None
 
 
 @pytest.mark.parametrize(
     ("service", "model"), [("openai", "no-such-model"), ("", "no-such-model"), ("", ""), ("openai", "")]
 )
 def test_an_unknown_model_is_none(service: str, model: str) -> None:
-    assert catalogue_model(service, model) is None
+    assert catalog_model(service, model) is None
 
 
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_odd_text_never_raises(service: str, model: str) -> None:
-    catalogue_model(service, model)
-    catalogue_model("", f"{service}/{model}")
-    catalogue_model("openrouter", f"openrouter/{model}")
-    catalogue_provider(service)
+    catalog_model(service, model)
+    catalog_model("", f"{service}/{model}")
+    catalog_model("openrouter", f"openrouter/{model}")
+    catalog_provider(service)
 
 
 def test_a_long_way_of_prefixes_ends() -> None:
-    assert catalogue_model("openrouter", "openrouter/" * 200 + "openai/gpt-4o") is None
+    assert catalog_model("openrouter", "openrouter/" * 200 + "openai/gpt-4o") is None
 
 
 @pytest.mark.parametrize("provider", [provider.id for provider in get_snapshot().providers])
-def test_each_provider_of_the_catalogue_is_known_by_its_own_id(provider: str) -> None:
-    assert catalogue_provider(provider) == provider
+def test_each_provider_of_the_catalog_is_known_by_its_own_id(provider: str) -> None:
+    assert catalog_provider(provider) == provider
 
 
 @pytest.mark.parametrize(
     ("service", "provider"), [("", None), ("litellm", None), ("acme", None), ("AWS.Bedrock ", "aws"), ("xai", "x-ai")]
 )
 def test_a_provider_is_known_without_a_model(service: str, provider: str | None) -> None:
-    assert catalogue_provider(service) == provider
+    assert catalog_provider(service) == provider

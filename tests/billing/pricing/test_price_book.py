@@ -134,7 +134,7 @@ def test_a_pattern_with_many_stars_takes_no_time(organization: Organization) -> 
     assert usd(organization, "", "a" * 250 + "b") == 1
 
 
-def test_a_model_is_found_by_what_the_catalogue_says_it_means(organization: Organization) -> None:
+def test_a_model_is_found_by_what_the_catalog_says_it_means(organization: Organization) -> None:
     price(None, "gpt-4o", 5, provider="openai")
     price(None, "claude-sonnet-4-5", 3, provider="google")
     assert usd(organization, "azure.ai.openai", "gpt-4o-2024-08-06") == 5
@@ -153,7 +153,7 @@ def test_without_a_service_the_models_prefix_is_one(organization: Organization) 
     assert usd(organization, "", "our-cluster/llama") == 3
 
 
-def test_the_name_as_it_was_sent_comes_before_the_catalogues(organization: Organization) -> None:
+def test_the_name_as_it_was_sent_comes_before_the_catalogs(organization: Organization) -> None:
     price(None, "gpt-4o", 5, provider="openai")
     price(organization, "gpt-4o", 4, provider="openai")
     price(organization, "gpt-4o-2024-08-06", 3, provider="openai")
@@ -162,13 +162,13 @@ def test_the_name_as_it_was_sent_comes_before_the_catalogues(organization: Organ
     assert usd(organization, "", "gpt-4o-2024-11-20") == 4
 
 
-def test_an_own_price_is_found_by_what_the_catalogue_says_the_model_means(organization: Organization) -> None:
+def test_an_own_price_is_found_by_what_the_catalog_says_the_model_means(organization: Organization) -> None:
     price(None, "gpt-4o", 5, provider="openai")
     price(organization, "gpt-4o", 2, provider="openai")
     assert usd(organization, "azure", "azure/gpt-4o") == 2
 
 
-def test_a_model_the_catalogue_does_not_know_is_found_under_its_provider(organization: Organization) -> None:
+def test_a_model_the_catalog_does_not_know_is_found_under_its_provider(organization: Organization) -> None:
     price(organization, "tuned-by-us", 2, provider="google")
     assert usd(organization, "gcp.vertex_ai", "tuned-by-us") == 2
 

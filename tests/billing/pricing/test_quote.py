@@ -153,7 +153,7 @@ def test_a_tier_applies_to_all_tokens_of_the_call() -> None:
         ("bedrock", "openai.gpt-5.4", 300_000, "1.67475"),
     ],
 )
-def test_the_price_of_a_long_context_that_the_catalogue_lacks_is_declared(
+def test_the_price_of_a_long_context_that_the_catalog_lacks_is_declared(
     service: str, model: str, size: int, usd: str
 ) -> None:
     assert total(service, model, {"input": size, "output": 1000}) == Decimal(usd)

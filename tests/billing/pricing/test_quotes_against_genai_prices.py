@@ -1,4 +1,4 @@
-"""Quotes against genai-prices' own calculation, for every model, option and hour of its catalogue.
+"""Quotes against genai-prices' own calculation, for every model, option and hour of its catalog.
 
 Left out on purpose: kinds that genai-prices charges as another or not at all where we say that the cost is unknown.
 """
@@ -12,7 +12,7 @@ from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, PriceVariant, Provider, StartDateConstraint, Usage
 
 from billing.pricing.canonical import CanonicalModel
-from billing.pricing.kind_prices import catalogue_prices
+from billing.pricing.kind_prices import catalog_prices
 from billing.pricing.kinds import KINDS, OUTPUT_TOKEN_KINDS, Quantities, Quantity, output_tokens, prompt_tokens
 from billing.pricing.quote import CompiledPrices, calculate_cost, calculate_quote
 
@@ -22,7 +22,7 @@ MODELS = [(provider, model) for provider in get_snapshot().providers for model i
 OPTIONS = {"processing": "service_tier"}
 VALUES = {("service_tier", "fast"): "priority"}
 MEDIA = ("audio", "image", "video")
-# Unit prices of the catalogue finer than 12 decimals are rounded.
+# Unit prices of the catalog finer than 12 decimals are rounded.
 TOLERANCE = Decimal("1e-9")
 
 
@@ -32,7 +32,7 @@ def test_every_model_costs_what_genai_prices_says() -> None:
     differences = []
     for provider, model in MODELS:
         for at in INSTANTS:
-            prices = catalogue_prices(provider.id, model.id, at.date())
+            prices = catalog_prices(provider.id, model.id, at.date())
             if prices is None or (at == INSTANTS[0] and not any(rule.hours for rule in prices.conditions)):
                 continue
             canonical = CanonicalModel(provider.id, provider.id, model.id, model.id.lower())
@@ -121,8 +121,8 @@ def their_usage(quantities: Quantities) -> dict[str, int]:
     }
 
 
-def test_the_kinds_of_output_are_those_of_the_catalogue() -> None:
-    assert {KINDS[kind].catalogue_key for kind in OUTPUT_TOKEN_KINDS} <= {
+def test_the_kinds_of_output_are_those_of_the_catalog() -> None:
+    assert {KINDS[kind].catalog_key for kind in OUTPUT_TOKEN_KINDS} <= {
         "output_mtok",
         "output_reasoning_mtok",
         "output_citation_mtok",

@@ -1,4 +1,4 @@
-"""The same calls at the catalogue's prices and at those of LiteLLM's map, and why they differ."""
+"""The same calls at the catalog's prices and at those of LiteLLM's map, and why they differ."""
 
 import json
 from datetime import UTC, datetime
@@ -82,7 +82,7 @@ def test_each_difference_has_its_costs_and_its_cause(found: Sweep) -> None:
         ("llama-3.3-70b-versatile", "cached"): (
             Decimal("0.002165"),
             Decimal("0.001103"),
-            "The catalogue has no price of cached input",
+            "The catalog has no price of cached input",
         ),
         ("databricks-glm-5-2", "standard"): (
             Decimal("0.0036"),

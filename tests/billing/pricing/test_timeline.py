@@ -6,7 +6,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.pricing.catalogue import BEGINNING, Segment
+from billing.pricing.catalog import BEGINNING, Segment
 from billing.pricing.conditions import Rates
 from billing.pricing.kind_prices import KindPrices
 from billing.pricing.timeline import Changes, EndedVersion, NewVersion, StoredVersion, plan_changes
@@ -42,7 +42,7 @@ def test_a_price_that_changes_without_a_date_changes_now() -> None:
     )
 
 
-def test_the_past_stays_when_the_catalogue_forgets_it() -> None:
+def test_the_past_stays_when_the_catalog_forgets_it() -> None:
     stored = [StoredVersion(1, BEGINNING, MAY, usd(1)), StoredVersion(2, MAY, None, usd(2))]
     assert plan_changes(stored, [base(2)], NOW) == Changes((), ())
 
@@ -96,8 +96,8 @@ def day(number: int) -> datetime:
 
 
 @st.composite
-def catalogues(draw: st.DrawFn) -> list[Segment]:
-    """Segments of the catalogue, each different from the previous one."""
+def catalogs(draw: st.DrawFn) -> list[Segment]:
+    """Segments of the catalog, each different from the previous one."""
     starts = [BEGINNING, *(day(number) for number in sorted(draw(st.sets(days, max_size=3))))]
     segments: list[Segment] = []
     for start in starts:
@@ -126,13 +126,13 @@ def price_at(stored: list[StoredVersion], instant: datetime) -> KindPrices | Non
     return found[0] if found else None
 
 
-def catalogue_price_at(segments: list[Segment], instant: datetime) -> KindPrices | None:
+def catalog_price_at(segments: list[Segment], instant: datetime) -> KindPrices | None:
     return next(segment.prices for segment in reversed(segments) if segment.effective_from <= instant)
 
 
-@given(st.lists(catalogues(), min_size=1, max_size=5))
-def test_after_each_import_the_catalogue_holds_and_the_undated_past_stays(imports: list[list[Segment]]) -> None:
-    """Imports happen on days 7, 14, 21 ... of catalogues that change at will."""
+@given(st.lists(catalogs(), min_size=1, max_size=5))
+def test_after_each_import_the_catalog_holds_and_the_undated_past_stays(imports: list[list[Segment]]) -> None:
+    """Imports happen on days 7, 14, 21 ... of catalogs that change at will."""
     stored: list[StoredVersion] = []
     probes = [BEGINNING, *(day(number) for number in range(60))]
     for number, segments in enumerate(imports):
@@ -145,6 +145,6 @@ def test_after_each_import_the_catalogue_holds_and_the_undated_past_stays(import
             if has_past and instant < past_until:
                 assert price_at(stored, instant) == price_at(before, instant)
             else:
-                assert price_at(stored, instant) == catalogue_price_at(segments, instant)
+                assert price_at(stored, instant) == catalog_price_at(segments, instant)
         assert plan_changes(stored, segments, now) == Changes((), ())
         assert plan_changes(stored, segments, now + timedelta(days=1)) == Changes((), ())

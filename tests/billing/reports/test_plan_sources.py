@@ -14,7 +14,7 @@ from costtrack.calendar import Window
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
-# Boundaries in order; a window between two neighbours, or none.
+# Boundaries in order; a window between two neighbors, or none.
 boundaries = st.lists(
     st.one_of(
         st.integers(0, 72).map(lambda hours: START + hours * HOUR),

@@ -1,4 +1,4 @@
-"""The catalogue as timelines of prices: that of the genai-prices package, and the declared prices of models that it
+"""The catalog as timelines of prices: that of the genai-prices package, and the declared prices of models that it
 lacks. Pure."""
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from genai_prices.types import ClauseEquals, ClauseOr, MatchLogic, ModelInfo, Mo
 
 from billing.pricing.conditions import Rates
 from billing.pricing.declared import SUPPLEMENTS
-from billing.pricing.kind_prices import KindPrices, catalogue_prices
+from billing.pricing.kind_prices import KindPrices, catalog_prices
 from costtrack.calendar import utc_midnight
 from costtrack.clock import EPOCH
 
@@ -22,15 +22,15 @@ _MAX_ALIAS_LENGTH = 255
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The prices of a model from a time until the next segment; None if the catalogue has no price."""
+    """The prices of a model from a time until the next segment; None if the catalog has no price."""
 
     effective_from: datetime
     prices: KindPrices | None
 
 
 @dataclass(frozen=True, slots=True)
-class CatalogueEntry:
-    """A model of a provider. The first segment begins at `BEGINNING`, the others at dates of the catalogue."""
+class CatalogEntry:
+    """A model of a provider. The first segment begins at `BEGINNING`, the others at dates of the catalog."""
 
     provider: str
     model: str
@@ -43,41 +43,41 @@ class CatalogueEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Catalogue:
+class Catalog:
     """The models that can be imported, and those (`provider/model`) without a price."""
 
-    entries: tuple[CatalogueEntry, ...]
+    entries: tuple[CatalogEntry, ...]
     skipped: tuple[str, ...]
 
 
-def read_catalogue() -> Catalogue:
-    """Read the catalogue of the installed genai-prices package and the declared models."""
+def read_catalog() -> Catalog:
+    """Read the catalog of the installed genai-prices package and the declared models."""
     entries = [_entry(provider, model) for provider in get_snapshot().providers for model in provider.models]
     priced = [entry for entry in entries if entry.is_priced]
     known = {(entry.provider, entry.model) for entry in priced}
     declared = [entry for entry in _declared_entries() if (entry.provider, entry.model) not in known]
     skipped = tuple(f"{entry.provider}/{entry.model}" for entry in entries if not entry.is_priced)
-    return Catalogue((*priced, *declared), skipped)
+    return Catalog((*priced, *declared), skipped)
 
 
-def _declared_entries() -> Iterator[CatalogueEntry]:
-    """Yield the models that the catalogue lacks. Their names may be patterns."""
+def _declared_entries() -> Iterator[CatalogEntry]:
+    """Yield the models that the catalog lacks. Their names may be patterns."""
     for supplement in SUPPLEMENTS:
         if "input" not in supplement.unit_prices:
             continue
         prices = KindPrices(Rates(supplement.unit_prices))
         starts = BEGINNING if supplement.starts is None else utc_midnight(supplement.starts)
         for model in supplement.models:
-            yield CatalogueEntry(supplement.platform, model, (), (Segment(starts, prices),))
+            yield CatalogEntry(supplement.platform, model, (), (Segment(starts, prices),))
 
 
-def _entry(provider: Provider, model: ModelInfo) -> CatalogueEntry:
+def _entry(provider: Provider, model: ModelInfo) -> CatalogEntry:
     aliases = {
         name: None
         for name in _equal_names(model.match)
         if name.lower() != model.id.lower() and "*" not in name and len(name) <= _MAX_ALIAS_LENGTH
     }
-    return CatalogueEntry(provider.id, model.id, tuple(aliases), tuple(_segments(provider, model)))
+    return CatalogEntry(provider.id, model.id, tuple(aliases), tuple(_segments(provider, model)))
 
 
 def _segments(provider: Provider, model: ModelInfo) -> Iterator[Segment]:
@@ -86,7 +86,7 @@ def _segments(provider: Provider, model: ModelInfo) -> Iterator[Segment]:
     days = {price.constraint.start_date for price in conditional if isinstance(price.constraint, StartDateConstraint)}
     before: KindPrices | None = None
     for position, day in enumerate([BEGINNING.date(), *sorted(days)]):
-        prices = catalogue_prices(provider.id, model.id, day)
+        prices = catalog_prices(provider.id, model.id, day)
         if position == 0 or prices != before:
             yield Segment(utc_midnight(day), prices)
         before = prices

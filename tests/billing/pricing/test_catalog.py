@@ -1,14 +1,14 @@
-"""The catalogue as timelines of prices. (`test_quotes_against_genai_prices` compares the prices themselves.)"""
+"""The catalog as timelines of prices. (`test_quotes_against_genai_prices` compares the prices themselves.)"""
 
 from datetime import UTC
 
 from genai_prices.data_snapshot import get_snapshot
 
-from billing.pricing.catalogue import BEGINNING, read_catalogue
+from billing.pricing.catalog import BEGINNING, read_catalog
 from billing.pricing.declared import SUPPLEMENTS
-from billing.pricing.kind_prices import catalogue_prices
+from billing.pricing.kind_prices import catalog_prices
 
-CATALOGUE = read_catalogue()
+CATALOGUE = read_catalog()
 MODELS = {(provider.id, model.id) for provider in get_snapshot().providers for model in provider.models}
 
 
@@ -20,7 +20,7 @@ def test_every_model_is_priced_or_listed_as_skipped() -> None:
     assert "openai/whisper-1" in labels  # by the second
 
 
-def test_declared_models_that_the_catalogue_lacks_are_in_it() -> None:
+def test_declared_models_that_the_catalog_lacks_are_in_it() -> None:
     added = {(entry.provider, entry.model) for entry in CATALOGUE.entries} - MODELS
     declared = {(entry.platform, model) for entry in SUPPLEMENTS for model in entry.models}
     assert ("dashscope", "qwen-plus") in added
@@ -40,10 +40,10 @@ def test_the_segments_have_the_prices_of_their_first_day() -> None:
         if (entry.provider, entry.model) in MODELS:
             for segment in entry.segments:
                 day = segment.effective_from.date()
-                assert segment.prices == catalogue_prices(entry.provider, entry.model, day)
+                assert segment.prices == catalog_prices(entry.provider, entry.model, day)
 
 
-def test_a_tier_of_the_catalogue_names_every_price_that_it_changes() -> None:
+def test_a_tier_of_the_catalog_names_every_price_that_it_changes() -> None:
     entry = next(e for e in CATALOGUE.entries if (e.provider, e.model) == ("anthropic", "claude-sonnet-4-5"))
     prices = entry.segments[0].prices
     assert prices is not None

@@ -7,7 +7,7 @@ from costtrack.database.sql_files import run_sql_files
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0024_agreement_days"),
+        ("billing", "0022_agreement_days"),
     ]
 
     operations = [

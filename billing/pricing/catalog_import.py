@@ -1,4 +1,4 @@
-"""Import of the catalogue and of other price lists into everyone's prices. Idempotent; keeps history and reports
+"""Import of the catalog and of other price lists into everyone's prices. Idempotent; keeps history and reports
 changes."""
 
 from collections import defaultdict
@@ -10,7 +10,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from billing.models import PriceVersion
-from billing.pricing.catalogue import BEGINNING, Catalogue, CatalogueEntry, Segment, read_catalogue
+from billing.pricing.catalog import BEGINNING, Catalog, CatalogEntry, Segment, read_catalog
 from billing.pricing.kind_prices import KindPrices
 from billing.pricing.price_book import shared_price_book
 from billing.pricing.price_fields import kind_prices_of, price_columns
@@ -62,17 +62,17 @@ class ImportReport:
 
 
 @transaction.atomic
-def import_catalogue(*, now: datetime, actor: str = "system") -> ImportReport:
+def import_catalog(*, now: datetime, actor: str = "system") -> ImportReport:
     """Update everyone's prices to the installed genai-prices package.
 
-    Models that are no longer in the catalogue keep their price. Models with a manual price are not changed.
+    Models that are no longer in the catalog keep their price. Models with a manual price are not changed.
     """
     lock_prices(None)
-    return _import(read_catalogue(), PriceSource.CATALOGUE, "genai-prices", now, actor)
+    return _import(read_catalog(), PriceSource.CATALOGUE, "genai-prices", now, actor)
 
 
-def _import(catalogue: Catalogue, source: PriceSource, subject: str, now: datetime, actor: str) -> ImportReport:
-    update = _Update(catalogue, source, now)
+def _import(catalog: Catalog, source: PriceSource, subject: str, now: datetime, actor: str) -> ImportReport:
+    update = _Update(catalog, source, now)
     if not update.report.is_empty:
         update.write()
         counts = {"created": len(update.report.created), "ended": len(update.report.ended)}
@@ -91,7 +91,7 @@ class DifferentPrice:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How a price list compares with the prices here. What is priced here already is not imported: the catalogue takes
+    """How a price list compares with the prices here. What is priced here already is not imported: the catalog takes
     precedence. `unread` are prices of the list that could not be converted."""
 
     listed: int
@@ -133,35 +133,35 @@ def _differences(
 def import_list(coverage: Coverage, source: PriceSource, *, now: datetime, actor: str = "system") -> ImportReport:
     """Add the prices of a list that are missing here to everyone's. Changes since an earlier import begin now."""
     lock_prices(None)
-    entries: dict[tuple[str, str], CatalogueEntry] = {}
+    entries: dict[tuple[str, str], CatalogEntry] = {}
     for entry in coverage.missing:
         prices = KindPrices(entry.prices.rates, entry.prices.conditions, source.value)
         model, full = entry.own_model, entry.model
         aliases = () if full == model else (full,)
         # The same model by two names of its provider is imported once.
         entries.setdefault(
-            (entry.provider, model), CatalogueEntry(entry.provider, model, aliases, (Segment(BEGINNING, prices),))
+            (entry.provider, model), CatalogEntry(entry.provider, model, aliases, (Segment(BEGINNING, prices),))
         )
-    return _import(Catalogue(tuple(entries.values()), ()), source, source.label, now, actor)
+    return _import(Catalog(tuple(entries.values()), ()), source, source.label, now, actor)
 
 
 class _Update:
     """The rows that an import has to write, and its report."""
 
-    def __init__(self, catalogue: Catalogue, source: PriceSource, now: datetime) -> None:
+    def __init__(self, catalog: Catalog, source: PriceSource, now: datetime) -> None:
         self._source = source
         self._now = now
         self._new: list[PriceVersion] = []
         self._changed: dict[int, PriceVersion] = {}
-        self.report = ImportReport(skipped=catalogue.skipped)
+        self.report = ImportReport(skipped=catalog.skipped)
         imported: dict[tuple[str, str], list[PriceVersion]] = defaultdict(list)
         manual: set[tuple[str, str]] = set()
-        for row in PriceVersion.objects.catalogue().in_force().order_by("effective_from", "id"):
+        for row in PriceVersion.objects.catalog().in_force().order_by("effective_from", "id"):
             if row.source == source:
                 imported[row.provider, row.model].append(row)
             elif row.source == PriceSource.MANUAL:
                 manual.add((row.provider.lower(), row.model.lower()))
-        for entry in catalogue.entries:
+        for entry in catalog.entries:
             rows = imported.pop((entry.provider, entry.model), [])
             if (entry.provider.lower(), entry.model.lower()) in manual:
                 self.report.set_manually.append(_label(entry))
@@ -173,7 +173,7 @@ class _Update:
         PriceVersion.objects.bulk_update(self._changed.values(), ["effective_to", "aliases"], batch_size=_CHUNK)
         PriceVersion.objects.bulk_create(self._new, batch_size=_CHUNK)
 
-    def _compare(self, entry: CatalogueEntry, rows: Sequence[PriceVersion]) -> None:
+    def _compare(self, entry: CatalogEntry, rows: Sequence[PriceVersion]) -> None:
         stored = [StoredVersion(row.pk, row.effective_from, row.effective_to, kind_prices_of(row)) for row in rows]
         changes = plan_changes(stored, entry.segments, self._now)
         row_of = {row.pk: row for row in rows}
@@ -191,7 +191,7 @@ class _Update:
         self.report.renamed += bool(outdated)
         self.report.unchanged += not (changes.begins or changes.ends or outdated)
 
-    def _begin(self, entry: CatalogueEntry, begin: NewVersion, stored: Sequence[StoredVersion]) -> None:
+    def _begin(self, entry: CatalogEntry, begin: NewVersion, stored: Sequence[StoredVersion]) -> None:
         self._new.append(
             PriceVersion(
                 provider=entry.provider,
@@ -207,5 +207,5 @@ class _Update:
         self.report.created.append(CreatedPrice(_label(entry), begin.effective_from, old, begin.prices))
 
 
-def _label(entry: CatalogueEntry) -> str:
+def _label(entry: CatalogEntry) -> str:
     return f"{entry.provider}/{entry.model}"

@@ -10,7 +10,7 @@ from costtrack.database.sql_files import run_sql_files
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0022_limit_dimensions"),
+        ("billing", "0023_limit_dimensions"),
         ("organizations", "0010_security_log"),
     ]
 
