@@ -14,6 +14,7 @@ from billing.limits.changes import enqueue_enforcement_for_organizations
 from billing.limits.enforce import enforce, enforce_all
 from billing.limits.verify import verify_limits
 from billing.models import Repricing, UnpricedEvent, Upload
+from billing.notifications.deliveries import enqueue_next_attempt
 from billing.notifications.emails import deliver_emails
 from billing.notifications.usage_issues import notify_all_usage_issues
 from billing.notifications.webhook_sender import deliver_webhooks
@@ -23,6 +24,7 @@ from billing.rollups.rebuild import rebuild
 from billing.rollups.retention import retain
 from billing.rollups.types import Dropped, Step
 from billing.rollups.verify import verify
+from billing.types import Channel
 from costtrack.celery import app
 from costtrack.clock import iso, utc_now
 from costtrack.jobs import enqueue_on_commit
@@ -99,9 +101,12 @@ def notify_usage_issues_task() -> int:
 
 
 @app.task(name="billing.deliver_webhooks")
-def deliver_webhooks_task() -> int:
-    """Send webhook messages that are due; return the number of successful ones."""
-    return deliver_webhooks(now=utc_now())
+def deliver_webhooks_task(due: int | None = None) -> int:  # noqa: ARG001 - one message for each second
+    """Send webhook messages that are due; return the number of successful ones. `due` is the second for which the task
+    was enqueued."""
+    delivered = deliver_webhooks(now=utc_now())
+    enqueue_next_attempt(channel=Channel.WEBHOOK, now=utc_now())
+    return delivered
 
 
 @app.task(name="billing.prepare_partitions")

@@ -58,9 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data_dir(manage)
     manage.add_argument("arguments", nargs=argparse.REMAINDER, metavar="django command ...")
 
-    rollups = commands.add_parser("rollups", help="fold, verify or rebuild the rollups, or drop old events")
-    _add_data_dir(rollups)
-    rollups.add_argument("arguments", nargs=argparse.REMAINDER, metavar="fold|verify|rebuild|retain ...")
+    _add_rollups(commands.add_parser("rollups", help="fold, verify or rebuild the rollups, or drop old events"))
 
     backup = commands.add_parser("backup", help="dump the database of `costtrack up` to a file while it runs")
     _add_data_dir(backup)
@@ -80,9 +78,33 @@ def _parser() -> argparse.ArgumentParser:
     about = "verify that spend limits match the ledger, on the data of `costtrack up`"
     verify_limits = limits.add_to(commands).add_parser("verify", help=about)
     _add_data_dir(verify_limits)
-    verify_limits.add_argument("--organization", metavar="SLUG", help="only this organization")
+    _add_organization(verify_limits)
     verify_limits.set_defaults(run=_verify_limits)
     return parser
+
+
+def _add_rollups(rollups: argparse.ArgumentParser) -> None:
+    _add_data_dir(rollups)
+    actions = rollups.add_subparsers(dest="action", required=True, metavar="action")
+    fold = actions.add_parser("fold", help="fold unfolded batches")
+    verify = actions.add_parser("verify", help="compare all rollups with the ledger; exit code 1 if they differ")
+    rebuild = actions.add_parser("rebuild", help="rebuild the rollups from the ledger; intake continues")
+    retain = actions.add_parser("retain", help="drop old events; totals do not change")
+    for action in (fold, verify, rebuild, retain):
+        # Without a default: it would replace a folder that is given before the action.
+        action.add_argument("--data-dir", type=Path, default=argparse.SUPPRESS, help="the data folder")
+    for action in (verify, rebuild, retain):
+        _add_organization(action)
+    rebuild.add_argument("--from", metavar="DATE", help="only from this day on (UTC)")
+    rebuild.add_argument("--to", metavar="DATE", help="only until the end of this day (UTC)")
+    retain.add_argument(
+        "--before", metavar="YYYY-MM", required=True, help="drop events received before this month (UTC)"
+    )
+    retain.add_argument("--dry-run", action="store_true", help="show what would be dropped, without dropping it")
+
+
+def _add_organization(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--organization", metavar="SLUG", help="only this organization")
 
 
 def _add_address(parser: argparse.ArgumentParser) -> None:
@@ -134,7 +156,13 @@ def _manage(options: argparse.Namespace) -> int:
 def _rollups(options: argparse.Namespace) -> int:
     from costtrack.supervisor.manage import manage
 
-    return manage(options.data_dir, ["rollups", *options.arguments])
+    arguments = ["rollups", options.action]
+    for name in ("organization", "from", "to", "before"):
+        if (value := getattr(options, name, None)) is not None:
+            arguments += [f"--{name}", value]
+    if getattr(options, "dry_run", False):
+        arguments.append("--dry-run")
+    return manage(options.data_dir, arguments)
 
 
 def _verify_limits(options: argparse.Namespace) -> int:

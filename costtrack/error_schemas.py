@@ -13,14 +13,17 @@ class ErrorSchema:
     schema: Mapping[str, Any]
 
 
+_SCOPE = {"type": "string", "description": "With 403: the scope that the credential needs."}
+
 NATIVE_ERROR = ErrorSchema(
     "Error",
     {
         "type": "object",
-        "description": "An error. Some codes have additional keys, for example the missing scope.",
+        "description": "An error. Some codes have additional keys.",
         "properties": {
             "error": {"type": "string", "description": "Human-readable message."},
             "code": {"type": "string", "description": "Stable machine-readable error code."},
+            "scope": _SCOPE,
             "fields": {
                 "type": "object",
                 "description": "For invalid input: the messages of each field.",
@@ -35,7 +38,7 @@ DETAIL_ERROR = ErrorSchema(
     "DetailError",
     {
         "type": "object",
-        "properties": {"detail": {"type": "string", "description": "Human-readable message."}},
+        "properties": {"detail": {"type": "string", "description": "Human-readable message."}, "scope": _SCOPE},
         "required": ["detail"],
     },
 )

@@ -43,6 +43,7 @@ OPENAPI: dict[str, Any] = {
     "DESCRIPTION": _DESCRIPTION,
     "VERSION": "0.1.0",
     "OAS_VERSION": "3.1.0",
+    "SERVERS": [{"url": "/", "description": "The server of this document."}],
     "TAGS": [{"name": name, "description": text} for name, text in _TAGS.items()],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],

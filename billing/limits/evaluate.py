@@ -100,6 +100,12 @@ def evaluate(rule: Rule, balance: Balance, *, calendar: Calendar, now: datetime)
     )
 
 
+def resets_or_ends_at(rule: Rule, evaluation: Evaluation) -> datetime | None:
+    """Return when spend is below the amount again or, if it has not reached the amount, when the window ends. None if
+    that is unknown: a limit of 0 does not reset at the end of its window."""
+    return evaluation.resets_at if evaluation.spent_usd >= rule.amount_usd else evaluation.span.end
+
+
 def fits_at(rule: Rule, balance: Balance, *, usd: Decimal, calendar: Calendar, now: datetime) -> datetime | None:
     """Return the first time at which a call of that amount would be authorized if nothing else were spent.
 

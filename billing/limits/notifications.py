@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from billing.limits.evaluate import resets_or_ends_at
 from billing.limits.refusal import describe_limit, limit_details
 from billing.limits.threshold_events import SOFT, Notification
 from billing.limits.types import Evaluation, Rule
@@ -45,7 +46,7 @@ def resets_at(rule: Rule, evaluation: Evaluation | None) -> datetime | None:
     """Return when spend is below the amount again or the window ends. None if that is unknown or depends on a user."""
     if rule.is_paused_manually and rule.manual_override is not None:
         return rule.manual_override.until
-    return None if evaluation is None else evaluation.resets_at or evaluation.span.end
+    return None if evaluation is None else resets_or_ends_at(rule, evaluation)
 
 
 def _data(

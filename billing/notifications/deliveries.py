@@ -16,25 +16,30 @@ oldest delivery of an endpoint goes first, and endpoints that have failed recent
 """
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 
 from billing.models import Delivery, WebhookEndpoint
-from billing.notifications.outbox import enqueue_delivery, new_message_id
+from billing.notifications.outbox import DELIVER_TASKS, enqueue_delivery, new_message_id
 from billing.notifications.webhook_urls import display_url
 from billing.types import Channel, DeliveryState
 from costtrack.errors import ConflictError
+from costtrack.jobs import enqueue_debounced_on_commit
 from costtrack.mail.sending import BACKOFF, CLAIM, MAX_ERROR_LENGTH, retry_delay_after
 from organizations import audit
 from organizations.failures import log_failure
 from organizations.models import Organization
 
 logger = logging.getLogger(__name__)
+
+SWEEP = timedelta(seconds=15)
+"""How often the beat schedule sends the tasks that deliver."""
 
 
 def claim(*, channel: Channel, now: datetime, limit: int) -> list[Delivery]:
@@ -66,6 +71,22 @@ def is_due(*, channel: Channel, now: datetime) -> bool:
     return _due(channel, now).exists()
 
 
+def enqueue_next_attempt(*, channel: Channel, now: datetime) -> None:
+    """Enqueue the channel's task for the next retry if the beat schedule would send it later than that."""
+    soon = Delivery.objects.filter(
+        Q(webhook=None) | Q(webhook__enabled=True),
+        state=DeliveryState.PENDING,
+        channel=channel,
+        next_attempt_at__gt=now,
+        next_attempt_at__lte=now + SWEEP,
+    )
+    first = soon.aggregate(first=Min("next_attempt_at"))["first"]
+    if first is not None:
+        due = math.ceil(first.timestamp())
+        within = max(datetime.fromtimestamp(due, UTC) - now, timedelta(seconds=1))
+        enqueue_debounced_on_commit(DELIVER_TASKS[channel], within=within, due=due)
+
+
 def succeeded(delivery: Delivery, *, status: int | None, now: datetime) -> None:
     """Record that the message was delivered, even if the claim has expired in the meantime."""
     Delivery.objects.row(delivery).exclude(state=DeliveryState.SENT).update(
@@ -95,7 +116,7 @@ def failed(
     """
     attempts = delivery.attempts + 1
     changes: dict[str, Any] = {"attempts": attempts, "last_status": status, "last_error": error[:MAX_ERROR_LENGTH]}
-    is_over = is_permanent or attempts > len(BACKOFF)
+    is_over = is_permanent or is_last_attempt(delivery)
     if is_over:
         changes |= {"state": DeliveryState.FAILED, "finished_at": now}
         logger.warning("delivery given up", extra={"message_id": delivery.message_id, "status": status})
@@ -103,6 +124,11 @@ def failed(
         changes["next_attempt_at"] = now + retry_delay_after(attempts, retry_after)
     _claimed(delivery).update(claimed_until=None, **changes)
     return is_over
+
+
+def is_last_attempt(delivery: Delivery) -> bool:
+    """Whether the delivery fails permanently if the attempt in progress fails."""
+    return delivery.attempts + 1 > len(BACKOFF)
 
 
 def release_claim(deliveries: Iterable[Delivery], *, until: datetime, error: str | None = None) -> None:

@@ -259,7 +259,7 @@ def _paused(context: EmailContext) -> Content:
     # Only a manual pause has a reason.
     is_manual = context.data.get("reason") is not None or context.spent is None or context.spent < context.amount
     if returns is not None:
-        then = ""
+        then = " Each refusal says when to try again."
     elif is_manual:
         then = " Access resumes when an owner or admin resumes the limit. An increase does not end the pause."
     else:
@@ -270,8 +270,7 @@ def _paused(context: EmailContext) -> Content:
         headline=f"{context.capitalized_subject} is paused manually"
         if is_manual
         else f"{context.capitalized_subject} has reached the limit",
-        lead=f"{_spent_sentence(context)} Authorization requests are refused; each refusal says when to try again."
-        f" Usage is still recorded.{then}",
+        lead=f"{_spent_sentence(context)} Authorization requests are refused. Usage is still recorded.{then}",
         progress_bar=_progress_bar(context),
         returns=returns,
         details=_limit_details(context),

@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from billing.models import Delivery, WebhookEndpoint
-from billing.notifications.deliveries import claim_one_per_endpoint, failed, succeeded
+from billing.notifications.deliveries import claim_one_per_endpoint, failed, is_last_attempt, succeeded
 from billing.notifications.outbox import notify
 from billing.notifications.webhook_messages import build_message
 from billing.notifications.webhook_request import Network, NoResponseError, WebhookResponse, post
@@ -173,6 +173,8 @@ def _record_failure(
 ) -> None:
     is_gone, is_test = status == HTTPStatus.GONE, delivery.notice.kind == NoticeKind.TEST
     with tenant_scope(delivery.organization_id):
+        if is_gone or is_last_attempt(delivery):
+            _lock_enabled_webhooks(delivery.organization_id)
         webhook = _locked_webhook(delivery)
         # A test message has one attempt, because a user is waiting for its result.
         is_over = failed(
@@ -211,6 +213,13 @@ def _disable(webhook: WebhookEndpoint, reason: str, now: datetime) -> None:
         data={"organization": webhook.organization.slug, "webhook": webhook_data, "reason": reason},
         now=now,
     )
+
+
+def _lock_enabled_webhooks(organization_id: int) -> None:
+    """Lock the endpoints that the notice about a disabled one is sent to, in the same order as `notify`. A transaction
+    that held only its own endpoint would deadlock with a notice, or with another endpoint that is being disabled."""
+    enabled = WebhookEndpoint.objects.filter(organization_id=organization_id, enabled=True).order_by("pk")
+    list(enabled.select_for_update(no_key=True).values_list("pk", flat=True))
 
 
 def _locked_webhook(delivery: Delivery) -> WebhookEndpoint | None:

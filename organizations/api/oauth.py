@@ -107,6 +107,10 @@ class TokenSchema(DialectSchema):
         absent = {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
         return super().error_statuses() - absent | {HTTPStatus.TOO_MANY_REQUESTS}
 
+    def get_auth(self) -> list[dict[str, Any]]:
+        """The Client ID and its secret are sent by HTTP Basic or in the form."""
+        return [{"basicAuth": []}, {}]
+
 
 class TokenView(APIView):
     """`POST /oauth2/token`"""

@@ -117,3 +117,21 @@ def test_api_pages_and_emails_say_the_same(api: APIClient, organization: Organiz
     assert Decimal(api.get("/usage/summary").json()["cost_usd"]) == Decimal("1.4")
     assert "$1.00" in page_text(ada, "/o/acme/admin/my-usage/")
     assert verify_limits(organization=organization, now=utc_now()).differences == ()
+
+
+def test_a_limit_of_0_is_paused_until_it_is_raised_on_pages_in_the_api_and_in_emails(
+    api: APIClient, organization: Organization, owner: User
+) -> None:
+    terms = {"scope": "tag", "scope_value": "trial", "window": "calendar_day", "amount_usd": "0"}
+    limit_id = api.post("/organizations/acme/limits", terms).json()["id"]
+
+    assert notices(organization) == [(owner.email, "Access paused: acme (100% of $0.00)")]
+    (email,) = mail.outbox
+    assert "Access resumes when the limit is raised or opened manually." in " ".join(str(email.body).split())
+    assert "automatically" not in str(email.body)
+    (limit,) = api.get("/usage/limits").json()["limits"]
+    assert (limit["state"], limit["resets_at"]) == ("paused", None)
+    assert api.get(f"/organizations/acme/limits/{limit_id}/threshold-events").json()["results"][0]["resets_at"] is None
+    shown = page_text(owner, reverse("admin:billing_spendlimit_change", args=[limit_id]))
+    assert "Access is paused until the limit is raised." in shown
+    assert "When the limit is raised" in page_text(owner, reverse("admin:billing_spendlimit_changelist"))

@@ -18,7 +18,7 @@ from organizations.models import Organization, User
 from tests.browser import clicks
 from tests.browser.conftest import Browse
 from tests.browser.plain_pages import PlainPage
-from tests.browser.screens import DESK, assert_fits_every_screen
+from tests.browser.screens import DESK, HAND, assert_fits_every_screen
 from tests.browser.walks import (
     all_pages,
     answer,
@@ -302,6 +302,11 @@ def test_it_fits_on_every_screen(browse: Browse, owner: User, organization: Orga
     for query in ("", "range=today&view=tokens", "model=gpt-4.1&group_by=credential", "view=speed", "model=unused"):
         page.goto(f"{PAGE}?{query}")
         assert_fits_every_screen(page)
+    page.set_viewport_size(HAND)
+    page.goto(f"{PAGE}?group_by=environment")
+    tabs = page.get_by_role("navigation", name="Stacked by")
+    tabs.scroll_into_view_if_needed()
+    expect(tabs.get_by_role("link", name="Environment")).to_be_in_viewport(ratio=1)
     Organization.objects.filter(pk=organization.pk).update(plan="free")
     page.goto(PAGE)
     assert_fits_every_screen(page)

@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import httpx
-import psycopg
 import pytest
 from django.conf import settings
 
 from billing.models import Upload, UsageEvent
 from organizations.models import Organization, User
-from tests.concurrency.conftest import Server, StartServer, database_url
+from tests.concurrency.conftest import Server, StartServer
 from tests.concurrency.raw_http import raw_connections
-from tests.concurrency.workers import locked_ledger, wait_until
+from tests.concurrency.workers import blocked_queries, locked_ledger, wait_until
 from tests.conftest import Key
 from tests.pages import signed_in
 
@@ -38,14 +37,6 @@ def client(server: Server, key: Key) -> Iterator[httpx.Client]:
 
 def client_of(server: Server, key: Key) -> httpx.Client:
     return httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=60)
-
-
-def blocked_queries(count: int) -> bool:
-    with psycopg.connect(database_url(), autocommit=True) as database:
-        delayed = (
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
-        return database.execute(delayed).fetchone() == (count,)
 
 
 @pytest.mark.parametrize("size", [3_000, 200_000, 3 * MEGABYTE])

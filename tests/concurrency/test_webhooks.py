@@ -6,25 +6,31 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db import connections, transaction
 from pytest_django import Settings
 from standardwebhooks import Webhook
 
-from billing.models import Delivery, WebhookEndpoint
+from billing.models import Delivery, Notice, WebhookEndpoint
+from billing.notifications.deliveries import claim_one_per_endpoint
 from billing.notifications.outbox import notify
-from billing.notifications.webhook_sender import deliver_webhooks
+from billing.notifications.webhook_request import WebhookResponse
+from billing.notifications.webhook_sender import deliver_webhooks, record_response
 from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
-from billing.types import DeliveryState, NoticeKind
+from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import utc_now
 from costtrack.errors import ConflictError
 from costtrack.mail.sending import CLAIM
-from organizations.models import Organization
+from organizations.models import AuditEntry, Organization
 from tests.billing.notifications.webhooks.receiver import Reply, receiving
 from tests.concurrency.conftest import database_url, run_concurrently
+from tests.concurrency.workers import blocked_queries, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+_URL = "http://127.0.0.1:8080/"
 _WORKER = "import django; django.setup(); from billing.tasks import deliver_webhooks_task; deliver_webhooks_task()"
 
 
@@ -86,14 +92,62 @@ def test_what_a_killed_worker_was_sending_comes_again_with_the_same_id(organizat
     assert set(Delivery.objects.values_list("state", flat=True)) == {DeliveryState.SENT}
 
 
+def record_gone(delivery: Delivery) -> None:
+    record_response(delivery, WebhookResponse(410, "", ""), now=utc_now())
+
+
+def test_an_endpoint_that_is_being_disabled_holds_no_lock_that_a_notice_to_all_needs(
+    organization: Organization,
+) -> None:
+    first, second = (
+        create_webhook(organization=organization, url=_URL, actor="tests", now=utc_now()).webhook for _ in range(2)
+    )
+    send_notices(organization)
+    claimed = claim_one_per_endpoint(now=utc_now(), max_endpoints=2)
+    (to_second,) = (delivery for delivery in claimed if delivery.webhook_id == second.pk)
+
+    def disable() -> None:
+        try:
+            record_gone(to_second)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():  # as `notify`, which locks the endpoints one after another
+            WebhookEndpoint.objects.select_for_update(no_key=True).get(pk=first.pk)
+            result = pool.submit(disable)
+            wait_until(lambda: blocked_queries(1))
+            WebhookEndpoint.objects.select_for_update(no_key=True, nowait=True).get(pk=second.pk)
+        result.result()
+
+    assert list(WebhookEndpoint.objects.filter(enabled=True)) == [first]
+
+
+def test_endpoints_that_are_disabled_at_once_have_a_notice_and_an_audit_entry_each(
+    organization: Organization,
+) -> None:
+    for _ in range(4):
+        create_webhook(organization=organization, url=_URL, actor="tests", now=utc_now())
+    send_notices(organization)
+
+    run_concurrently(record_gone, claim_one_per_endpoint(now=utc_now(), max_endpoints=4))
+
+    disabled = WebhookEndpoint.objects.filter(enabled=False).values_list("pk", flat=True)
+    notices = Notice.objects.filter(kind=NoticeKind.WEBHOOK_DISABLED)
+    entries = AuditEntry.objects.filter(action="webhook.disabled")
+    assert len(disabled) == 4
+    assert sorted(notice.data["webhook"]["id"] for notice in notices) == sorted(disabled)
+    assert sorted(entry.subject for entry in entries) == sorted(f"webhook {pk}" for pk in disabled)
+    assert not Delivery.objects.filter(channel=Channel.WEBHOOK, state=DeliveryState.PENDING).exists()
+
+
 def test_an_organization_never_has_more_webhooks_than_it_may(organization: Organization) -> None:
-    url = "http://127.0.0.1:8080/"
     for _ in range(MAX_WEBHOOKS - 2):
-        create_webhook(organization=organization, url=url, actor="tests", now=utc_now())
+        create_webhook(organization=organization, url=_URL, actor="tests", now=utc_now())
 
     def create(_: int) -> bool:
         try:
-            create_webhook(organization=organization, url=url, actor="tests", now=utc_now())
+            create_webhook(organization=organization, url=_URL, actor="tests", now=utc_now())
         except ConflictError:
             return False
         return True

@@ -23,6 +23,15 @@ def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
+def blocked_queries(count: int) -> bool:
+    """Whether this many queries wait for a lock."""
+    with psycopg.connect(database_url(), autocommit=True) as database:
+        delayed = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return database.execute(delayed).fetchone() == (count,)
+
+
 @contextmanager
 def locked_ledger() -> Iterator[None]:
     """Intake waits for this lock, and so holds its threads."""

@@ -7,7 +7,7 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.datetimes import LocalTimes
 from billing.limits.cache import rule_of
-from billing.limits.evaluate import ROLLING
+from billing.limits.evaluate import ROLLING, resets_or_ends_at
 from billing.limits.threshold_events import SOFT, Cause
 from billing.limits.types import LimitStatus, Rule
 from billing.models import PAUSING, IncreaseRequest, SpendLimit, ThresholdEvent
@@ -131,13 +131,15 @@ def status_sentence(status: LimitStatus, times: LocalTimes) -> str:
 def reset(status: LimitStatus, times: LocalTimes) -> SafeString | str:
     """Return when the limit resets: at the end of the window, or when enough spend has left a rolling window."""
     override = status.rule.manual_override
-    instant = status.evaluation.resets_at or status.evaluation.span.end
+    instant = resets_or_ends_at(status.rule, status.evaluation)
     if status.rule.is_paused_manually and override is not None:
         if override.until is None:
             return "When access is resumed"
         instant = override.until
     if instant is not None:
         return times.two_lines(instant)
+    if status.evaluation.is_paused:
+        return "When the limit is raised"
     if status.rule.window in ROLLING:
         return formatting.two_lines("Continuously", f"spend stops counting after {_ROLLING[status.rule.window]}")
     return "Never"

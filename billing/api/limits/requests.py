@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from billing.api.limits import examples
 from billing.api.limits.rows import ValuesDisplayed
-from billing.api.limits.serializers import VALUE_TEXT, DisplayValueField, DollarsField
+from billing.api.limits.serializers import VALUE_TEXT, DisplayValueField, RaisedDollarsField
 from billing.limits.increases import MAX_TEXT_LENGTH, decline, grant, request_increase
 from billing.limits.selectors import find_own_limit
 from billing.limits.validation import MAX_VALUE_LENGTH
@@ -52,7 +52,7 @@ class IncreaseRequestSerializer(serializers.ModelSerializer[IncreaseRequest]):
 class NewRequestSerializer(StrictSerializer):
     limit = serializers.IntegerField(min_value=1, help_text="The limit's id.")
     value = serializers.CharField(default="", allow_blank=True, max_length=MAX_VALUE_LENGTH, help_text=VALUE_TEXT)
-    amount_usd = DollarsField(help_text="Must be more than the current amount.")
+    amount_usd = RaisedDollarsField(help_text="Must be more than the current amount.")
     until = EndField(
         default=None, allow_null=True, help_text="The requested end (a date is included); the owner decides."
     )
@@ -67,7 +67,7 @@ class NewOwnRequestSerializer(StrictSerializer):
         max_length=MAX_VALUE_LENGTH,
         help_text="Which of your `user_ids`, if the limit applies to several of them.",
     )
-    amount_usd = DollarsField(help_text="Must be more than the current amount.")
+    amount_usd = RaisedDollarsField(help_text="Must be more than the current amount.")
     until = EndField(
         default=None, allow_null=True, help_text="The requested end (a date is included); the owner decides."
     )
@@ -75,7 +75,7 @@ class NewOwnRequestSerializer(StrictSerializer):
 
 
 class GrantSerializer(StrictSerializer):
-    amount_usd = DollarsField(default=None, allow_null=True, help_text="Null: the requested amount.")
+    amount_usd = RaisedDollarsField(default=None, allow_null=True, help_text="Null: the requested amount.")
     until = EndField(
         default=None, allow_null=True, help_text="Null: the requested date. A date is required in one of both."
     )

@@ -34,6 +34,12 @@ class DollarsField(AmountInputField):
         super().__init__(max_digits=AMOUNT_DECIMALS + 12, decimal_places=AMOUNT_DECIMALS, min_value=0, **options)
 
 
+class RaisedDollarsField(DollarsField):
+    """The amount of a raise, which is more than that of the limit and so more than 0."""
+
+    default_error_messages = {"min_value": "Must be more than 0."}
+
+
 RowWithValue = IncreaseRequest | ThresholdEvent | LimitOverride
 """A row that refers to one value of its limit."""
 
@@ -232,7 +238,7 @@ class _ManualOverrideSerializer(StrictSerializer):
 
 
 class RaiseSerializer(_ManualOverrideSerializer):
-    amount_usd = DollarsField(help_text="More than the limit's amount, and at most the plan's maximum.")
+    amount_usd = RaisedDollarsField(help_text="More than the limit's amount, and at most the plan's maximum.")
     ends_at = EndField(help_text="When the raise ends. A date is included.")
 
 

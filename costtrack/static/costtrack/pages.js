@@ -63,7 +63,17 @@
     setTimeout(() => { button.textContent = before; }, 2000);
   });
 
+  // On a phone, tabs are one line that scrolls: show the current one.
+  const showCurrentTabs = () => {
+    for (const tab of document.querySelectorAll(".ct-tabs [aria-current]")) {
+      const tabs = tab.parentElement;
+      tabs.scrollLeft = tab.offsetLeft - tabs.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2;
+    }
+  };
+  document.addEventListener("htmx:afterSettle", showCurrentTabs);
+
   const start = () => {
+    showCurrentTabs();
     for (const form of document.querySelectorAll("form[data-filters]")) {
       const chosen = form.elements.namedItem("range")?.value;
       for (const [choice, [first]] of Object.entries(FIELDS_OF)) {

@@ -129,6 +129,13 @@ def test_wrong_input_names_the_field(limit: SpendLimit, viewer: User, wrong: dic
     assert not IncreaseRequest.objects.exists()
 
 
+@pytest.mark.parametrize("amount", ["0", "-1"])
+def test_an_increase_must_be_more_than_0_as_documented(limit: SpendLimit, viewer: User, amount: str) -> None:
+    refused = signed_in(viewer).post(PATH, wish(limit, amount_usd=amount)).json()
+    assert refused["fields"].keys() == {"amount_usd"}
+    assert refused["error"] == "amount_usd: Must be more than 0."
+
+
 def test_owners_and_operators_answer_and_nobody_else(
     organization: Organization,
     limit: SpendLimit,

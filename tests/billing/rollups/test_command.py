@@ -169,7 +169,16 @@ def test_on_a_terminal_there_is_a_bar(send: Send, capfd: pytest.CaptureFixture[s
     assert "Rebuilding acme: " in capfd.readouterr().err
 
 
-def test_the_command_line_passes_it_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fold"],
+        ["verify", "--organization", "acme"],
+        ["rebuild", "--organization", "acme", "--from", "2026-10-01", "--to", "2026-10-31"],
+        ["retain", "--organization", "acme", "--before", "2026-01", "--dry-run"],
+    ],
+)
+def test_the_command_line_passes_it_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str]) -> None:
     passed: list[tuple[Path, list[str]]] = []
 
     def manage(data_dir: Path, arguments: list[str]) -> int:
@@ -177,5 +186,20 @@ def test_the_command_line_passes_it_on(monkeypatch: pytest.MonkeyPatch, tmp_path
         return 0
 
     monkeypatch.setattr("costtrack.supervisor.manage.manage", manage)
-    assert main(["rollups", "--data-dir", str(tmp_path), "verify", "--organization", "acme"]) == 0
-    assert passed == [(tmp_path, ["rollups", "verify", "--organization", "acme"])]
+    action, *options = arguments
+    assert main(["rollups", "--data-dir", str(tmp_path), *arguments]) == 0
+    assert main(["rollups", action, "--data-dir", str(tmp_path), *options]) == 0
+    assert passed == [(tmp_path, ["rollups", *arguments])] * 2
+    rollups.Command().create_parser("manage", "rollups").parse_args(arguments)
+
+
+@pytest.mark.parametrize("arguments", [["rollups", "verify", "--help"], ["limits", "verify", "--help"]])
+def test_the_help_of_an_action_needs_no_running_server(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    shown = capsys.readouterr().out
+    assert exit_.value.code == 0
+    assert all(option in shown for option in ("--organization SLUG", "--data-dir"))

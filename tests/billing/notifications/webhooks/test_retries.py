@@ -4,10 +4,13 @@ import threading
 from datetime import datetime, timedelta
 
 import pytest
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from billing.notifications.webhook_request import Network
 from billing.notifications.webhook_sender import deliver_webhooks, parse_retry_after
+from billing.tasks import deliver_webhooks_task
 from billing.types import DeliveryState
+from costtrack.celery import app
 from costtrack.clock import utc_now
 from costtrack.mail.sending import BACKOFF
 from tests.billing.notifications.webhooks.conftest import AddWebhook, CreateNotice, delivery_of
@@ -40,6 +43,30 @@ def test_an_attempt_that_fails_is_repeated_by_the_schedule(
     assert len({received.message_id for received in receiver.received}) == 1
     assert len({received.body for received in receiver.received}) == 1
     assert len(receiver.received) == len(BACKOFF) + 1
+
+
+def test_the_first_retry_has_a_task_of_its_own_instead_of_the_next_sweep(
+    receiver: Receiver,
+    add_webhook: AddWebhook,
+    create_notice: CreateNotice,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    sent: list[tuple[str, float]] = []
+    monkeypatch.setattr(app, "send_task", lambda name, *, countdown, **_: sent.append((name, countdown)))
+    add_webhook(receiver.url)
+    notice, receiver.default = create_notice(), Reply(500)
+    with django_capture_on_commit_callbacks(execute=True):
+        deliver_webhooks_task()
+
+    ((name, countdown),) = sent
+    assert name == "billing.deliver_webhooks"
+    assert timedelta(0) <= utc_now() + timedelta(seconds=countdown) - delivery_of(notice).next_attempt_at
+    assert countdown <= BACKOFF[0].total_seconds() * 1.1 + 1
+
+    with django_capture_on_commit_callbacks(execute=True):
+        deliver_webhooks_task()
+    assert len(sent) == 1, "one task for each second"
 
 
 def test_a_redirect_is_a_failure_that_says_so(
