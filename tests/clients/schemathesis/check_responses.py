@@ -123,7 +123,7 @@ def failure_of(operation: APIOperation, check_response: Callable[[schemathesis.C
     )
     try:
         test()
-    except Exception:  # noqa: BLE001 - the test fails with it
+    except (Exception, BaseExceptionGroup):  # noqa: BLE001 - the test fails with it
         return traceback.format_exc()
     return ""
 
