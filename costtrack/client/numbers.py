@@ -1,5 +1,4 @@
-"""Formatting of values in tables. Amounts have as many decimals as they need, up to 15: further digits are noise of
-sums of floats (`--json` has them)."""
+"""Formatting of values in tables. Amounts keep all their digits."""
 
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
@@ -9,7 +8,6 @@ NO_NAME = "(none)"
 """Shown for an empty name in a map: costs without a model or user."""
 
 _CENTS = 2
-_MAX_DECIMALS = 15
 _MAX_DIGITS = 60  # more on one side of the point is not an amount
 _MONEY = frozenset({"amount", "cost", "costs", "price", "spend", "usd"})
 
@@ -30,7 +28,7 @@ def cells(name: str, values: Sequence[Any]) -> tuple[list[str], bool]:
         return [text(name, value) for value in values], False
     if not is_money(name):
         return [text(name, value) for value in values], True
-    decimals = max(_CENTS, *(_money_decimals(number) for number in numbers if number is not None))
+    decimals = max(_CENTS, *(_decimals(number) for number in numbers if number is not None))
     amounts = (None if value is None else number_of(value, from_text=True) for value in values)
     return ["" if amount is None else dollars(amount, decimals) for amount in amounts], True
 
@@ -40,7 +38,7 @@ def text(name: str, value: Any) -> str:  # noqa: PLR0911 - one for each kind
     number = number_of(value, from_text=is_money(name))
     if number is not None:
         if is_money(name):
-            return dollars(number, _money_decimals(number))
+            return dollars(number, max(_CENTS, _decimals(number)))
         return f"{_plain(number * 100)}%" if name.endswith("_rate") else _plain(number)
     match value:
         case None:
@@ -76,10 +74,6 @@ def number_of(value: Any, *, from_text: bool) -> Decimal | None:
 
 def _plain(number: Decimal) -> str:
     return f"{number:,.{_decimals(number)}f}"
-
-
-def _money_decimals(amount: Decimal) -> int:
-    return max(_CENTS, _decimals(Decimal(f"{amount:.{_MAX_DECIMALS}f}")))
 
 
 def _decimals(number: Decimal) -> int:
