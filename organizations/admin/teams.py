@@ -57,6 +57,8 @@ class TeamAdmin(OrganizationScopedAdmin):
     search_fields = ("name", "display_name")
     ordering = ("organization", "name")
     fields = ("organization", *_VALUES)
+    empty_title = "No teams yet"
+    empty_text = "Members and addresses of a team get the notices about limits on its usage."
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         return () if obj is None else ("organization",)

@@ -140,6 +140,7 @@ def test_page_and_api_have_the_same_answer(organization: Organization, role: Rol
 
 def test_the_page_does_what_the_api_does(organization: Organization, owner: User, ada: User) -> None:
     client = signed_in(owner)
+    assert "No teams yet" in client.get(PAGE).content.decode()
     given = {"organization": organization.pk, "name": "search", "members": "ada@acme.example\n", "addresses": ""}
     refused = client.post(f"{PAGE}add/", {**given, "members": "x@x.example"}, follow=True)
     assert "not a member: x@x.example" in refused.content.decode().lower()

@@ -137,7 +137,7 @@ class UploadAdmin(SingleOrganizationAdmin):
     empty_title = "No files yet"
     empty_text = (
         "Import usage from CSV, JSON, Parquet, LiteLLM's spend logs, or a usage export of OpenAI or Anthropic. For "
-        "larger files, and for transcripts of Claude Code and Codex, use `costtrack events send`."
+        "larger files, and for transcripts of Claude Code and Codex, use the command costtrack events send."
     )
 
     # --- Uploading ---------------------------------------------------------------------------------------------
