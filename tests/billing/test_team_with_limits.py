@@ -88,7 +88,7 @@ def test_api_pages_and_emails_say_the_same(api: APIClient, organization: Organiz
     # Each call costs 40,000 x 2.5 + 30,000 x 10 USD for a million tokens.
     assert [call(api, ADA, f"ada-{number}") for number in range(3)] == [201, 201, 429]
     assert call(api, BRIN, "brin-0") == 201
-    assert call(api, "", "nobody") == 422
+    assert call(api, "", "unnamed") == 422
     assert [state(user)["spent_usd"] for user in (ADA, BRIN)] == ["0.8", "0.4"]
     assert api.get("/usage/summary").json()["cost_usd"] == "1.2"
     assert [row["model"] for row in api.get("/usage/events").json()["results"]] == ["gpt-4o"] * 3

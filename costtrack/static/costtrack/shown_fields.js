@@ -1,7 +1,7 @@
 // Hides the fields of a form that do not apply to the values of other fields. A field's data-shown-if lists conditions,
 // separated by spaces, which must all hold: "window=calendar_month|calendar_quarter", "scope_value=" (empty) or
-// "scope!organization" (another value). A hidden field gets its first value back, so that the server does not refuse a
-// value that nobody sees. Without scripts all fields are shown; the server says which ones do not apply.
+// "scope!organization" (another value). A hidden field gets its first value back, so that the server does not refuse an
+// invisible value. Without scripts all fields are shown; the server says which ones do not apply.
 "use strict";
 
 (() => {

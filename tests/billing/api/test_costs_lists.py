@@ -71,7 +71,7 @@ def test_lists_end_with_the_last_one_and_have_each_one_once(api: APIClient, send
         ("user_id=ada&team=search", ["s1"]),
         ("team=search", ["s1", "s2"]),
         ("end_user=customer", ["s3"]),
-        ("end_user=nobody", []),
+        ("end_user=absent", []),
         ("is_{}=true", ["s2"]),
         ("is_{}=false&team=search", ["s1"]),
     ],

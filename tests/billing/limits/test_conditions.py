@@ -227,18 +227,18 @@ def test_calls_without_a_user_are_refused_or_counted_together(
 
 
 @pytest.mark.usefixtures("key")
-@pytest.mark.parametrize("nobody", [{}, {"user_id": ""}, {"user_id": "  "}, {"user_id": "\u00a0"}])
+@pytest.mark.parametrize("without_user", [{}, {"user_id": ""}, {"user_id": "  "}, {"user_id": "\u00a0"}])
 def test_no_call_escapes_the_limits_of_users_by_leaving_the_user_out(
-    organization: Organization, api: APIClient, nobody: dict[str, str]
+    organization: Organization, api: APIClient, without_user: dict[str, str]
 ) -> None:
     terms = {"scope": "user", "window": "lifetime", "amount_usd": "1", "missing": "refuse"}
     assert api.post(f"/organizations/{organization.slug}/limits", terms).status_code == 201
     call = {"estimated_cost_usd": "0.25"}
 
-    refused = api.post("/usage/authorizations", {**call, **nobody})
+    refused = api.post("/usage/authorizations", {**call, **without_user})
     assert (refused.status_code, refused.json()["code"]) == (422, "dimension_required")
     assert list(refused.json()["fields"]) == ["user_id"]
-    assert not api.get("/usage/access", nobody).json()["allowed"]
+    assert not api.get("/usage/access", without_user).json()["allowed"]
     assert api.post("/usage/authorizations", {**call, "user_id": "ada"}).status_code == 201
     assert (
         api.post("/usage/authorizations", {**call, "user_id": " ada ", "estimated_cost_usd": "0.8"}).status_code == 429

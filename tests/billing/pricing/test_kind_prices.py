@@ -47,4 +47,4 @@ def test_prices_per_thousand_are_prices_per_request() -> None:
 def test_a_model_without_any_price_has_none() -> None:
     assert catalog_prices("google", "gemma-3", DAY) is None
     assert catalog_prices("google", "no such model", DAY) is None
-    assert catalog_prices("nobody", "gemma-3", DAY) is None
+    assert catalog_prices("no-provider", "gemma-3", DAY) is None

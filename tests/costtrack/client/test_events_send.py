@@ -108,7 +108,7 @@ def test_an_array_larger_than_the_readers_buffer_keeps_its_records(run: Run, ser
         ("[]", "has no events"),
         ('{"events": []}', "has no events"),
         ("id,model\n1,m\n", "has no column with the time of the calls"),
-        ("Dear customer,\nthank you\n", "is in no known format"),
+        ("Good morning,\nthank you\n", "is in no known format"),
         (b"\x00\x01\x02", "is in no known format"),
         (b"\x1f\x8b\x08", "is not a valid gzip file"),
         (b"PAR1", "is not a valid Parquet file"),

@@ -54,19 +54,19 @@ def hour(send: Send, key: Key) -> None:
         call("same", 10, "0.25", user_id="ada", tags=["a"], model="o3"),
         call("unknown", 20, None, model="house-13b", input_tokens=5),
         call("failed", 30, "0", status="failure"),
-        call("dearer", 59.99, "0.1", user_id="ada"),
+        call("costlier", 59.99, "0.1", user_id="ada"),
         call("after", 60, "9"),
     )
     for event_id, verb, body in (
         ("voided", "void", {"reason": "twice"}),
-        ("dearer", "adjust", {"cost_usd": "0.75", "reason": "on the bill"}),
+        ("costlier", "adjust", {"cost_usd": "0.75", "reason": "on the bill"}),
     ):
         event = UsageEvent.objects.get(event_id=event_id)
         answer = key.client().post(f"/usage/events/{event.pk}/{verb}", body, format="json")
         assert answer.status_code < 300, answer.content
 
 
-IN_ORDER = ["dearer", "first", "same", "twin", "failed", "unknown", "voided"]
+IN_ORDER = ["costlier", "first", "same", "twin", "failed", "unknown", "voided"]
 
 
 @pytest.mark.usefixtures("hour")
@@ -74,13 +74,13 @@ IN_ORDER = ["dearer", "first", "same", "twin", "failed", "unknown", "voided"]
     ("query", "expected"),
     [
         ({}, IN_ORDER),
-        ({"user_id": "ada"}, ["dearer", "first", "same"]),
+        ({"user_id": "ada"}, ["costlier", "first", "same"]),
         ({"tag": "a"}, ["first", "same"]),
         ({"model": "o3"}, ["same"]),
         ({"status": "failure"}, ["failed"]),
         ({"client_id": "none", "user_id": "bob"}, ["twin"]),
         ({"client_id": "nobody"}, []),
-        ({"user_id": "nobody"}, []),
+        ({"user_id": "absent"}, []),
     ],
 )
 def test_costs_decide_with_their_corrections(
@@ -107,7 +107,7 @@ def test_pages_by_cost_go_on_and_back_without_gaps(
     assert shown(browser.get(PAGE + trail.newest())) == pages[0]
     newest_first = next(url for name, url, _ in response.context["orders"] if name == "Newest first")
     assert "after=" not in newest_first
-    assert shown(browser.get(newest_first))[0] == "dearer"  # it is the newest as well
+    assert shown(browser.get(newest_first))[0] == "costlier"  # it is the newest as well
 
 
 @pytest.mark.usefixtures("hour")
@@ -142,7 +142,7 @@ def test_too_many_calls_stay_in_the_order_of_time_and_the_page_says_why(
     assert "this period has 8 calls, and only up to 6 can be sorted by cost" in " ".join(
         response.content.decode().split()
     )
-    assert shown(browser.get(PAGE, BY_COST))[0] == "dearer"
+    assert shown(browser.get(PAGE, BY_COST))[0] == "costlier"
 
 
 # --- What it went to -------------------------------------------------------------------------------------------

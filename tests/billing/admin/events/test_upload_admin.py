@@ -111,7 +111,7 @@ def test_a_usage_export_warns_of_calls_that_are_recorded(browser: Client, organi
     assert "Each record is the sum of several requests" in page
 
 
-@pytest.mark.parametrize("content", [b"", b"Dear customer,\nthank you\n"])
+@pytest.mark.parametrize("content", [b"", b"Good morning,\nthank you\n"])
 def test_what_cannot_be_imported_is_said_on_the_form(
     content: bytes, browser: Client, organization: Organization
 ) -> None:
