@@ -114,7 +114,7 @@ class LedgerEntry(Struct, gc=False, omit_defaults=True):
 
 
 class NamedCall(Struct, gc=False):
-    """The call that an event names, as it is compared with those of other sources (0032_match_calls.sql)."""
+    """The call that an event names, as it is compared with those of other sources (0031_match_calls.sql)."""
 
     id: UUID | None
     source: str

@@ -29,7 +29,7 @@ from organizations.models import Organization
 # A request that waits longer than this for a lock gets a 503.
 _PREPARE = "SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'"
 _LOCK = "SELECT pg_advisory_xact_lock(keys.key) FROM unnest(%s::bigint[]) AS keys (key)"
-# billing/migrations/sql/0028_limit_reserve.sql. A constant, because composing the statement would take as long as
+# billing/migrations/sql/0027_limit_reserve.sql. A constant, because composing the statement would take as long as
 # executing it.
 _RESERVE = """
 SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'; SELECT * FROM billing_reserve(

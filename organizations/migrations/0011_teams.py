@@ -10,7 +10,7 @@ from costtrack.database.sql_files import run_sql_files
 class Migration(migrations.Migration):
     dependencies = [
         ("organizations", "0010_security_log"),
-        ("billing", "0031_tenant_rights"),  # which revokes all rights that were granted before
+        ("billing", "0030_tenant_rights"),  # which revokes all rights that were granted before
     ]
 
     operations = [

@@ -7,7 +7,7 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0025_calls_one_by_one"), ("organizations", "0003_plans")]
+    dependencies = [("billing", "0024_detail_rollups"), ("organizations", "0003_plans")]
 
     operations = [
         migrations.CreateModel(

@@ -7,7 +7,7 @@ from costtrack.database.sql_files import run_sql_files
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0030_limit_conditions"),
+        ("billing", "0029_limit_conditions"),
         ("contenttypes", "0002_remove_content_type_name"),
         ("organizations", "0010_security_log"),
     ]

@@ -6,6 +6,6 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0031_tenant_rights")]
+    dependencies = [("billing", "0030_tenant_rights")]
 
     operations = [*run_sql_files(__file__, "match_calls", "write_events", "append_batches")]

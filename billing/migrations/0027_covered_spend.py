@@ -7,6 +7,6 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0027_rare_counts")]
+    dependencies = [("billing", "0026_rare_counts")]
 
     operations = run_sql_files(__file__, "unfolded_spend", "limit_balances", "limit_reserve", "unfolded_state")

@@ -4,7 +4,7 @@
 -- p_price_revisions are those of the prices that the events were priced by, of the organization and of everyone. If
 -- they have changed, nothing is written. NULL: the prices do not matter.
 --
--- p_calls are the calls that events name, NULL if none does (0032_match_calls.sql).
+-- p_calls are the calls that events name, NULL if none does (0031_match_calls.sql).
 --
 -- Returns a row for each event that was not written because its key was taken, and whether by the same content; a row for
 -- each event whose call keys were taken (`same_call_id`), with NULL if it was written nevertheless; or one row with NULLs

@@ -6,6 +6,6 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0029_uploads")]
+    dependencies = [("billing", "0028_uploads")]
 
     operations = run_sql_files(__file__, "limit_conditions")

@@ -10,7 +10,7 @@ from costtrack.database.sql_files import run_sql_files
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0028_covered_spend"),
+        ("billing", "0027_covered_spend"),
         ("organizations", "0010_security_log"),
     ]
 

@@ -16,7 +16,7 @@ _RARE = (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0026_coverage")]
+    dependencies = [("billing", "0025_coverage")]
 
     operations = [
         *(
