@@ -234,7 +234,7 @@ class Organization(models.Model):
         return clean_user(text, ignores_case=self.ignores_user_case)
 
 
-class Closing(models.Model):
+class Closing(TenantModel):
     """An organization that is closing: by whom, and what has been deleted so far (`billing.deletion`)."""
 
     organization = models.OneToOneField(
