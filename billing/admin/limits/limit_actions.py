@@ -128,7 +128,7 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
         permission="ask",
     )
     def ask(self, request: HttpRequest, limit: SpendLimit, **given: Any) -> str:
-        return _call(request_increase, request, limit, given, "Request sent to the owners.")
+        return _call(request_increase, request, limit, given, "Request sent to the owners and admins.")
 
     @confirmed(
         "Remove",

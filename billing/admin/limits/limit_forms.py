@@ -294,7 +294,7 @@ class ResumeForm(OverrideForm):
 class OwnIncreaseForm(forms.Form):
     amount_usd = MoneyField(label="Requested amount (US dollars)", is_first=True)
     until = EndFormField(label="Until", required=False, help_text="How long you need the higher limit.")
-    reason = reason_field(label="Reason", max_length=MAX_TEXT_LENGTH, help_text="Sent to the owners.")
+    reason = reason_field(label="Reason", max_length=MAX_TEXT_LENGTH, help_text="Sent to the owners and admins.")
 
 
 class IncreaseRequestForm(OwnIncreaseForm, OverrideForm):
