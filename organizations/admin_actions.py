@@ -45,6 +45,17 @@ def add_service_error(form: "Form | ModelForm[Any]", error: DomainError) -> None
     form.add_error(name if name in form.fields else None, sentence[:1].upper() + sentence[1:])
 
 
+def with_service_error(form: type[Form], error: DomainError) -> type[Form]:
+    """Return a form that is invalid because of the error, so that its page shows the error and what was entered."""
+
+    def full_clean(self: Form) -> None:
+        form.full_clean(self)
+        if self.is_bound:
+            add_service_error(self, error)
+
+    return type(form.__name__, (form,), {"full_clean": full_clean})
+
+
 def button(description: str, *, icon: str, permission: str = "manage") -> Callable[[V], V]:
     """Turn a method into a button on a row's page (`actions_detail`) or above a list (`actions_list`), for users with
     the permission (`has_<permission>_permission`). The button is a link, so a GET changes nothing."""

@@ -16,9 +16,10 @@ from django.http import HttpRequest
 from costtrack.changelist import PlainChangeList
 from costtrack.clock import utc_now
 from costtrack.dates import parse_start
+from costtrack.errors import DomainError
 from costtrack.paginator import CappedPaginator
 from organizations import audit
-from organizations.admin_actions import ConfirmingAdmin, show_domain_errors
+from organizations.admin_actions import ConfirmingAdmin, show_domain_errors, with_service_error
 from organizations.admin_request import chosen_organization, may_change_any, request_user
 from organizations.models import Organization
 from organizations.permissions import Resource
@@ -28,6 +29,8 @@ from organizations.types import Role
 
 Row = Model | str | int
 """A row, or its id, which unfold passes for actions."""
+_SERVICE_ERROR = "service_error"
+"""The attribute of a request whose form was refused by a service."""
 F = TypeVar("F", bound="ModelChoiceField[Any] | None")
 
 
@@ -231,7 +234,19 @@ class OrganizationScopedAdmin(ConfirmingAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        return super().changeform_view(request, object_id, form_url, extra_context)
+        """Show the error of a service in the form, with what was entered. Nothing has been written in that case."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except DomainError as error:
+            if request.method != "POST":
+                raise
+            setattr(request, _SERVICE_ERROR, error)
+            return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django's signature
+        form = super().get_form(request, obj, change, **kwargs)
+        error = getattr(request, _SERVICE_ERROR, None)
+        return form if error is None else with_service_error(form, error)
 
     @show_domain_errors
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

@@ -33,6 +33,12 @@ from organizations.types import (
 
 
 class UserManager(BaseUserManager["User"]):
+    @classmethod
+    def normalize_email(cls, email: str | None) -> str:
+        """Addresses are in lower case. The case in which an organization wrote one would else show others that it is
+        known."""
+        return super().normalize_email(email).lower()
+
     def create_user(self, email: str, password: str | None = None, **fields: bool | str) -> "User":
         user = self.model(email=self.normalize_email(email), **fields)
         user.set_password(password)
@@ -67,6 +73,10 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.name or self.email
+
+    def clean(self) -> None:
+        super().clean()
+        self.email = type(self).objects.normalize_email(self.email)
 
     @cached_property
     def roles(self) -> dict[int, Role]:
@@ -296,7 +306,8 @@ class Membership(models.Model):
         constraints = (models.UniqueConstraint(fields=("organization", "user"), name="membership_once"),)
 
     def __str__(self) -> str:
-        return f"{self.user} ({self.get_role_display()})"
+        """Without the user's name, which an organization does not know before the user has accepted."""
+        return f"{self.user.email} ({self.get_role_display()})"
 
     @property
     def own_user_ids(self) -> list[str]:

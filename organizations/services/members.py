@@ -54,6 +54,8 @@ def add_member(
     _check_owners_business(role, acting_as)
     check_can_grant(Role(role).scopes, caller_scopes, param="role")
     user_ids = _checked_user_ids(user_ids)
+    if user_ids is None and email != email.lower():
+        user_ids = [email.lower(), email]  # the usage may have either
     lock_organization(organization)
     _check_invitations(organization, email, now=utc_now())
     user = _get_or_create_user(email)
