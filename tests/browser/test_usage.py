@@ -151,11 +151,11 @@ def assert_as_answered(page: PlainPage, api: APIClient, **query: str) -> None:
 
 def assert_table(page: PlainPage, api: APIClient, reported: dict[str, Any], query: Query) -> None:
     """The table by model. The API lists models without a cost by their requests."""
-    groups = answer(api, "/usage/breakdown", **query, group_by="model")["groups"]
+    groups = answer(api, "/usage/breakdown", **query, group_by="model")["results"]
     heads = ("Model", "Cost", "Share of cost", "Requests")
     assert sorted(columns(page, "By model", *heads) if groups else []) == sorted(
         [
-            one["name"] or "Without a model",
+            one["model"] or "Without a model",
             "No price yet" if one["unpriced_events"] and not Decimal(one["cost_usd"]) else dollars(one["cost_usd"]),
             share(one["cost_usd"], reported["cost_usd"]),
             count(one["requests"]),

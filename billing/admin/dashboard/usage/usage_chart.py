@@ -173,9 +173,9 @@ def usage_chart(
             lines=lines,
             unit="usd" if view is View.COST else "count",
             urls=urls,
-            is_stacked=not _overlaps(by),
+            is_stacked=by is not GroupBy.TAG,
             overlays=overlays,
-            totals=totals_of_bars if len(lines) > 1 and not _overlaps(by) else (),
+            totals=totals_of_bars if len(lines) > 1 and by is not GroupBy.TAG else (),
         ),
         total=_text(view, total),
         is_empty=not (total.requests or total.cost_usd or total.total_tokens or total.unpriced_events),
@@ -209,7 +209,7 @@ def _layers_of(query: UsageQuery, view: View, by: GroupBy | None, periods: Seque
         Layer(entry.name or WITHOUT[by], filters_for(by, entry.key), entry.periods, is_single=entry.key is not None)
         for entry in entries
     ]
-    if _overlaps(by):
+    if by is GroupBy.TAG:  # an event counts in several layers
         sums = totals(organization=query.organization, filters=query.filters, windows=periods)
     else:
         sums = [_sum_at(layers, index) for index in range(len(periods))]
@@ -218,11 +218,6 @@ def _layers_of(query: UsageQuery, view: View, by: GroupBy | None, periods: Seque
         merged = [_sum_at(others, index) for index in range(len(periods))]
         layers = [*layers[:_MAX_ITEMS], Layer("Others", {}, merged, is_single=False)]
     return Layers(layers, sums, entries)
-
-
-def _overlaps(by: GroupBy | None) -> bool:
-    """Whether a call counts in several groups."""
-    return by is not None and by.value == "tag"
 
 
 def _sum_at(layers: Sequence[Layer], index: int) -> Figures:

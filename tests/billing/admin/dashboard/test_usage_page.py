@@ -70,7 +70,7 @@ def test_hours_that_are_none_leave_nothing_of_the_ledger(hour: str, owner: User,
         ("range=custom", "start_date"),
         ("status=maybe", "status"),
         ("view=speed", "view"),
-        ("group_by=tag", "group_by"),
+        ("group_by=color", "group_by"),
         ("model=%00", "model"),
         (f"capability={'x' * 300}", "capability"),
     ],
@@ -160,7 +160,7 @@ def test_a_limit_that_is_near_stands_at_the_head(
     set_limit(organization, "9", window=LimitWindow.CALENDAR_DAY)
     page = get(browser).content.decode()
     assert "2 limits need attention:" in page
-    assert "Organization, day (paused); Organization, rolling 7 days (90%)" in page
+    assert "Organization, day (paused until Tue 00:00); Organization, rolling 7 days (90%)" in page
     assert page.count('role="status"') == 1
 
 
