@@ -85,9 +85,9 @@ def test_each_period_is_compared_with_the_same_part_of_the_one_before(
 def test_the_chart_is_that_of_the_api(view: str, field: str, owner: User, sign_in: SignIn, api: APIClient) -> None:
     grouped = zip(FILTERS, cycle(("model", "capability", "credential", "status")), strict=False)
     for query, by in grouped:
-        asked = f"{query}&view={view}&group_by={by}&granularity=day"
-        answer = get_json(api, "timeseries", asked)
-        chart = get(sign_in(owner), asked).context["usage"].chart
+        chosen = f"{query}&view={view}&group_by={by}&granularity=day"
+        answer = get_json(api, "timeseries", chosen)
+        chart = get(sign_in(owner), chosen).context["usage"].chart
         assert [line.name for line in chart.lines] == [
             item["name"] or f"Without a {by}" for item in answer["series"]
         ], "the largest first"
