@@ -38,6 +38,7 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
         _section(
             "Build",
             _link("Usage", "monitoring", "usage"),
+            _link("Explore", "pivot_table_chart", "explore"),
             _link("My usage", "person", "own_usage"),
             _link("API credentials", "key", "organizations_apicredential_changelist"),
             _link("Getting started", "rocket_launch", "getting_started"),
@@ -49,7 +50,6 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
             _link("Sessions & executions", "forum", "sessions"),
             _link("Runs", "account_tree", "runs"),
             _link("Request log", "receipt_long", "request_log"),
-            _link("Tags", "label", "tags"),
         ),
         _section(
             "Billing",

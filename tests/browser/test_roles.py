@@ -22,6 +22,7 @@ from tests.browser.conftest import Browse
 from tests.browser.plain_pages import PlainPage
 from tests.browser.screens import DESK
 from tests.browser.test_every_page import visit
+from tests.browser.test_explore import assert_explore
 from tests.browser.test_ledger import assert_batches, assert_events, assert_unpriced_events
 from tests.browser.test_limits import (
     assert_authorizations,
@@ -35,7 +36,6 @@ from tests.browser.test_request_log import Calls, assert_calls
 from tests.browser.test_runs import Runs, assert_cost
 from tests.browser.test_sessions import assert_all
 from tests.browser.test_settings import assert_credentials, assert_entries, assert_members, assert_prices, every
-from tests.browser.test_tags import assert_tags
 from tests.browser.test_usage import assert_as_answered
 from tests.browser.walks import SIDEBAR, all_pages, answer, dollars, figures, listed, start
 from tests.conftest import Key
@@ -44,8 +44,8 @@ from tests.profiles import choose
 
 ACME = "/organizations/acme"
 PAGES = (
-    *("Usage", "My usage", "API credentials", "Getting started"),
-    *("Pricing", "Price check", "Sessions & executions", "Runs", "Request log", "Tags"),
+    *("Usage", "Explore", "My usage", "API credentials", "Getting started"),
+    *("Pricing", "Price check", "Sessions & executions", "Runs", "Request log"),
     *("Limits", "Increase requests", "Threshold events", "Authorizations", "Plan", "Exports"),
     *("All events", "All runs", "All sessions", "All executions", "All groups"),
     *("Batches", "Import files", "Unpriced", "Quarantine", "Repricing"),
@@ -56,7 +56,7 @@ PAGES = (
 MANAGED = ("Import files", "API credentials", "Members", "Teams", "Notice addresses", "Audit log", "E-mail previews")
 VIEWERS = tuple(name for name in PAGES if name not in MANAGED)
 OWNERS_ELSEWHERE = (
-    *("Usage", "Pricing", "Sessions & executions", "Request log", "Exports"),
+    *("Usage", "Explore", "Pricing", "Sessions & executions", "Request log", "Exports"),
     *("Limits", "Increase requests", "Threshold events", "Authorizations", "Prices", "Webhooks", "Deliveries"),
 )
 """They are compared with the API where each of their filters is used (the files of these pages)."""
@@ -90,7 +90,7 @@ def checks(api: APIClient, *keys: Key) -> dict[str, Check]:
         "Sessions & executions": lambda page: assert_all(page, api),
         "Runs": lambda page: assert_cost(page, runs, "night-2"),
         "Request log": lambda page: assert_calls(page, calls.rows(range="30d")),
-        "Tags": lambda page: assert_tags(page, api),
+        "Explore": lambda page: assert_explore(page, api, range="month", group_by="model"),
         "Limits": lambda page: assert_limits(page, api, answer(api, f"{ACME}/limits")["results"]),
         "Increase requests": lambda page: assert_requests(page, answer(api, f"{ACME}/limit-requests")["results"]),
         "Threshold events": lambda page: assert_threshold_events(page, threshold_events(api)),
