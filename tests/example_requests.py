@@ -35,7 +35,7 @@ from billing.notifications.recipients import MAX_ADDRESSES
 from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
 from billing.types import IncreaseState, LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
-from organizations.models import APICredential, Membership, Organization, Team, User
+from organizations.models import APICredential, Closing, Membership, Organization, Team, User
 from organizations.principals import Principal
 from organizations.types import Role
 from tests import otlp
@@ -241,6 +241,16 @@ def _own_limit(number: int) -> SpendLimit:
     return set_limit(organization, "10", LimitScope.USER, "person-0@acme.example", windows[number % len(windows)])
 
 
+def _closing(*, closed: bool) -> dict[str, str]:
+    """Acme is closed, or open again."""
+    organization, now = Organization.objects.get(slug="acme"), utc_now()
+    Closing.objects.filter(organization=organization).delete()
+    if closed:
+        Closing.objects.create(organization=organization, closed_at=now, closed_by="tests")
+    Organization.objects.filter(pk=organization.pk).update(closes_at=now + timedelta(days=1) if closed else None)
+    return {"slug": "acme"}
+
+
 def _in(hours: int) -> str:
     return (utc_now() + timedelta(hours=hours)).isoformat()
 
@@ -295,7 +305,7 @@ _QUERIES = {
 _OF = "/organizations/<str:slug>"
 _PUBLIC = "https://93.184.216.34"  # without a name, nothing has to be looked up
 _OF_OPERATORS = (
-    *("POST /organizations", "GET /usage/export"),
+    *("POST /organizations", "GET /usage/export", f"POST {_OF}/close", f"POST {_OF}/reopen"),
     *(f"POST {_OF}/limit-requests/<int:pk>/{answer}" for answer in ("grant", "decline")),
 )
 
@@ -314,6 +324,8 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"DELETE {_OWN}": lambda _: {},
     f"POST {_OWN}/accept": lambda _: {},
     f"PATCH {_OF}": lambda number: {"name": f"Acme {number}"},
+    f"POST {_OF}/close": lambda _: _closing(closed=False),
+    f"POST {_OF}/reopen": lambda _: _closing(closed=True),
     f"POST {_OF}/credentials": lambda number: {"name": f"new-{number}"},
     f"POST {_OF}/credentials/<slug:client_id>/rotate": lambda _: {"grace_seconds": 60},
     f"POST {_OF}/credentials/<slug:client_id>/revoke": lambda _: {},

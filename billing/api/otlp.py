@@ -23,6 +23,7 @@ from billing.ingest.coverage import MAX_AGE, record_metrics
 from billing.ingest.otlp import json_encoding, protobuf
 from billing.ingest.otlp.metrics import Point
 from billing.ingest.quarantine import ingest_parsed_or_quarantine
+from billing.ingest.trace_context import TraceContext
 from billing.ingest.types import Malformed, ParsedBatch, RecordError
 from costtrack.clock import utc_now
 from costtrack.error_formats import OTLP, Dialect
@@ -155,7 +156,9 @@ class ExportView(OrganizationScopedAPIView):
     def _store(self, records: Sequence[otlp.Record], now: datetime) -> tuple[int, str]:
         """Store the calls among the records. Return how many records were rejected and why."""
         errors: list[RecordError] = []
-        parsed = otlp.to_events(records, now=now)
+        context = TraceContext(self.organization, records)
+        parsed = otlp.to_events(records, now=now, known=context.known)
+        context.add(parsed.events)
         for start in range(0, max(len(parsed.events), 1), settings.INTAKE_MAX_EVENTS):
             chunk = parsed.events[start : start + settings.INTAKE_MAX_EVENTS]
             result = ingest_parsed_or_quarantine(
@@ -167,6 +170,7 @@ class ExportView(OrganizationScopedAPIView):
                 now=now,
             )
             errors += result.errors
+        context.complete(now)
         named = "; ".join(dict.fromkeys(error.message for error in errors[:_MAX_ERRORS_NAMED]))
         return len(errors), named
 

@@ -6,6 +6,7 @@ from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
 from billing.api.agreements import AgreementViewSet
+from billing.api.archive import ArchiveView
 from billing.api.cloudevents import EventsView, LagoBatchView, OpenMeterOrLagoView, OpenMeterView
 from billing.api.deliveries import DeliveryViewSet
 from billing.api.intake import LiteLLMView
@@ -29,6 +30,7 @@ router.register(
 router.register("organizations/<str:slug>/deliveries", DeliveryViewSet, basename="delivery")
 
 urlpatterns = [
+    path("organizations/<str:slug>/archive", ArchiveView.as_view(), name="organization-archive"),
     path("usage/", include("billing.api.usage.urls")),
     path("costs/", include("billing.api.costs.urls")),
     path("spend/", include(spend.spend)),

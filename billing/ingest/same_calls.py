@@ -59,6 +59,7 @@ _DIMENSIONS = (
     "agent_name",
     "end_user",
     "team",
+    "tool",
 )
 _COSTS = ("provider_cost_usd", "stated_cost_usd", "gateway_cost_usd")
 _MODEL = ("service", "model", "sent_model")
