@@ -82,7 +82,7 @@ def spend_by_tag(*, organization: Organization, window: Window, tags: Sequence[s
     filter."""
     only = {"tag": tuple(tags)} if tags else {}
     (rows,) = read_sums(organization, RollupQuery.of(TAG_DAYS, ("tag",), window, only))
-    return sort_by_spend(rows)
+    return sort_by_spend([sums for sums in rows if sums.key != ("",)])
 
 
 def spend_by_user(*, organization: Organization, window: Window = ALWAYS, user: str | None = None) -> list[NamedSpend]:
