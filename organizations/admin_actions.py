@@ -45,10 +45,10 @@ def add_service_error(form: "Form | ModelForm[Any]", error: DomainError) -> None
     form.add_error(name if name in form.fields else None, sentence[:1].upper() + sentence[1:])
 
 
-def with_service_error(form: type[Form], error: DomainError) -> type[Form]:
-    """Return a form that is invalid because of the error, so that its page shows the error and what was entered."""
+def with_service_error(form: type[Any], error: DomainError) -> type[Any]:
+    """Return a class of forms that are invalid because of the error, so that the page shows it and what was entered."""
 
-    def full_clean(self: Form) -> None:
+    def full_clean(self: Any) -> None:
         form.full_clean(self)
         if self.is_bound:
             add_service_error(self, error)
