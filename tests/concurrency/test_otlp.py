@@ -66,7 +66,7 @@ def test_a_call_and_the_agent_around_it_find_each_other(organization: Organizati
     for number in range(1, ROUNDS + 1):
         call = span(CALL, at=NOW, trace=number, number=3, parent=2)
         between = span({}, at=NOW, trace=number, number=2, parent=1)
-        agent = span(AGENT, at=NOW, trace=number, number=1, kind=1)
+        agent = span(AGENT, at=NOW, trace=number, number=1)
         _run(*(partial(_send_span, organization, sent) for sent in (call, between, agent)))
     requests = UsageEvent.objects.values_list("session_id").annotate(requests=Sum("requests")).exclude(requests=0)
     assert list(requests) == [("s-1", ROUNDS)]
