@@ -4,6 +4,7 @@ from datetime import datetime
 
 from django.conf import settings
 
+from billing.deletion import delete_closed_organizations
 from billing.ingest.coverage import delete_old_coverage
 from billing.ingest.uploads import delete_old_uploads, process_upload, stalled_uploads
 from billing.ledger.partitions import prepare
@@ -31,6 +32,9 @@ from costtrack.jobs import enqueue_on_commit
 from organizations.failures import log_failure
 from organizations.idempotency import delete_old_idempotency_keys
 from organizations.models import Organization
+from organizations.services import remind_owners
+
+_DELETION_SECONDS = 300
 
 
 @app.task(name="billing.fold")
@@ -48,14 +52,15 @@ def enforce_limits_task(organization_id: int | None = None) -> int:
     """Enforce the limits of one organization or of all; return the number of notices."""
     if organization_id is None:
         return enforce_all(now=utc_now()).notices
-    return enforce(organization=Organization.objects.get(pk=organization_id), now=utc_now()).notices
+    organization = Organization.objects.open().filter(pk=organization_id).first()
+    return 0 if organization is None else enforce(organization=organization, now=utc_now()).notices
 
 
 @app.task(name="billing.price_unpriced")
 def price_unpriced_task(organization_id: int | None = None) -> int:
     """Price unpriced events, of one organization or of all that have some."""
     unpriced = UnpricedEvent.objects.values("organization_id")
-    organizations = Organization.objects.filter(pk__in=unpriced)
+    organizations = Organization.objects.stored(utc_now()).filter(pk__in=unpriced)
     if organization_id is not None:
         organizations = organizations.filter(pk=organization_id)
     priced = 0
@@ -120,7 +125,7 @@ def verify_rollups_task(organization_id: int | None = None, since: str | None = 
     """Verify an organization's rollups; without one, enqueue the task for each. Rollups that were verified after
     `since` are skipped, so a redelivered task continues."""
     if organization_id is None:
-        for pk in Organization.objects.order_by("pk").values_list("pk", flat=True):
+        for pk in Organization.objects.stored(utc_now()).order_by("pk").values_list("pk", flat=True):
             enqueue_on_commit("billing.verify_rollups", organization_id=pk, since=iso(utc_now()))
         return
     unless_since = None if since is None else datetime.fromisoformat(since)
@@ -137,7 +142,7 @@ def expire_authorizations_task() -> int:
 def verify_limits_task(organization_id: int | None = None) -> None:
     """Verify an organization's limits and authorizations; without one, enqueue the task for each."""
     if organization_id is None:
-        for pk in Organization.objects.order_by("pk").values_list("pk", flat=True):
+        for pk in Organization.objects.stored(utc_now()).order_by("pk").values_list("pk", flat=True):
             enqueue_on_commit("billing.verify_limits", organization_id=pk)
         return
     verify_limits(organization=Organization.objects.get(pk=organization_id), now=utc_now())
@@ -148,7 +153,7 @@ def rebuild_rollups_task(organization_id: int | None = None, rollup: str | None 
     """Rebuild one of an organization's rollups; without one, enqueue the task for each; without an organization, for
     all."""
     if organization_id is None:
-        for pk in Organization.objects.order_by("pk").values_list("pk", flat=True):
+        for pk in Organization.objects.stored(utc_now()).order_by("pk").values_list("pk", flat=True):
             enqueue_on_commit("billing.rebuild_rollups", organization_id=pk)
         return
     if rollup is None:
@@ -185,3 +190,13 @@ def retain_task() -> None:
 
 def _ignore_dropped(dropped: Dropped) -> None:
     """Drops are recorded in the audit log."""
+
+
+@app.task(name="billing.delete_organizations")
+def delete_organizations_task() -> None:
+    """Delete the data of closed organizations for some minutes, and remind owners of those that close within a week.
+    If something is left, the task is enqueued again."""
+    now = utc_now()
+    remind_owners(now=now)
+    if delete_closed_organizations(now=now, seconds=_DELETION_SECONDS):
+        enqueue_on_commit("billing.delete_organizations")

@@ -35,8 +35,11 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     return _answer(request, HTTPStatus.BAD_REQUEST, "The request is malformed.")
 
 
-def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG001 - Django names it
-    return _answer(request, HTTPStatus.FORBIDDEN, "You do not have permission to do this.")
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Show the reason, if the exception has one."""
+    reason = str(exception)
+    message = reason or "You do not have permission to do this."
+    return _answer(request, HTTPStatus.FORBIDDEN, message, advice=reason)
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG001 - Django names it
@@ -62,10 +65,10 @@ def dialect_of_path(path: str) -> Dialect:
     return _dialects().get(_first_segment(path), NATIVE)
 
 
-def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponse:
+def _answer(request: HttpRequest, status: HTTPStatus, message: str, advice: str = "") -> HttpResponse:
     dialect = _dialects().get(_first_segment(request.path))
     if dialect is None and _wants_page(request):
-        texts = {"title": _TITLES[status], "text": _ADVICE[status], "status": status.value}
+        texts = {"title": _TITLES[status], "text": advice or _ADVICE[status], "status": status.value}
         return HttpResponse(
             render_to_string("error.html", {**texts, "overview_url": installation_url("index")}), status=status
         )

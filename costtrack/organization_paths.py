@@ -33,10 +33,10 @@ def installation_url(view: str, *args: Any) -> str:
         return reverse(f"admin:{view}", args=args)
 
 
-def unprefixed_url(view: str) -> str:
+def unprefixed_url(view: str, *args: Any) -> str:
     """Return a URL that never has an organization's prefix, such as an API endpoint."""
     with script_prefix(_installation()):
-        return reverse(view)
+        return reverse(view, args=args)
 
 
 def sign_in_url(view: str, **arguments: Any) -> str:

@@ -40,6 +40,7 @@ TASKS: dict[str, Queue] = {
     "billing.verify_rollups": Queue.MAINTENANCE,
     "billing.retain": Queue.MAINTENANCE,
     "billing.verify_limits": Queue.MAINTENANCE,
+    "billing.delete_organizations": Queue.MAINTENANCE,
     "billing.notify_usage_issues": Queue.NOTIFICATIONS,
     "billing.deliver_email": Queue.NOTIFICATIONS,
     "billing.deliver_webhooks": Queue.NOTIFICATIONS,

@@ -212,6 +212,11 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = LITELLM_MAX_BYTES
 # In whole months, in addition to the current one. 0: keep them permanently.
 RETENTION_MONTHS = env.integer("COSTTRACK_RETENTION_MONTHS", 0)
 
+# --- Closed organizations ----------------------------------------------------------------------------------------
+
+# Days from closing an organization until its data is deleted. Until then it can be reopened.
+CLOSING_DAYS = env.integer("COSTTRACK_CLOSING_DAYS", 30)
+
 # --- E-mail ----------------------------------------------------------------------------------------------------
 
 mail_server = env.optional(

@@ -4,9 +4,9 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from costtrack.clock import utc_now
+from costtrack.clock import iso, utc_now
 from costtrack.jobs import enqueue_on_commit
-from organizations.models import AccountEmail, Membership, User
+from organizations.models import AccountEmail, Membership, Organization, User
 from organizations.types import AccountEmailKind
 
 DELIVER_TASK = "organizations.deliver_email"
@@ -26,6 +26,18 @@ def queue_security_notice(user: User, notice: str, *, network_address: str) -> A
     """`notice` is one of `organizations.accounts.mails.NOTICES`."""
     details = {"notice": notice, "network_address": network_address}
     return _queue(AccountEmailKind.SECURITY_NOTICE, user_id=user.pk, details=details)
+
+
+def queue_closing_email(owner: User, kind: AccountEmailKind, *, organization: Organization, actor: str) -> AccountEmail:
+    """`actor` closed or reopened the organization."""
+    details = {"actor": actor}
+    return _queue(kind, organization_id=organization.pk, user_id=owner.pk, details=details)
+
+
+def queue_deletion_email(address: str, *, organization: Organization, now: datetime) -> AccountEmail:
+    """The organization is gone when the message is sent, and maybe the user's account too."""
+    details = {"organization": organization.name, "deleted_at": iso(now)}
+    return _queue(AccountEmailKind.DELETED, address=address, details=details)
 
 
 def _queue(kind: AccountEmailKind, **columns: Any) -> AccountEmail:

@@ -79,6 +79,8 @@ def confirmed(
             except DomainError as error:
                 messages.error(request, error.message)
                 return HttpResponseRedirect(self.page_url(row))
+            if (first := self.before_action(request, act.__name__)) is not None:
+                return first
             bound = self.confirmation_form(request, row, form)
             if bound.is_valid():
                 try:
@@ -125,6 +127,10 @@ class ConfirmingAdmin(ModelAdmin):
 
     def check_action(self, request: HttpRequest, row: Any, name: str) -> None:
         """Raise a DomainError if the row does not allow the action `name`; its page shows the error."""
+
+    def before_action(self, request: HttpRequest, name: str) -> HttpResponse | None:
+        """Return what the user must do before the action `name`, or None."""
+        return None
 
     def confirmation_form(self, request: HttpRequest, row: Any, form_class: type[Form]) -> Form:
         """Return the form of an action, bound on POST."""

@@ -19,7 +19,7 @@ from costtrack.dates import parse_start
 from costtrack.paginator import CappedPaginator
 from organizations import audit
 from organizations.admin_actions import ConfirmingAdmin, show_domain_errors
-from organizations.admin_request import chosen_organization, request_roles, request_user
+from organizations.admin_request import chosen_organization, may_change_any, request_user
 from organizations.models import Organization
 from organizations.permissions import Resource
 from organizations.plan_rights import PlanRights
@@ -196,11 +196,17 @@ class OrganizationScopedAdmin(ConfirmingAdmin):
         return self.deletable and not self.read_only and self.has_manage_permission(request, obj)
 
     def has_manage_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
-        """The permission of actions (`permissions=["manage"]`), which a read-only page may have too."""
-        if obj is None:
-            return any(role.may_change for role in request_roles(request))
+        """The permission of actions (`permissions=["manage"]`), which a read-only page may have too. An organization
+        that is closing can only be read."""
+        if obj is None or not may_change_any(request):
+            return may_change_any(request)
         role = self._role(request, obj)
-        return role is not None and role.may_change
+        return role is not None and role.may_change and not self._is_of_closing(request, obj)
+
+    def _is_of_closing(self, request: HttpRequest, obj: Row) -> bool:
+        closing_ids = request_user(request).closing_ids
+        row = obj if isinstance(obj, Model) or not closing_ids else self.get_object(request, str(obj))
+        return getattr(row, self.organization_field, None) in closing_ids
 
     def _role(self, request: HttpRequest, obj: Row) -> Role | None:
         """Return the user's role in the row's organization. For shared rows, members are viewers."""
@@ -265,6 +271,7 @@ _SEALED = (
     "_visible",
     "_limit_choices",
     "_role",
+    "_is_of_closing",
 )
 
 

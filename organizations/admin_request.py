@@ -20,6 +20,17 @@ def chosen_organization(request: HttpRequest) -> Organization | None:
     return organization
 
 
+def may_change_any(request: HttpRequest) -> bool:
+    """Whether the user may change the current organization, or one of theirs."""
+    user, chosen = request_user(request), chosen_organization(request)
+    if chosen is not None and chosen.closes_at is not None:
+        return False
+    if user.is_superuser:
+        return True
+    ids = list(user.roles) if chosen is None else [chosen.pk]
+    return any(user.roles[pk].may_change for pk in ids if pk not in user.closing_ids)
+
+
 def request_roles(request: HttpRequest) -> list[Role]:
     """Return the user's role in the current organization, or in each of theirs. Operators count as owners."""
     user, chosen = request_user(request), chosen_organization(request)

@@ -4,7 +4,12 @@ from organizations.models import AuditEntry, Organization
 
 
 def record(
-    *, organization: Organization | None, actor: str, action: str, subject: str, **details: str | int | list[str] | None
+    *,
+    organization: Organization | None,
+    actor: str,
+    action: str,
+    subject: str,
+    **details: str | int | list[str] | dict[str, int] | None,
 ) -> AuditEntry:
     """Record a change. `action` is "<noun>.<past participle>", for example `credential.rotated`. No secrets in
     details."""

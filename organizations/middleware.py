@@ -4,15 +4,18 @@ from collections.abc import Callable
 from http import HTTPStatus
 from urllib.parse import quote
 
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import get_script_prefix, reverse
+from django.urls import get_script_prefix, resolve, reverse
 
 from costtrack.organization_paths import script_prefix, split
 from costtrack.tenancy import tenant_scope
 from organizations.models import Organization, User
-from organizations.selectors import find_organization
+from organizations.selectors import closing_refusal, find_organization
 
+_REOPEN = "organizations_organization_reopen"
 _LAST_SLUG_KEY = "organization"
 """Session key of the slug of the organization that was viewed last."""
 
@@ -57,6 +60,9 @@ class AdminTenantScopeMiddleware:
         if organization is not None and organization.slug != request.organization_slug:  # type: ignore[attr-defined]
             return _redirect_to(request, organization)
         request.organization = organization  # type: ignore[attr-defined]
+        if organization is not None and organization.closes_at is not None and not _may_send(request):
+            messages.error(request, "The organization is closed, so it cannot be changed.")
+            return HttpResponseRedirect(request.get_full_path())
         if user.is_superuser:
             return self.get_response(request)
         with tenant_scope(*([organization.pk] if organization is not None else user.roles)):
@@ -80,12 +86,20 @@ def _resolve_organization(request: HttpRequest, user: User) -> Organization | No
         return None
     organization = find_organization(Organization.objects.visible_to(user).select_related("plan"), slug)
     if organization is None:
+        closes_at = user.closes_at(slug)
+        if closes_at is not None:
+            raise PermissionDenied(closing_refusal(closes_at).message)
         raise Http404
     if organization.slug != slug:
         return organization
     if request.session.get(_LAST_SLUG_KEY) != slug:
         request.session[_LAST_SLUG_KEY] = slug
     return organization
+
+
+def _may_send(request: HttpRequest) -> bool:
+    """Whether the request is one that an organization that is closing still allows: reading, and reopening it."""
+    return request.method in ("GET", "HEAD") or resolve(request.path_info).url_name == _REOPEN
 
 
 def last_organization(request: HttpRequest, user: User) -> Organization | None:

@@ -4,7 +4,7 @@ Business rules are in `organizations.services`; these classes define the rows an
 """
 
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from costtrack.calendar import Calendar
+from costtrack.clock import utc_now
 from costtrack.names import clean_user
 from organizations.credential_check import CredentialCheck
 from organizations.tenant_models import OrganizationScopedQuerySet, TenantModel
@@ -69,8 +70,18 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @cached_property
     def roles(self) -> dict[int, Role]:
-        """The user's role by organization id; one query per request. A membership counts when it is accepted."""
-        return {organization: Role(role) for organization, role, *_ in self._accepted}
+        """The user's role by organization id; one query per request. A membership counts when it is accepted. In an
+        organization that is closing only owners have one, until its deletion begins."""
+        return {now.organization_id: Role(now.role) for now in self._usable}
+
+    @cached_property
+    def closing_ids(self) -> frozenset[int]:
+        """The user's organizations that are closing, which can only be read."""
+        return frozenset(now.organization_id for now in self._usable if now.closes_at is not None)
+
+    def closes_at(self, slug: str) -> datetime | None:
+        """Return when the user's organization `slug` closes; None if it does not, or is not the user's."""
+        return next((now.closes_at for now in self._accepted if now.slug == slug), None)
 
     @property
     def may_use_admin(self) -> bool:
@@ -84,24 +95,30 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def must_have_second_factor(self, slug: str | None = None) -> bool:
         """Whether this organization of the user (or any, without a slug) requires it; without an additional query."""
-        return any(is_required and slug in (None, own) for _, _, _, is_required, own, _ in self._accepted)
+        return any(now.requires_second_factor and slug in (None, now.slug) for now in self._accepted)
 
     @property
     def organization_names(self) -> list[OrganizationName]:
         """The user's organizations, sorted by name; without an additional query."""
-        names = (OrganizationName(pk, slug, name) for pk, _, _, _, slug, name in self._accepted)
+        names = (OrganizationName(now.organization_id, now.slug, now.name) for now in self._usable)
         return sorted(names, key=OrganizationName.sort_key)
 
     @property
     def _accepted(self) -> "list[_MembershipNow]":
-        return [membership for membership in self._memberships_now if membership[2] is not None]
+        return [membership for membership in self._memberships_now if membership.accepted_at is not None]
+
+    @cached_property
+    def _usable(self) -> "list[_MembershipNow]":
+        now = utc_now()
+        return [membership for membership in self._accepted if membership.is_usable(now)]
 
     @cached_property
     def _memberships_now(self) -> "list[_MembershipNow]":
         """Read before a tenant scope begins, which shows only the memberships of one organization."""
-        columns = ("requires_second_factor", "slug", "name")
+        columns = ("requires_second_factor", "slug", "name", "closes_at")
         of_organization = [f"organization__{column}" for column in columns]
-        return list(self.memberships.values_list("organization_id", "role", "accepted_at", *of_organization))
+        rows = self.memberships.values_list("organization_id", "role", "accepted_at", *of_organization)
+        return [_MembershipNow(*row) for row in rows]
 
     @property
     def is_staff(self) -> bool:
@@ -109,8 +126,19 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.is_superuser
 
 
-_MembershipNow = tuple[int, str, datetime | None, bool, str, str]
-"""Organization id, role, acceptance, whether a second factor is required, slug and name."""
+class _MembershipNow(NamedTuple):
+    """A membership with what a request needs of its organization."""
+
+    organization_id: int
+    role: str
+    accepted_at: datetime | None
+    requires_second_factor: bool
+    slug: str
+    name: str
+    closes_at: datetime | None
+
+    def is_usable(self, now: datetime) -> bool:
+        return self.closes_at is None or (self.role == Role.OWNER and now < self.closes_at)
 
 
 class Plan(models.Model):
@@ -149,6 +177,14 @@ class OrganizationQuerySet(models.QuerySet["Organization"]):
             return self
         return self.filter(pk__in=list(user.roles))
 
+    def open(self) -> Self:
+        """The organizations that are not closing."""
+        return self.filter(closes_at=None)
+
+    def stored(self, now: datetime) -> Self:
+        """The organizations whose data is not being deleted."""
+        return self.filter(models.Q(closes_at=None) | models.Q(closes_at__gt=now))
+
 
 class Organization(models.Model):
     """The tenant. Its time zone defines the days and weeks of its calendar limits and dashboard."""
@@ -173,6 +209,9 @@ class Organization(models.Model):
         help_text="Users are compared without regard to case: Ada@Acme.example is ada@acme.example. Applies to usage "
         "that is recorded from then on.",
     )
+    closes_at = models.DateTimeField(
+        null=True, editable=False, help_text="When the deletion of its data begins. Null: it is not closing."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = OrganizationQuerySet.as_manager()
@@ -193,6 +232,22 @@ class Organization(models.Model):
     def user_name(self, text: str) -> str:
         """Return the name of a user of its usage as it is stored."""
         return clean_user(text, ignores_case=self.ignores_user_case)
+
+
+class Closing(TenantModel):
+    """An organization that is closing: by whom, and what has been deleted so far (`billing.deletion`)."""
+
+    organization = models.OneToOneField(
+        Organization, on_delete=models.PROTECT, primary_key=True, related_name="closing"
+    )
+    closed_at = models.DateTimeField()
+    closed_by = models.CharField(max_length=254, help_text="E-mail address, or the Client ID of an operator.")
+    reminded_at = models.DateTimeField(null=True)
+    deleted_rows = models.JSONField(default=dict, help_text="By table.")
+    cost_usd = models.CharField(max_length=64, blank=True, help_text="Of all usage, when the deletion began.")
+
+    def __str__(self) -> str:
+        return f"{self.organization_id} by {self.closed_by}"
 
 
 class FormerSlug(models.Model):

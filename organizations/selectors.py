@@ -1,9 +1,11 @@
 """Queries: the organization of a request, the caller's access to it, and plans."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from django.db.models import Q, QuerySet
 
+from costtrack.clock import iso
 from costtrack.errors import ForbiddenError, InvalidError, NotFoundError
 from organizations.models import Membership, Organization, Plan, Team, User
 from organizations.principals import Access, Principal
@@ -30,8 +32,21 @@ def access_to(*, principal: Principal, slug: str) -> Access:
     else:
         organization = find_organization(visible_organizations(principal).select_related("plan"), slug)
     if organization is None:
+        closes_at = principal.user.closes_at(slug) if principal.user is not None else None
+        if closes_at is not None:
+            raise closing_refusal(closes_at)
         raise NotFoundError("No such organization.")
     return _access(principal, organization)
+
+
+def closing_refusal(closes_at: datetime) -> ForbiddenError:
+    """Return the error of a caller who may not use an organization that is closing."""
+    at = f"{closes_at:%b} {closes_at.day}, {closes_at.year}"
+    return ForbiddenError(
+        f"The organization is closed and will be deleted on {at}. Until then an owner can reopen it.",
+        code="organization_closing",
+        extra={"closes_at": iso(closes_at)},
+    )
 
 
 def find_organization(visible: QuerySet[Organization], slug: str) -> Organization | None:
@@ -132,7 +147,8 @@ def cheapest_plan_with_history(days: int) -> Plan | None:
 
 
 def changeable_organizations(user: User) -> QuerySet[Organization]:
-    """Return the organizations in which the user may change things."""
+    """Return the organizations in which the user may change things, which are not closing."""
+    organizations = Organization.objects.open()
     if user.is_superuser:
-        return Organization.objects.all()
-    return Organization.objects.filter(pk__in=[pk for pk, role in user.roles.items() if role.may_change])
+        return organizations
+    return organizations.filter(pk__in=[pk for pk, role in user.roles.items() if role.may_change])

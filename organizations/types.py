@@ -100,3 +100,7 @@ class AccountEmailKind(models.TextChoices):
     INVITATION = "invitation", "Invitation"
     PASSWORD_RESET = "password_reset", "Password reset"
     SECURITY_NOTICE = "security_notice", "Security notice"
+    CLOSING = "closing", "Organization is closing"
+    CLOSING_SOON = "closing_soon", "Organization closes soon"
+    REOPENED = "reopened", "Organization reopened"
+    DELETED = "deleted", "Organization deleted"

@@ -23,6 +23,7 @@ from billing.models import (
     Delivery,
     IncreaseRequest,
     LimitOverride,
+    MetricSender,
     NotificationAddress,
     Repricing,
     SpendLimit,
@@ -35,7 +36,7 @@ from billing.notifications.recipients import MAX_ADDRESSES
 from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
 from billing.types import IncreaseState, LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
-from organizations.models import APICredential, Membership, Organization, Team, User
+from organizations.models import APICredential, Closing, Membership, Organization, Team, User
 from organizations.principals import Principal
 from organizations.types import Role
 from tests import otlp
@@ -100,6 +101,7 @@ class Examples:
             )
             self._limit(number, user)
             Team.objects.create(organization=self.organization, name=f"team-{number}")
+            MetricSender.objects.create(organization=self.organization, name=f"agent-{number}", created_at=now)
             if number < MAX_ADDRESSES // 2:
                 NotificationAddress.objects.create(
                     organization=self.organization, address=f"team-{number}@acme.example", created_at=now
@@ -203,6 +205,7 @@ class Examples:
             "members": self.organization.memberships.filter(user__email__startswith="person-"),
             "prices": self.organization.prices.filter(model__startswith="model-"),
             "agreements": Agreement.objects.of(self.organization),
+            "metric-senders": MetricSender.objects.of(self.organization),
             "credits": Credit.objects.of(self.organization).filter(voided_at=None),
             "reprice": Repricing.objects.of(self.organization),
             "webhooks": WebhookEndpoint.objects.of(self.organization),
@@ -239,6 +242,16 @@ def _own_limit(number: int) -> SpendLimit:
     windows = (LimitWindow.CALENDAR_DAY, LimitWindow.CALENDAR_WEEK, LimitWindow.CALENDAR_MONTH, LimitWindow.LIFETIME)
     organization = Organization.objects.get(slug="acme")
     return set_limit(organization, "10", LimitScope.USER, "person-0@acme.example", windows[number % len(windows)])
+
+
+def _closing(*, closed: bool) -> dict[str, str]:
+    """Acme is closed, or open again."""
+    organization, now = Organization.objects.get(slug="acme"), utc_now()
+    Closing.objects.filter(organization=organization).delete()
+    if closed:
+        Closing.objects.create(organization=organization, closed_at=now, closed_by="tests")
+    Organization.objects.filter(pk=organization.pk).update(closes_at=now + timedelta(days=1) if closed else None)
+    return {"slug": "acme"}
 
 
 def _in(hours: int) -> str:
@@ -295,7 +308,7 @@ _QUERIES = {
 _OF = "/organizations/<str:slug>"
 _PUBLIC = "https://93.184.216.34"  # without a name, nothing has to be looked up
 _OF_OPERATORS = (
-    *("POST /organizations", "GET /usage/export"),
+    *("POST /organizations", "GET /usage/export", f"POST {_OF}/close", f"POST {_OF}/reopen"),
     *(f"POST {_OF}/limit-requests/<int:pk>/{answer}" for answer in ("grant", "decline")),
 )
 
@@ -314,6 +327,8 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"DELETE {_OWN}": lambda _: {},
     f"POST {_OWN}/accept": lambda _: {},
     f"PATCH {_OF}": lambda number: {"name": f"Acme {number}"},
+    f"POST {_OF}/close": lambda _: _closing(closed=False),
+    f"POST {_OF}/reopen": lambda _: _closing(closed=True),
     f"POST {_OF}/credentials": lambda number: {"name": f"new-{number}"},
     f"POST {_OF}/credentials/<slug:client_id>/rotate": lambda _: {"grace_seconds": 60},
     f"POST {_OF}/credentials/<slug:client_id>/revoke": lambda _: {},
@@ -328,6 +343,7 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"POST {_OF}/prices/reprice": lambda _: {"start": _in(hours=-1), "end": _in(hours=0)},
     "POST /usage/credits": lambda _: {"amount_usd": "1", "reason": "Refund"},
     "POST /usage/credits/<int:pk>/void": lambda _: {"reason": "Booked twice."},
+    f"POST {_OF}/metric-senders": lambda number: {"name": f"sender-{number}"},
     f"POST {_OF}/agreements": lambda number: {"provider": f"new-{number}", "discount_percent": "10"},
     f"POST {_OF}/agreements/<int:pk>/end": lambda _: {"ends": f"{utc_now():%Y-%m-%d}"},
     f"POST {_OF}/limits": lambda number: {"scope": "run", "window": "lifetime", "amount_usd": 1000 + number},
@@ -348,6 +364,7 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"PATCH {_OF}/notification-preferences": lambda number: {"warnings": number % 2 == 0},
     f"POST {_OF}/notification-addresses": lambda number: {"address": f"finance-{number}@acme.example"},
     f"DELETE {_OF}/notification-addresses/<int:pk>": lambda _: {},
+    f"DELETE {_OF}/metric-senders/<int:pk>": lambda _: {},
     f"POST {_OF}/webhooks": lambda number: {"url": f"{_PUBLIC}/new/{number}", "kinds": ["limit.paused"]},
     f"PATCH {_OF}/webhooks/<int:pk>": lambda number: {"description": f"On-call {number}"},
     f"DELETE {_OF}/webhooks/<int:pk>": lambda _: {},

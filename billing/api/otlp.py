@@ -19,10 +19,12 @@ from rest_framework.request import Request
 
 from billing.api.intake import body_errors, content_type, read_body
 from billing.ingest import otlp
-from billing.ingest.coverage import MAX_AGE, record_metrics
+from billing.ingest.coverage import MAX_AGE
+from billing.ingest.metric_usage import record_metrics
 from billing.ingest.otlp import json_encoding, protobuf
 from billing.ingest.otlp.metrics import Point
 from billing.ingest.quarantine import ingest_parsed_or_quarantine
+from billing.ingest.trace_context import TraceContext
 from billing.ingest.types import Malformed, ParsedBatch, RecordError
 from costtrack.clock import utc_now
 from costtrack.error_formats import OTLP, Dialect
@@ -155,7 +157,9 @@ class ExportView(OrganizationScopedAPIView):
     def _store(self, records: Sequence[otlp.Record], now: datetime) -> tuple[int, str]:
         """Store the calls among the records. Return how many records were rejected and why."""
         errors: list[RecordError] = []
-        parsed = otlp.to_events(records, now=now)
+        context = TraceContext(self.organization, records)
+        parsed = otlp.to_events(records, now=now, known=context.known)
+        context.add(parsed.events)
         for start in range(0, max(len(parsed.events), 1), settings.INTAKE_MAX_EVENTS):
             chunk = parsed.events[start : start + settings.INTAKE_MAX_EVENTS]
             result = ingest_parsed_or_quarantine(
@@ -167,6 +171,7 @@ class ExportView(OrganizationScopedAPIView):
                 now=now,
             )
             errors += result.errors
+        context.complete(now)
         named = "; ".join(dict.fromkeys(error.message for error in errors[:_MAX_ERRORS_NAMED]))
         return len(errors), named
 
@@ -229,11 +234,14 @@ class MetricsView(ExportView):
     )
     def post(self, request: Request) -> HttpResponse:
         """Accept metrics of OpenTelemetry (OTLP/HTTP, protobuf or JSON). They repeat the tokens of spans and logs, so
-        they are not counted; they show how much of a sender's logs and spans has arrived."""
+        they are not counted, except those of senders that export nothing else; they show how much of a sender's logs
+        and spans has arrived."""
         body, encoding = self._body(request)
         with body_errors():
             points, unreadable = _METRICS[encoding](body, max_records=_MAX_RECORDS)
-        outdated = record_metrics(organization=self.organization, points=points, now=utc_now())
+        outdated = record_metrics(
+            organization=self.organization, credential=self.principal.credential, points=points, now=utc_now()
+        )
         response = ExportMetricsServiceResponse()
         if unreadable or outdated:
             response.partial_success.rejected_data_points = unreadable + outdated

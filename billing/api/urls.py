@@ -6,11 +6,13 @@ from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
 from billing.api.agreements import AgreementViewSet
+from billing.api.archive import ArchiveView
 from billing.api.cloudevents import EventsView, LagoBatchView, OpenMeterOrLagoView, OpenMeterView
 from billing.api.deliveries import DeliveryViewSet
 from billing.api.intake import LiteLLMView
 from billing.api.langfuse import HealthView, IngestionView, ProjectsView
 from billing.api.meters import MeterListView, MeterQueryView, MeterView
+from billing.api.metric_senders import MetricSenderViewSet
 from billing.api.notification_addresses import NotificationAddressViewSet
 from billing.api.preferences import NotificationPreferencesView
 from billing.api.prices import PriceViewSet
@@ -26,9 +28,11 @@ router.register("organizations/<str:slug>/webhooks", WebhookViewSet, basename="w
 router.register(
     "organizations/<str:slug>/notification-addresses", NotificationAddressViewSet, basename="notification-address"
 )
+router.register("organizations/<str:slug>/metric-senders", MetricSenderViewSet, basename="metric-sender")
 router.register("organizations/<str:slug>/deliveries", DeliveryViewSet, basename="delivery")
 
 urlpatterns = [
+    path("organizations/<str:slug>/archive", ArchiveView.as_view(), name="organization-archive"),
     path("usage/", include("billing.api.usage.urls")),
     path("costs/", include("billing.api.costs.urls")),
     path("spend/", include(spend.spend)),

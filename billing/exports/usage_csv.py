@@ -150,7 +150,7 @@ def _call_row(call: Call) -> Row:
         "true" if call.is_voided else "false",
         call.kind,
         *map(text_cell, (call.model_as_sent, call.provider, call.user_ref, call.team, call.end_user, call.agent_id)),
-        *map(text_cell, (call.environment, call.run_id, call.workflow_id, call.session_id, call.execution_id)),
+        *map(text_cell, (call.environment, call.run_id, call.workflow, call.session_id, call.execution_id)),
         *map(text_cell, (call.cost_group, call.tool, json.dumps(call.tags, ensure_ascii=False) if call.tags else "")),
     )
 

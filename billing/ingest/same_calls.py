@@ -58,6 +58,8 @@ _DIMENSIONS = (
     "agent_id",
     "agent_name",
     "end_user",
+    "team",
+    "tool",
 )
 _COSTS = ("provider_cost_usd", "stated_cost_usd", "gateway_cost_usd")
 _MODEL = ("service", "model", "sent_model")
@@ -96,8 +98,22 @@ def _complete(organization: Organization, by_event: Mapping[UUID, Sequence[Repor
         ]
         if entries:
             append_adjustments(organization, entries, now, after=chain.from_iterable(adjustments.values()))
-            priced = [entry.adjusts for entry in entries if entry.unpriced < 0 and entry.adjusts is not None]
-            UnpricedEvent.objects.of(organization).filter(event_id__in=priced).delete()
+            _update_queue(organization, entries)
+
+
+def _update_queue(organization: Organization, entries: Iterable[LedgerEntry]) -> None:
+    """Remove the events that are priced now from the queue, and name the models of the others in it."""
+    pending: dict[UUID, int] = {}
+    models: dict[UUID, LedgerEntry] = {}
+    for entry in entries:
+        if entry.adjusts is not None:
+            pending[entry.adjusts] = pending.get(entry.adjusts, 0) + entry.unpriced
+            models[entry.adjusts] = entry
+    queue = UnpricedEvent.objects.of(organization)
+    queue.filter(event_id__in=[event_id for event_id, unpriced in pending.items() if unpriced < 0]).delete()
+    for queued in queue.filter(event_id__in=models.keys(), model=""):
+        queued.service, queued.model = models[queued.event_id].service or "", models[queued.event_id].model or ""
+        queued.save(update_fields=("service", "model"))
 
 
 def _may_add(event: UsageEvent, report: Report) -> bool:
@@ -153,7 +169,7 @@ class _Completion:
             return []
         changes = self._cost_changes(prices)
         metadata = note(CorrectionKind.MERGED, actor="", reason=MERGED)
-        if self._dimensions and (changes or adjusted_event.is_priced):
+        if self._dimensions:
             now: dict[str, Any] = {name: adjusted_event.count(name) for name in COUNTS}
             now |= {name: adjusted_event.amount(name) for name in AMOUNTS}
             entering: dict[str, Any] = {
@@ -191,23 +207,28 @@ class _Completion:
             for name in _COSTS:
                 costs[name] = getattr(entry, name) if costs[name] is None else costs[name]
             model = model or entry.sent_model or entry.model or ""
+        service = self._dimensions.get("service", call.service)
         has_usage = call.has_usage or any(requests)
-        quote = prices.quote(Call(call.service, model, call.occurred_at, requests, conditions, has_usage))
+        quote = prices.quote(Call(service, model, call.occurred_at, requests, conditions, has_usage, call.sum_of))
         choice = self._choose(quote, costs, prices, is_uncertain=is_uncertain)
-        amount = choice.amount_usd
-        if amount is None or amount > MAX_AMOUNT_USD:
-            return {}
+        cost_changes: dict[str, Any] = {}
+        if choice.amount_usd is not None and choice.amount_usd <= MAX_AMOUNT_USD:
+            cost_changes = {
+                **computed_columns(quote),
+                **costs,
+                "cost_basis": choice.basis.value,
+                "token_cost_usd": choice.amount_usd - adjusted_event.amount("token_cost_usd"),
+                "unpriced": -max(adjusted_event.count("unpriced"), 0),
+            }
         after = (requests, conditions, model, costs["provider_cost_usd"], costs["stated_cost_usd"])
-        if before == after and adjusted_event.is_priced:
+        if not cost_changes and adjusted_event.is_priced:
+            return {}
+        if before == after and bool(cost_changes) == adjusted_event.is_priced:
             return {}
         counts, others = to_columns(_sum(requests))
         return {
+            **cost_changes,
             **{name: counts[name] - adjusted_event.count(name) for name in TOKEN_COUNTS},
-            **computed_columns(quote),
-            **costs,
-            "cost_basis": choice.basis.value,
-            "token_cost_usd": amount - adjusted_event.amount("token_cost_usd"),
-            "unpriced": -max(adjusted_event.count("unpriced"), 0),
             "other_quantities": quantities_as_json(others) or None,
             "calls": list(map(quantities_as_json, requests)),
             "flags": event.flags if is_uncertain else None,

@@ -52,18 +52,23 @@ def quantities_of(event: UsageEvent) -> Quantities:
 
 def call_of(event: UsageEvent, adjustments: Iterable[UsageEvent] = ()) -> Call:
     """Return the call of an event, as the intake priced it, or as its usage was read again or completed since."""
-    known = (row for row in reversed(list(adjustments)) if row.adjustment_reason in _WITH_USAGE and row.calls)
-    latest = next(known, None)
-    if latest is not None:
-        latest_requests = tuple(map(quantities_from_json, latest.calls or ()))
-        return Call(event.service, event.model_as_sent, event.occurred_at, latest_requests, conditions_of(latest))
+    latest_first = list(reversed(list(adjustments)))
+    known = (row for row in latest_first if row.adjustment_reason in _WITH_USAGE and row.calls is not None)
+    latest = next(known, event)
     requests: tuple[Quantities, ...] = (quantities_of(event),)
-    if event.calls:
-        requests = tuple(map(quantities_from_json, event.calls))
-    has_usage = event.unpriced_reason != UnpricedReason.NO_USAGE
-    conditions = conditions_of(event)
+    if latest.calls:
+        requests = tuple(map(quantities_from_json, latest.calls))
+    # An event without a model may have got one from another source.
+    named = next((row for row in (event, *latest_first) if row.model), event)
+    has_usage = event.unpriced_reason != UnpricedReason.NO_USAGE or any(requests)
     return Call(
-        event.service, event.model_as_sent, event.occurred_at, requests, conditions, has_usage, _number_of(event)
+        named.service,
+        named.model_as_sent,
+        event.occurred_at,
+        requests,
+        conditions_of(latest),
+        has_usage,
+        _number_of(event),
     )
 
 

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
 from billing.ledger.adjustments import PRICED, adjustment_of
 from billing.ledger.calls import call_of
 from billing.ledger.corrections import append_adjustments
+from billing.ledger.net_cost import AdjustedEvent, adjustments_of
 from billing.ledger.types import LedgerEntry
 from billing.models import UnpricedEvent, UsageEvent
 from billing.pricing.price_book import PriceBook, price_book
@@ -58,22 +60,31 @@ def _price_chunk(
         )
         if not taken:
             return 0, None
-        events = UsageEvent.objects.of(organization).filter(id__in=taken)
-        entries = list(_adjustments(events, prices))
+        events = list(UsageEvent.objects.of(organization).filter(id__in=taken))
+        adjustments = adjustments_of(events)
+        adjusted_events = [AdjustedEvent(event, adjustments.get(event.pk, ())) for event in events]
+        entries = list(_adjustments(adjusted_events, prices))
         if entries:
-            append_adjustments(organization, entries, now)
+            append_adjustments(organization, entries, now, after=chain.from_iterable(adjustments.values()))
             UnpricedEvent.objects.of(organization).filter(event_id__in=[entry.adjusts for entry in entries]).delete()
         return len(entries), taken[-1]
 
 
-def _adjustments(events: Iterable[UsageEvent], prices: PriceBook) -> Iterable[LedgerEntry]:
-    for event in events:
-        if event.unpriced_reason == UnpricedReason.UNREADABLE_USAGE:
+def _adjustments(adjusted_events: Iterable[AdjustedEvent], prices: PriceBook) -> Iterable[LedgerEntry]:
+    for adjusted_event in adjusted_events:
+        event = adjusted_event.event
+        is_unreadable = event.unpriced_reason == UnpricedReason.UNREADABLE_USAGE
+        if is_unreadable and not any(row.calls for row in adjusted_event.adjustments):
             continue
-        quote = prices.quote(call_of(event))
+        quote = prices.quote(call_of(event, adjusted_event.adjustments))
         if quote.total_usd is not None and quote.total_usd <= MAX_AMOUNT_USD:
             yield adjustment_of(
-                event, reason=PRICED, token_cost_usd=quote.total_usd, unpriced=-1, **computed_columns(quote)
+                event,
+                reason=PRICED,
+                attributed=adjusted_event.attributed,
+                token_cost_usd=quote.total_usd,
+                unpriced=-1,
+                **computed_columns(quote),
             )
 
 

@@ -10,8 +10,10 @@ from decimal import Decimal
 import msgspec
 from django.db import connection
 from django.db.models import Sum
+from django.db.models.functions import Coalesce
 
 from billing.ledger.adjustments import IN_SUMMARY, adjustment_of
+from billing.ledger.net_cost import AdjustedEvent, adjustments_of
 from billing.ledger.types import SUMMARY_AMOUNTS, SUMMARY_COUNTS, SUMMARY_TOTALS, LedgerEntry
 from billing.models import Session, UnpricedEvent, UsageEvent
 from costtrack.money import ZERO
@@ -36,7 +38,7 @@ def to_difference(organization_id: int, summary: LedgerEntry) -> LedgerEntry:
     return msgspec.structs.replace(summary, **differences)
 
 
-def lock_pending_summaries(organization_id: int, summary: LedgerEntry, limit: int) -> list[UsageEvent]:
+def lock_pending_summaries(organization_id: int, summary: LedgerEntry, limit: int) -> list[AdjustedEvent]:
     """Lock and return up to `limit` unpriced events of the session if the summary names its cost, else none.
 
     This waits for transactions that price or correct one of the events, so the session's sums include their result.
@@ -44,19 +46,33 @@ def lock_pending_summaries(organization_id: int, summary: LedgerEntry, limit: in
     if "token_cost_usd" not in summary.named_counts:
         return []
     queue = UnpricedEvent.objects.filter(organization_id=organization_id)
-    unpriced = UsageEvent.objects.filter(
-        organization_id=organization_id,
-        session_id=summary.session_id,
-        unpriced__gt=0,
-        id__in=queue.values("event_id"),
+    # Of an event that another source has completed, an adjustment has the session.
+    unpriced = UsageEvent.objects.filter(organization_id=organization_id, session_id=summary.session_id, unpriced__gt=0)
+    named = unpriced.annotate(queued_id=Coalesce("adjusts", "id")).filter(queued_id__in=queue.values("event_id"))
+    pending = list(named.values_list("queued_id", flat=True).distinct()[:limit])
+    if not pending:
+        return []
+    locked = list(
+        queue.filter(event_id__in=pending).order_by("event_id").select_for_update().values_list("event_id", flat=True)
     )
-    events = {event.pk: event for event in unpriced[:limit]}
-    locked = queue.filter(event_id__in=list(events)).order_by("event_id").select_for_update()
-    return [events[event_id] for event_id in locked.values_list("event_id", flat=True)]
+    events = UsageEvent.objects.filter(organization_id=organization_id, id__in=locked).order_by("id")
+    adjustments = adjustments_of(events)
+    adjusted_events = (AdjustedEvent(event, adjustments.get(event.pk, ())) for event in events)
+    return [event for event in adjusted_events if event.attributed.session_id == summary.session_id]
 
 
-def mark_priced_by_summary(organization_id: int, events: Sequence[UsageEvent]) -> list[LedgerEntry]:
+def mark_priced_by_summary(organization_id: int, adjusted_events: Sequence[AdjustedEvent]) -> list[LedgerEntry]:
     """Remove the events from the unpriced queue, because the summary's cost includes theirs, and return an adjustment
     for each that records this."""
-    UnpricedEvent.objects.filter(organization_id=organization_id, event_id__in=[event.pk for event in events]).delete()
-    return [adjustment_of(event, reason=IN_SUMMARY, token_cost_usd=ZERO, unpriced=-1) for event in events]
+    event_ids = [adjusted_event.event.pk for adjusted_event in adjusted_events]
+    UnpricedEvent.objects.filter(organization_id=organization_id, event_id__in=event_ids).delete()
+    return [
+        adjustment_of(
+            adjusted_event.event,
+            reason=IN_SUMMARY,
+            attributed=adjusted_event.attributed,
+            token_cost_usd=ZERO,
+            unpriced=-1,
+        )
+        for adjusted_event in adjusted_events
+    ]

@@ -23,7 +23,7 @@ from costtrack.database.queries import fetch_rows
 from costtrack.ids import event_ids, last_event_id, new_batch_id
 from organizations.credential_check import CredentialCheck
 
-# billing/migrations/sql/0031_append_batches.sql, 0031_write_events.sql and 0013_complete_batches.sql.
+# billing/migrations/sql/0031_append_batches.sql, 0034_write_events.sql and 0013_complete_batches.sql.
 _APPEND = "SELECT * FROM billing_append_batches(%s, %s::bigint[], %s, %s, %s, %s, %s, %s, %s, %s)"
 _APPEND_SOON = f"SET LOCAL lock_timeout = '100ms'; {_APPEND}"
 _REVISIONS = "SELECT billing_price_revisions(%s)"

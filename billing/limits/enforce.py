@@ -99,10 +99,12 @@ def enforce_all(*, now: datetime) -> EnforcementResult:
 
 
 def organizations_with_limits() -> QuerySet[Organization]:
-    """Return organizations that have limits, or open threshold events of limits that were removed."""
+    """Return organizations that have limits, or open threshold events of limits that were removed. Those that are
+    closing get no notices."""
     limits = SpendLimit.objects.not_removed().values_list("organization_id", flat=True)
     is_open = ThresholdEvent.objects.filter(resolved_at=None).values_list("organization_id", flat=True)
-    return Organization.objects.filter(pk__in={*limits.distinct(), *is_open.distinct()}).order_by("pk")
+    ids = {*limits.distinct(), *is_open.distinct()}
+    return Organization.objects.open().filter(pk__in=ids).order_by("pk")
 
 
 def enforce(*, organization: Organization, now: datetime) -> EnforcementResult:

@@ -33,7 +33,7 @@ def notify_all_usage_issues(*, now: datetime) -> int:
     """Write the notices of every organization with something new; return their number."""
     pending = UsageIssue.objects.filter(notified_at=None).values("organization_id")
     notices = 0
-    for organization in Organization.objects.filter(pk__in=pending):
+    for organization in Organization.objects.open().filter(pk__in=pending):
         with log_failure(organization.pk, "notices about usage could not be written"):
             notices += notify_usage_issues(organization=organization, now=now)
     return notices

@@ -60,6 +60,11 @@ _EXPRESSIONS = {
     "agent_label": sql.SQL("coalesce(nullif(event.agent_name, ''), event.agent_id)"),
     "model_as_sent": sql.SQL("coalesce(nullif(event.sent_model, ''), event.model)"),
     "cost_group_or_model": sql.SQL("coalesce(nullif(event.cost_group, ''), event.model)"),
+    # As in `billing.reports.usage.figures`: that of the run.
+    "workflow": sql.SQL("""CASE WHEN event.run_id = '' THEN event.workflow_id ELSE (
+        SELECT run.workflow_id FROM billing_run AS run
+        WHERE run.organization_id = %(organization)s AND run.run_id = event.run_id
+    ) END"""),
     "client_id": sql.SQL("coalesce(credential.client_id, '')"),
     "credential_name": sql.SQL("coalesce(credential.name, '')"),
 }

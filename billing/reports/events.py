@@ -12,7 +12,7 @@ from billing.ingest import lago, langfuse, litellm, otlp
 from billing.ingest.ledger_entries import DEFAULT_SOURCE, event_key
 from billing.ledger.calls import call_of
 from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
-from billing.models import EventKey, PriceVersion, UsageEvent
+from billing.models import EventKey, PriceVersion, Run, UsageEvent
 from billing.models.ledger import UsageEventQuerySet
 from billing.pricing.price_book import agreements_of, called_model, compile_price, quote_at
 from billing.pricing.quote import Quote
@@ -23,7 +23,15 @@ from costtrack.event_files.types import FILE_SOURCES
 from organizations.models import APICredential, Organization
 
 # Default sources of the ingestion endpoints and of files, for events that do not name one.
-SOURCES = (DEFAULT_SOURCE, litellm.SOURCE, otlp.SOURCE, langfuse.SOURCE, lago.SOURCE, *FILE_SOURCES)
+SOURCES = (
+    DEFAULT_SOURCE,
+    litellm.SOURCE,
+    otlp.SOURCE,
+    otlp.METRICS_SOURCE,
+    langfuse.SOURCE,
+    lago.SOURCE,
+    *FILE_SOURCES,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,9 @@ class EventFilter:
     environment: str = ""
     client_id: str = ""
     status: str = ""
+    workflow_id: str = ""
+    tool: str = ""
+    tag: str = ""
     source: str = ""
     event_id: str = ""
     window: Window = field(default_factory=Window)
@@ -83,7 +94,7 @@ def first_event(*, organization: Organization) -> UsageEvent | None:
 
 _EXACT = (
     *("run_id", "session_id", "model", "service", "provider", "capability", "team", "end_user", "agent_id"),
-    *("environment", "status", "source"),
+    *("environment", "status", "tool", "source"),
 )
 
 
@@ -99,6 +110,14 @@ def _filtered(organization: Organization, filters: EventFilter) -> UsageEventQue
             events = events.filter(Q(credential=None) | ~Q(credential__in=own.values("pk")))
         else:
             events = events.filter(credential__in=own.filter(client_id=filters.client_id).values("pk"))
+    if filters.tag:
+        events = events.filter(tags__contains=[filters.tag])
+    if filters.workflow_id:  # that of the run, as in `billing.reports.usage.figures`
+        runs = Run.objects.of(organization).filter(workflow_id=filters.workflow_id)
+        of_workflow = Q(run_id="", workflow_id=filters.workflow_id) | (
+            ~Q(run_id="") & Q(run_id__in=runs.values("run_id"))
+        )
+        events = events.filter(of_workflow)
     if filters.sent_model:
         events = events.filter(Q(sent_model=filters.sent_model) | Q(sent_model="", model=filters.sent_model))
     if filters.event_id:

@@ -99,22 +99,10 @@ class RollupQuery:
         self, reader: RollupReader, windows: Sequence[Window], columns: Sequence[str], condition: sql.Composable
     ) -> Iterator[sql.Composed]:
         finest = self.levels[-1]
-        starts, ends = [window.start for window in windows], [window.end for window in windows]
         expressions = {dimension.column: dimension.expression for dimension in finest.dimensions}
         expressions |= {measure.column: measure.expression for measure in finest.measures}
-        yield _FROM_LEDGER.format(
-            columns=column_list(columns),
-            starts=reader.bind(starts),
-            ends=reader.bind(ends),
-            expressions=sql.SQL(", ").join(
-                sql.SQL("{} AS {}").format(sql.SQL(expression), sql.Identifier(column))
-                for column, expression in expressions.items()
-            ),
-            joined=sql.SQL(finest.joined),
-            first_id=reader.bind(first_id_of(starts[0])),
-            belongs=sql.SQL(finest.condition),
-            condition=condition,
-        )
+        belongs, joined = sql.SQL(finest.condition), sql.SQL(finest.joined)
+        yield ledger_rows(reader, windows, columns, expressions, condition, belongs=belongs, joined=joined)
         size = SIZES[finest.bucket or ""]
         buckets = [_bound(finest, at) for window in windows for at in _bucket_starts(window, size)]
         if buckets and not self.undropped_only:
@@ -136,6 +124,7 @@ _AT = {
     "day": sql.SQL("(day::timestamp AT TIME ZONE 'UTC')"),
     None: sql.SQL("NULL::timestamptz"),
 }
+_ALL_EVENTS, _NO_JOIN = sql.SQL("true"), sql.SQL("")
 # Each window is a separate lookup, limited to the monthly partitions that can contain its events.
 _FROM_LEDGER = sql.SQL("""
 SELECT at, {columns}
@@ -146,6 +135,36 @@ FROM unnest({starts}::timestamptz[], {ends}::timestamptz[]) AS cut (starts, ends
 ) AS cost
 WHERE {condition}
 """)
+
+
+def ledger_rows(
+    reader: RollupReader,
+    windows: Sequence[Window],
+    columns: Sequence[str],
+    expressions: Mapping[str, str],
+    condition: sql.Composable,
+    *,
+    belongs: sql.Composable = _ALL_EVENTS,
+    joined: sql.Composable = _NO_JOIN,
+) -> sql.Composed:
+    """Build a SELECT of `at` and the columns of a row for each event. `expressions` are those of columns over `event`;
+    `condition` is over these columns, `belongs` over the event."""
+    starts, ends = [window.start for window in windows], [window.end for window in windows]
+    return _FROM_LEDGER.format(
+        columns=column_list(columns),
+        starts=reader.bind(starts),
+        ends=reader.bind(ends),
+        expressions=sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(sql.SQL(expression), sql.Identifier(column))
+            for column, expression in expressions.items()
+        ),
+        joined=joined,
+        first_id=reader.bind(first_id_of(starts[0])),
+        belongs=belongs,
+        condition=condition,
+    )
+
+
 _RANGES = {"hour": sql.SQL("tstzmultirange"), "day": sql.SQL("datemultirange")}
 
 

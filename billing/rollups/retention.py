@@ -77,7 +77,7 @@ def retain(*, months: int, now: datetime, report: Report) -> None:
     retention."""
     if months:
         drop_events(before=months_before(now, months), actor=_SYSTEM, now=now, report=report)
-    for organization in Organization.objects.filter(retention_months__gt=0).order_by("pk"):
+    for organization in Organization.objects.stored(now).filter(retention_months__gt=0).order_by("pk"):
         if not months or organization.retention_months < months:
             before = months_before(now, organization.retention_months)
             drop_events(before=before, organization=organization, actor=_SYSTEM, now=now, report=report)

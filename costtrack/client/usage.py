@@ -1,27 +1,46 @@
-"""`costtrack usage summary|timeseries`: document 001, the figures of the dashboard."""
+"""`costtrack usage summary|timeseries|breakdown`: document 001, the figures of the dashboard."""
 
 import argparse
 from typing import Any
 
+from costtrack.client import numbers
 from costtrack.client.call import get
 from costtrack.client.options import Subparsers, add_command, add_dates, add_group
-from costtrack.client.sections import Section, describe, table
+from costtrack.client.sections import Section, describe, field_sections, note, table
+
+_FILTERS = (
+    *("capability", "model", "user_id", "team", "end_user", "provider", "service", "agent_id", "environment"),
+    *("workflow_id", "session_id", "run_id", "tool", "tag"),
+)
+_DIMENSIONS = (
+    *("model", "capability", "credential", "credential_name", "status", "user", "team", "end_user", "provider"),
+    *("service", "agent", "environment", "workflow", "session", "run", "tool", "tag"),
+)
 
 
 def add_to(commands: Subparsers) -> None:
     usage = add_group(commands, "usage", "requests, tokens and cost of a time range")
     summary = add_command(usage, "summary", _summary, "totals of a time range, and current spend")
     timeseries = add_command(usage, "timeseries", _timeseries, "requests, tokens or cost by hour, day, week or month")
-    for parser in (summary, timeseries):
+    breakdown = add_command(usage, "breakdown", _breakdown, "usage by user, team, model or any other dimension")
+    for parser in (summary, timeseries, breakdown):
         parser.add_argument("--range", metavar="NAME", help="day, week, month, 7d, 30d, ...; custom: the given dates")
         add_dates(parser)
         parser.add_argument("--client-id", metavar="ID", help="only of this credential")
-        parser.add_argument("--capability", metavar="NAME")
-        parser.add_argument("--model", metavar="NAME")
+        for name in _FILTERS:
+            parser.add_argument(f"--{name.replace('_', '-')}", metavar="NAME")
         parser.add_argument("--status", metavar="success|failure")
     timeseries.add_argument("--view", choices=("requests", "tokens", "cost"))
-    timeseries.add_argument("--granularity", choices=("hour", "day", "week", "month"))
+    for parser in (timeseries, breakdown):
+        parser.add_argument("--granularity", choices=("hour", "day", "week", "month"))
     timeseries.add_argument("--group-by", metavar="NAME", help="a line for each: model, capability, ...")
+    breakdown.add_argument("--group-by", metavar="NAME[,NAME]", required=True, help="one or two: user, model, tag, ...")
+    breakdown.add_argument("--compare", action="store_true", default=None, help="also the cost of the time before")
+    breakdown.add_argument("--search", metavar="TEXT", help="only rows with this text")
+    breakdown.add_argument("--sort-by", metavar="NAME", help="name, requests, total_tokens, change_usd, ...")
+    breakdown.add_argument("--sort-order", choices=("asc", "desc"))
+    breakdown.add_argument("--limit", type=int, metavar="N", help="rows of a page (default: 100)")
+    breakdown.add_argument("--cursor", metavar="CURSOR", help="the next page")
 
 
 def _summary(options: argparse.Namespace) -> int:
@@ -38,8 +57,14 @@ def _timeseries(options: argparse.Namespace) -> int:
     return get(options, "/usage/timeseries", _buckets, query)
 
 
+def _breakdown(options: argparse.Namespace) -> int:
+    names = ("group_by", "granularity", "compare", "search", "sort_by", "sort_order", "limit", "cursor")
+    query = {**_filters(options), **{name: getattr(options, name) for name in names}}
+    return get(options, "/usage/breakdown", _rows, query)
+
+
 def _filters(options: argparse.Namespace) -> dict[str, str | None]:
-    names = ("range", "start_date", "end_date", "client_id", "capability", "model", "status")
+    names = ("range", "start_date", "end_date", "client_id", *_FILTERS, "status")
     return {name: getattr(options, name) for name in names}
 
 
@@ -52,6 +77,32 @@ def _buckets(data: Any) -> list[Section]:
     lines = [_line(row) for row in data.get("series") or [] if isinstance(row, dict)]
     by_line = table(f"by {data.get('group_by')}", lines) if lines else []
     return [*describe(about), *table("", buckets, nothing="no buckets"), *by_line]
+
+
+def _rows(data: Any) -> list[Section]:
+    """Show the rows of a breakdown, then its total, and how to get the next page."""
+    if not isinstance(data, dict) or not isinstance(data.get("results"), list):
+        return describe(data)
+    rows = [_flat(row) for row in data["results"] if isinstance(row, dict)]
+    total = data.get("total")
+    sections = table("", rows, nothing="no usage")
+    sections += field_sections("total", _flat(total)) if isinstance(total, dict) else []
+    cursor = data.get("next_cursor")
+    return [*sections, *(note(f"More rows: --cursor {cursor}") if cursor else [])]
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its dimensions first, the cost of the time before, and the cost of each period as a column."""
+    dimensions = {name: row[name] or numbers.NO_NAME for name in _DIMENSIONS if name in row}
+    figures = {name: value for name, value in row.items() if not isinstance(value, dict | list)}
+    previous, periods = row.get("previous"), row.get("periods")
+    flat = {**dimensions, **figures, **dimensions}
+    if isinstance(previous, dict):
+        flat["previous_cost_usd"] = previous.get("cost_usd")
+    for period in periods if isinstance(periods, list) else []:
+        if isinstance(period, dict):
+            flat[f"{period.get('start')} cost_usd"] = period.get("cost_usd")
+    return flat
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,8 @@
 """Adapters of allauth: who may sign in, redirects, and e-mails."""
 
-import time
 from typing import Any
 
-from allauth.account import app_settings as account_settings
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.internal.flows.login import get_authentication_records
 from allauth.core import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
@@ -18,6 +15,7 @@ from costtrack.client_address import client_address
 from costtrack.organization_paths import installation_url, sign_in_url
 from organizations import security_log
 from organizations.account_emails import queue_security_notice
+from organizations.accounts.fresh_sign_in import has_fresh_sign_in
 from organizations.accounts.mails import NOTICES
 from organizations.accounts.secrets import decrypt, encrypt
 from organizations.models import User
@@ -77,9 +75,8 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def is_reauthentication_required(self, *, app: str, **arguments: Any) -> bool:
         """Users who have just signed in need not sign in again."""
-        records = get_authentication_records(self.request, self.request.user)
-        is_recent = bool(records) and time.time() - records[-1]["at"] < account_settings.REAUTHENTICATION_TIMEOUT
-        return not is_recent and super().is_reauthentication_required(app=app, **arguments)
+        is_fresh = has_fresh_sign_in(self.request, self.request.user)
+        return not is_fresh and super().is_reauthentication_required(app=app, **arguments)
 
     def send_notification_mail(self, template_prefix: str, user: AbstractBaseUser, *_: Any, **__: Any) -> None:
         """Queue a security notice: a password was changed, a passkey was added. allauth's other notices do not

@@ -44,6 +44,13 @@ class _Outbox:
                 return _invitation(row)
             case AccountEmailKind.PASSWORD_RESET:
                 return _password_reset(row, now)
+            case AccountEmailKind.CLOSING | AccountEmailKind.CLOSING_SOON | AccountEmailKind.REOPENED:
+                return _closing(row)
+            case AccountEmailKind.DELETED:
+                content = mails.deleted(
+                    row.details["organization"], at=datetime.fromisoformat(row.details["deleted_at"])
+                )
+                return mails.compose(content, row.address, row)
             case _:
                 return _security_notice(row)
 
@@ -79,14 +86,27 @@ class _Outbox:
 
 
 def _invitation(row: AccountEmail) -> EmailMultiAlternatives | None:
-    """Compose an invitation, or None if it was accepted, declined or withdrawn."""
+    """Compose an invitation, or None if it was accepted, declined or withdrawn, or the organization is closing."""
     membership = Membership.objects.select_related("user", "organization").filter(
         organization=row.organization_id, user=row.user_id
     )
     member = membership.first()
     if member is None or member.accepted_at is not None or not member.user.is_active:
         return None
-    return mails.compose(mails.invitation(member.user, member.organization), member.user, row)
+    if member.organization.closes_at is not None:
+        return None
+    return mails.compose(mails.invitation(member.user, member.organization), member.user.email, row)
+
+
+def _closing(row: AccountEmail) -> EmailMultiAlternatives | None:
+    """Compose the e-mail, or None if the organization was closed or reopened since then."""
+    organization, user = row.organization, row.user
+    if organization is None or user is None:
+        return None
+    kind = AccountEmailKind(row.kind)
+    if (organization.closes_at is None) != (kind is AccountEmailKind.REOPENED):
+        return None
+    return mails.compose(mails.closing(kind, organization, actor=row.details["actor"]), user.email, row)
 
 
 def _password_reset(row: AccountEmail, now: datetime) -> EmailMultiAlternatives | None:
@@ -94,14 +114,14 @@ def _password_reset(row: AccountEmail, now: datetime) -> EmailMultiAlternatives 
     user = User.objects.filter(email__iexact=row.address).first()
     if user is None or not user.may_sign_in or now - row.created_at > RESET_LIFETIME:
         return None
-    return mails.compose(mails.password_reset(user), user, row)
+    return mails.compose(mails.password_reset(user), user.email, row)
 
 
 def _security_notice(row: AccountEmail) -> EmailMultiAlternatives | None:
     if row.user is None:
         return None
     content = mails.notice(row.details["notice"], address=row.details["network_address"])
-    return mails.compose(content, row.user, row)
+    return mails.compose(content, row.user.email, row)
 
 
 def _due(now: datetime) -> QuerySet[AccountEmail]:

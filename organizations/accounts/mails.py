@@ -1,16 +1,17 @@
 """The content of account e-mails (templates/emails)."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 
 from costtrack.mail.sending import message_id_header
-from costtrack.organization_paths import sign_in_url
+from costtrack.organization_paths import organization_url, sign_in_url
 from organizations.accounts.password_links import INVITATION_LIFETIME, RESET_LIFETIME, password_link
 from organizations.models import AccountEmail, Organization, User
+from organizations.types import AccountEmailKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +90,60 @@ def notice(name: str, *, address: str) -> Content:
     )
 
 
-def compose(content: Content, user: User, row: AccountEmail) -> EmailMultiAlternatives:
+def closing(kind: AccountEmailKind, organization: Organization, *, actor: str) -> Content:
+    """Without the organization's name in the subject, like an invitation."""
+    name, url = f"\u201c{organization.name}\u201d", settings.PUBLIC_URL + _page_of(organization)
+    why = f"You received this e-mail because you are an owner of {name}."
+    if organization.closes_at is None:
+        return Content(
+            subject="Your organization on costtrack is open again",
+            headline="The organization is open again",
+            lead=f"{actor} reopened the organization {name}. API keys and pages work as before.",
+            button="View organization",
+            url=url,
+            note="Nothing was deleted, and usage that was recorded in the meantime is included.",
+            why=why,
+        )
+    on = _day(organization.closes_at, organization)
+    is_soon = kind is AccountEmailKind.CLOSING_SOON
+    return Content(
+        subject=f"Your organization on costtrack will be deleted on {on}",
+        headline=f"The organization will be deleted on {on}",
+        lead=f"{actor} closed the organization {name}. "
+        + (
+            "All of its data will be deleted in less than a week."
+            if is_soon
+            else "Its API keys are refused from now on."
+        )
+        + " Until then owners can read everything, download an archive of all data, and reopen the organization.",
+        button="Download archive or reopen",
+        url=url,
+        note=f"On {on} all usage, limits, prices, credentials and members are deleted. This cannot be undone.",
+        why=why,
+    )
+
+
+def deleted(name: str, *, at: datetime) -> Content:
+    return Content(
+        subject="Your organization on costtrack was deleted",
+        headline="The organization was deleted",
+        lead=f"The organization \u201c{name}\u201d and all of its data were deleted on {at:%b} {at.day}, {at.year}. "
+        "Accounts of members who belong to no other organization were deleted too.",
+        button="Open costtrack",
+        url=settings.PUBLIC_URL + sign_in_url("account_login"),
+        note="The data cannot be restored.",
+        why=f"You received this e-mail because you were an owner of \u201c{name}\u201d.",
+    )
+
+
+def compose(content: Content, address: str, row: AccountEmail) -> EmailMultiAlternatives:
     """The message for a row of the outbox. All attempts have the same Message-ID."""
     context = {"email": content, "subject": content.subject, "url": content.url}
     text = render_to_string("emails/account.txt", context)
     message = EmailMultiAlternatives(
         subject=" ".join(content.subject.split()),
         body=text,
-        to=[user.email],
+        to=[address],
         headers={
             "Message-ID": message_id_header(row),
             "Auto-Submitted": "auto-generated",
@@ -105,6 +152,15 @@ def compose(content: Content, user: User, row: AccountEmail) -> EmailMultiAltern
     )
     message.attach_alternative(render_to_string("emails/account.html", context), "text/html")
     return message
+
+
+def _page_of(organization: Organization) -> str:
+    return organization_url(organization.slug, "organizations_organization_change", organization.pk)
+
+
+def _day(instant: datetime, organization: Organization) -> str:
+    day = organization.calendar.date_of(instant)
+    return f"{day:%b} {day.day}, {day.year}"
 
 
 def _humanize(lifetime: timedelta) -> str:

@@ -1,17 +1,22 @@
 """The admins of organizations and plans."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.core.validators import RegexValidator
-from django.db.models import Model
-from django.http import HttpRequest
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from costtrack.clock import utc_now
+from costtrack.organization_paths import unprefixed_url
 from organizations import services
+from organizations.accounts.fresh_sign_in import confirm_first
+from organizations.admin_actions import button, confirmed
 from organizations.admin_base import OperatorAdmin, OrganizationScopedAdmin
 from organizations.admin_request import request_user
 from organizations.models import Organization, Plan
@@ -75,15 +80,43 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's t
         )
 
 
+class ClosingFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "closing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("0", "Open"), ("1", "Closing")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset if self.value() is None else queryset.filter(closes_at__isnull=self.value() != "1")
+
+
+_CLOSING = """\
+API keys are refused from now on, except for recording usage that has happened. Members other than owners lose access, \
+and pages cannot be changed.
+After {days} days all data is deleted: usage, limits, prices, credentials, members and the audit log. Accounts of \
+members who belong to no other organization are deleted too.
+During these {days} days owners can download an archive of all data and reopen the organization."""
+
+
+class ClosingForm(forms.Form):
+    slug = forms.CharField(
+        label="Slug of the organization",
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        help_text="Type the slug to confirm.",
+    )
+
+
 @admin.register(Organization)
 class OrganizationAdmin(OrganizationScopedAdmin):
     resource = ORGANIZATION
+    actions_detail = ("download_archive", "reopen", "close")
     organization_field = "id"
     select_related = ("plan",)
     added_by_operators_only = True
     form = OrganizationForm
-    list_display = ("name", "slug", "plan", "time_zone", "week_start", "created_at")
-    list_filter = ("plan",)
+    list_display = ("name", "slug", "plan", "time_zone", "week_start", "created_at", "show_state")
+    list_filter = ("plan", ClosingFilter)
     search_fields = ("name", "slug")
     ordering = ("name", "id")
 
@@ -100,6 +133,56 @@ class OrganizationAdmin(OrganizationScopedAdmin):
             return ()
         is_owner = self._role(request, obj) is Role.OWNER
         return ("show_plan",) if is_owner else ("slug", "show_plan", "requires_second_factor")
+
+    @display(description="State", label={"open": "success", "closing": "warning", "being deleted": "danger"})
+    def show_state(self, organization: Organization) -> str:
+        if organization.closes_at is None:
+            return "open"
+        return "closing" if utc_now() < organization.closes_at else "being deleted"
+
+    def has_close_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Owners and operators close and reopen."""
+        return obj is not None and self._role(request, obj) is Role.OWNER
+
+    def available_actions(self, request: HttpRequest, row: Any) -> Collection[str]:
+        if row.closes_at is None:
+            return ("close",)
+        return ("download_archive", "reopen") if utc_now() < row.closes_at else ()
+
+    @button("Download archive", icon="download", permission="close")
+    def download_archive(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        organization = self.get_queryset(request).get(pk=object_id)
+        return HttpResponseRedirect(unprefixed_url("organization-archive", organization.slug))
+
+    @confirmed("Close organization", icon="domain_disabled", form=ClosingForm, permission="close")
+    def close(self, request: HttpRequest, organization: Organization, *, slug: str) -> str:
+        services.close_organization(
+            organization=organization,
+            confirmation=slug.strip(),
+            acting_as=self._role(request, organization) or Role.VIEWER,
+            actor=request_user(request).email,
+            now=utc_now(),
+        )
+        return "The organization is closed. You can reopen it until its data is deleted."
+
+    @confirmed("Reopen organization", icon="domain", permission="close")
+    def reopen(self, request: HttpRequest, organization: Organization) -> str:
+        services.reopen_organization(
+            organization=organization,
+            acting_as=self._role(request, organization) or Role.VIEWER,
+            actor=request_user(request).email,
+            now=utc_now(),
+        )
+        return "The organization is open again."
+
+    def before_action(self, request: HttpRequest, name: str) -> HttpResponse | None:
+        return confirm_first(request, request_user(request)) if name == "close" else None
+
+    def confirmation_context(self, request: HttpRequest, row: Any, name: str) -> dict[str, Any]:
+        context = super().confirmation_context(request, row, name)
+        if name == "reopen":
+            return {**context, "summary": ["API keys and pages work again as before. Nothing was deleted."]}
+        return {**context, "summary": _CLOSING.format(days=settings.CLOSING_DAYS).splitlines()}
 
     @display(description="Plan")
     def show_plan(self, organization: Organization) -> str:

@@ -12,6 +12,7 @@ defining one of the sealed names is a TypeError when the class is created.
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, ClassVar, TypeVar
 
@@ -44,7 +45,7 @@ from organizations.permissions import Resource
 from organizations.plan_rights import PlanRights
 from organizations.principals import Access, Principal
 from organizations.rate_limits import Allowance, refusal, take_slot
-from organizations.selectors import access_to, access_without_url
+from organizations.selectors import access_to, access_without_url, closing_refusal
 from organizations.types import Role, Scope
 
 M = TypeVar("M", bound=Model)
@@ -80,7 +81,7 @@ class _OrganizationScope(APIView):
     """Actions, or methods in lower case, that are allowed with every plan. Recording usage always is."""
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset()
     """Actions, or methods in lower case, that are exempt from the rate limit of the plan and do not count against it:
-    usage that has happened is always recorded."""
+    usage that has happened is always recorded, also of an organization that is closing."""
     max_body_bytes: ClassVar[int] = MAX_BYTES
     """How large a body may be. More than the default is read only from callers with a credential."""
     own_transactions: ClassVar[bool] = False
@@ -90,6 +91,8 @@ class _OrganizationScope(APIView):
     (`organizations.credential_check`). They need `own_transactions`, and write nothing before."""
     takes_idempotency_key: ClassVar[bool] = True
     """False for views with `own_transactions` of protocols whose records have ids of their own. A key is ignored."""
+    reopens: ClassVar[bool] = False
+    """For the view that reopens an organization that is closing, which can otherwise only be read."""
     only_reads: ClassVar[bool] = False
     """For views whose methods other than GET do not write either."""
     ignores_unknown_parameters: ClassVar[bool] = False
@@ -153,6 +156,8 @@ class _OrganizationScope(APIView):
         if self._action() is None:
             return  # the handler responds with 405
         self._check_scope()
+        if self.organization.closes_at is not None:
+            self._check_closing(self.organization.closes_at)
         self._check_plan()
         if not self.own_transactions:
             scope = tenant_reads if self.only_reads or request.method in SAFE_METHODS else tenant_scope
@@ -246,6 +251,16 @@ class _OrganizationScope(APIView):
         if self.resource is None:
             return self.required_scope
         return self.resource.read if self.request.method in SAFE_METHODS else self.resource.change
+
+    def _check_closing(self, closes_at: datetime) -> None:
+        """Usage that has happened is recorded until the deletion begins, so that reopening loses nothing. Owners and
+        operators can read."""
+        if closes_at <= utc_now():
+            raise ForbiddenError("The organization is closed and is being deleted.", code="organization_closed")
+        is_recording = self._action() in self.actions_without_rate_limit
+        is_reading = self.only_reads or self.request.method in SAFE_METHODS
+        if not (is_recording or self.reopens or (is_reading and self.access.role is Role.OWNER)):
+            raise closing_refusal(closes_at)
 
     def _check_plan(self) -> None:
         if self.requires_api_plan and self._action() not in self.actions_of_every_plan:

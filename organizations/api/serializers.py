@@ -31,7 +31,12 @@ class OrganizationSerializer(serializers.ModelSerializer[Organization]):
             "requires_second_factor",
             "ignores_user_case",
             "created_at",
+            "closes_at",
         )
+
+
+class ClosingSerializer(StrictSerializer):
+    slug = serializers.CharField(max_length=63, help_text="The slug of the organization, as a confirmation.")
 
 
 class NewOrganizationSerializer(StrictSerializer):
@@ -198,10 +203,15 @@ class OwnMembershipSerializer(serializers.ModelSerializer[Membership]):
     state = serializers.ChoiceField(choices=MembershipState.choices)
     user_ids = serializers.ListField(source="own_user_ids", child=serializers.CharField())
     teams = serializers.SerializerMethodField(help_text="The names of the member's teams.")
+    closes_at = serializers.DateTimeField(
+        source="organization.closes_at",
+        allow_null=True,
+        help_text="When the deletion of the organization begins. Null: it is not closing.",
+    )
 
     class Meta:
         model = Membership
-        fields = ("organization", "name", "role", "state", "user_ids", "teams", "created_at")
+        fields = ("organization", "name", "role", "state", "user_ids", "teams", "created_at", "closes_at")
 
     def get_teams(self, membership: Membership) -> list[str]:
         return list(teams_of(membership).values_list("name", flat=True))

@@ -22,6 +22,8 @@ urlpatterns = [
         name="own-membership-accept",
     ),
     path(_organization, views.OrganizationView.as_view(), name="organization"),
+    path(f"{_organization}/close", views.CloseOrganizationView.as_view(), name="organization-close"),
+    path(f"{_organization}/reopen", views.ReopenOrganizationView.as_view(), name="organization-reopen"),
     path(
         f"{_organization}/credentials",
         views.CredentialViewSet.as_view({"get": "list", "post": "create"}),

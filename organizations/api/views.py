@@ -17,11 +17,13 @@ from costtrack.errors import ForbiddenError, InvalidError
 from costtrack.renderers import JSONRenderer
 from costtrack.serializers import validated
 from organizations import idempotency, services
+from organizations.accounts.fresh_sign_in import check_fresh_sign_in
 from organizations.api import filters
 from organizations.api.base import OrganizationScopedAPIView, OrganizationScopedViewSet, stored_response
 from organizations.api.schema import IDEMPOTENCY_KEY
 from organizations.api.serializers import (
     AuditEntrySerializer,
+    ClosingSerializer,
     CredentialSerializer,
     IssuedCredentialSerializer,
     MemberChangeSerializer,
@@ -181,6 +183,51 @@ class OrganizationView(OrganizationScopedAPIView):
             )
         organization = services.update_organization(
             organization=self.organization, **changes, actor=actor, now=utc_now()
+        )
+        return Response(OrganizationSerializer(organization).data)
+
+
+class CloseOrganizationView(OrganizationScopedAPIView):
+    resource = ORGANIZATION
+
+    @extend_schema(
+        request=ClosingSerializer,
+        responses={200: OrganizationSerializer, 409: OpenApiResponse(description="It is already closed.")},
+    )
+    def post(self, request: Request, **_: str) -> Response:
+        """Close the organization, by an owner who has just signed in, or an operator.
+
+        API keys are refused from now on, except for recording usage. At `closes_at` all data is deleted. Until then
+        owners can read everything, download `GET /organizations/{slug}/archive`, and reopen the organization.
+        """
+        body = validated(ClosingSerializer, request.data)
+        if self.principal.user is not None:
+            check_fresh_sign_in(request._request, self.principal.user)  # noqa: SLF001 - Django's request
+        organization = services.close_organization(
+            organization=self.organization,
+            confirmation=body["slug"],
+            acting_as=self.access.role,
+            actor=self.principal.label,
+            now=utc_now(),
+        )
+        return Response(OrganizationSerializer(organization).data)
+
+
+class ReopenOrganizationView(OrganizationScopedAPIView):
+    resource = ORGANIZATION
+    reopens = True
+
+    @extend_schema(
+        request=None,
+        responses={200: OrganizationSerializer, 409: OpenApiResponse(description="It is not closed.")},
+    )
+    def post(self, request: Request, **_: str) -> Response:
+        """Reopen a closed organization, by an owner or an operator, before its deletion begins."""
+        organization = services.reopen_organization(
+            organization=self.organization,
+            acting_as=self.access.role,
+            actor=self.principal.label,
+            now=utc_now(),
         )
         return Response(OrganizationSerializer(organization).data)
 

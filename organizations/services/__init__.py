@@ -4,6 +4,12 @@ The caller checks that the actor may perform the action at all. Rules that depen
 granted or who may add an owner, are checked here. `actor` is the name in the audit log.
 """
 
+from organizations.services.closing import (
+    close_organization,
+    finish_deletion,
+    remind_owners,
+    reopen_organization,
+)
 from organizations.services.credentials import (
     MAX_GRACE,
     IssuedCredential,
@@ -39,16 +45,20 @@ __all__ = [
     "change_role",
     "change_slug",
     "change_user_ids",
+    "close_organization",
     "compare_users",
     "create_organization",
     "create_team",
+    "finish_deletion",
     "follow_changed_plan",
     "invite_again",
     "issue_credential",
     "leave",
     "lock_organization",
+    "remind_owners",
     "remove_member",
     "remove_team",
+    "reopen_organization",
     "require_second_factor",
     "revoke_credential",
     "rotate_credential",

@@ -86,11 +86,14 @@ def invite_again(
 
 @transaction.atomic
 def accept_membership(*, membership: Membership, now: datetime) -> Membership:
-    """Accept an invitation, by the invited user. Accepting it again changes nothing."""
+    """Accept an invitation, by the invited user. Accepting it again changes nothing. Raises ConflictError if the
+    organization is closing."""
     organization = membership.organization
     lock_organization(organization)
     membership = _current(organization, membership)
     if membership.accepted_at is None:
+        if membership.organization.closes_at is not None:
+            raise ConflictError("The organization is closed.", code="organization_closing")
         membership.accepted_at = now
         membership.save(update_fields=["accepted_at"])
         email = membership.user.email
@@ -102,7 +105,7 @@ def accept_only_invitation(user: User, *, now: datetime) -> None:
     """Accept the invitation of a user who chose a password by its link, if it is the only membership of the user. With
     several invitations the user decides after signing in."""
     memberships = list(Membership.objects.filter(user=user).select_related("organization")[:2])
-    if len(memberships) == 1:
+    if len(memberships) == 1 and memberships[0].organization.closes_at is None:
         accept_membership(membership=memberships[0], now=now)
 
 

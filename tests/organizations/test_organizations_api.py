@@ -30,6 +30,7 @@ def test_an_operator_makes_an_organization_from_a_name(operator_api: APIClient, 
         "retention_months": 0,
         "requires_second_factor": False,
         "ignores_user_case": False,
+        "closes_at": None,
     }
     entry = AuditEntry.objects.get(organization__slug="deja-vu-co")
     assert (entry.action, entry.actor) == ("organization.created", operator_key.credential.client_id)

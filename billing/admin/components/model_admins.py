@@ -19,7 +19,7 @@ from billing.admin.components.list_filters import HourFilter, PeriodFilter
 from costtrack.changelist import PlainChangeList
 from costtrack.clock import utc_now
 from organizations.admin_base import OrganizationScopedAdmin
-from organizations.admin_request import chosen_organization, request_user
+from organizations.admin_request import chosen_organization, may_change_any, request_user
 from organizations.models import Organization
 from organizations.plan_rights import PlanRights
 
@@ -222,6 +222,8 @@ class SingleOrganizationAdmin(CardsAdmin):
 
     def may_manage_shown(self, request: HttpRequest) -> bool:
         user = request_user(request)
+        if not may_change_any(request):
+            return False
         if user.is_superuser or all(role.may_change for role in user.roles.values()):
             return True
         shown = shown_organization(request)

@@ -24,7 +24,10 @@ STACKS = (*((dimension.by.value, dimension.label) for dimension in DIMENSIONS), 
 BY_COST = "cost"
 """The order of the request log by cost, as its value of `sort_by`."""
 FILTERS = tuple(dimension.parameter for dimension in DIMENSIONS)
-MORE_FILTERS = ("user_id", "team", "end_user", "provider", "service", "agent_id", "environment")
+MORE_FILTERS = (
+    *("user_id", "team", "end_user", "provider", "service", "agent_id", "environment"),
+    *("workflow_id", "session_id", "run_id", "tool", "tag"),
+)
 MAX_OPTIONS = 500
 
 
@@ -40,6 +43,11 @@ class UsageForm(PeriodForm):
     service = text_filter("Service", type="search", placeholder="All")
     agent_id = text_filter("Agent", type="search", placeholder="All")
     environment = text_filter("Environment", type="search", placeholder="All")
+    workflow_id = text_filter("Workflow", type="search", placeholder="All")
+    session_id = text_filter("Session", type="search", placeholder="All")
+    run_id = text_filter("Run", type="search", placeholder="All")
+    tool = text_filter("Tool", type="search", placeholder="All")
+    tag = text_filter("Tag", type="search", placeholder="All")
     view = forms.ChoiceField(required=False, choices=VIEWS, label="View by", widget=forms.HiddenInput)
     group_by = forms.ChoiceField(required=False, choices=STACKS, label="Stacked by", widget=forms.HiddenInput)
 

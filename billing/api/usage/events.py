@@ -70,6 +70,9 @@ class EventFilterSet(WindowFilterSet):
     environment = _text("That of the credential.")
     client_id = _text(f"The credential; `{NO_CREDENTIAL}`: events without a credential.")
     status = ParameterFilter(serializers.ChoiceField(required=False, allow_blank=True, choices=Status.choices))
+    workflow_id = _text("The workflow of the run, or of an event without a run.")
+    tool = _text()
+    tag = _text("One of the tags of an event.")
     source = _text(max_length=64)
     event_id = _exact(f"The id from the sender. Without `source`, the sources {', '.join(SOURCES)} are searched.")
     start_date = ParameterOption(

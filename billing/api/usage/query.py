@@ -67,6 +67,11 @@ class UsageQuerySerializer(RangeQuerySerializer):
     service = optional_text("The service as sent.")
     agent_id = optional_text()
     environment = optional_text("That of the credential.")
+    workflow_id = optional_text("The workflow of the run, or of an event without a run.")
+    session_id = optional_text()
+    run_id = optional_text()
+    tool = optional_text()
+    tag = optional_text("One of the tags of an event.")
 
 
 def usage_query(view: OrganizationScopedAPIView, serializer: type[RangeQuerySerializer]) -> UsageQuery:

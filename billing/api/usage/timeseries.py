@@ -78,7 +78,9 @@ class Timeseries(UsageBody):
     buckets: Annotated[
         list[BucketBody], about("Every period of the window, oldest first; the first and last may be partial.")
     ]
-    series: Annotated[list[SeriesBody], about("With `group_by`: the largest first. The series add up to the buckets.")]
+    series: Annotated[
+        list[SeriesBody], about("With `group_by`: the largest first. The series add up to the buckets, but not by tag.")
+    ]
 
 
 _FIELDS = {
@@ -111,6 +113,8 @@ class UsageTimeseriesView(UsageView):
                 rank_by=RANK_BY[view],
             )
             figures = _sum_lines(lines, len(buckets))
+        if by is GroupBy.TAG:  # an event counts in several lines
+            figures = totals(organization=self.organization, filters=query.filters, windows=buckets)
         local = local_formatter(query.calendar)
 
         def shown(figures: Figures) -> dict[str, Any]:

@@ -5,7 +5,7 @@ version 2. The outer span gets the ids of the inner one, and is a report of the 
 (docs/ingestion.md).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -50,16 +50,22 @@ def outer_calls(
 
 def _around(calls: Mapping[SpanId, ParsedEvent], by_id: Mapping[SpanId, Record]) -> dict[int, ParsedEvent]:
     """Return the calls in which exactly one other call was made, each with that call."""
-    inner: dict[int, list[ParsedEvent]] = {}
-    for key, parsed in calls.items():
-        record, seen = by_id.get(key), 0
+    inner = nearest_calls(calls, by_id)
+    return {calls[around].index: calls[made[0]] for around, made in inner.items() if len(made) == 1}
+
+
+def nearest_calls(calls: Collection[SpanId], by_id: Mapping[SpanId, Record]) -> dict[SpanId, list[SpanId]]:
+    """Return the calls that were made directly in another call, by that call."""
+    inner: dict[SpanId, list[SpanId]] = {}
+    for span_id in calls:
+        record, seen = by_id.get(span_id), 0
         while record is not None and seen < MAX_ANCESTORS:
             around = (record.trace_id, record.parent_id)
             if around in calls:
-                inner.setdefault(calls[around].index, []).append(parsed)
+                inner.setdefault(around, []).append(span_id)
                 break
             record, seen = by_id.get(around), seen + 1
-    return {index: made[0] for index, made in inner.items() if len(made) == 1}
+    return inner
 
 
 def _beside(

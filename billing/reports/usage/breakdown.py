@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from psycopg import sql
 
-from billing.reports.rollup_query import RollupQuery, read_sums
-from billing.reports.spend.totals import NamedSpend, sort_by_spend
+from billing.reports.spend.totals import NamedSpend
+from billing.reports.usage.explorer import ExplorerQuery, explore
 from billing.reports.usage.figures import (
     ZERO_FIGURES,
     CredentialUsage,
@@ -18,11 +18,12 @@ from billing.reports.usage.figures import (
     Share,
     UsageFilter,
 )
-from billing.reports.usage.totals import FiguresByKey, grouped, levels_of
-from billing.rollups.definitions import SPEND_DAYS, TAG_DAYS, USAGE_DAYS, USER_DAYS, Rollup
+from billing.reports.usage.totals import FiguresByKey, grouped
+from billing.rollups.definitions import USAGE_DAYS
 from billing.types import Status
-from costtrack.calendar import Span, Window
+from costtrack.calendar import Span
 from costtrack.database.queries import fetch_rows
+from costtrack.errors import InvalidError
 from costtrack.money import ZERO
 from organizations.models import APICredential, Organization
 
@@ -80,37 +81,6 @@ def groups_by_period(
     return [sorted((names.get(key, _NO_NAME)[0], figures) for key, figures in sums.items()) for sums in periods]
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Usage of one value of a dimension. `key` is empty for usage without a value."""
-
-    key: str
-    name: str
-    figures: Figures
-    share: float
-
-
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """The most expensive groups, and the sum of all others."""
-
-    total: Figures
-    groups: Sequence[Group]
-    others: Figures
-    other_groups: int
-
-
-def groups(*, organization: Organization, filters: UsageFilter, window: Span, by: GroupBy, limit: int) -> Groups:
-    """Return usage by any dimension."""
-    (sums,) = grouped(organization=organization, filters=filters, windows=[window], by=by)
-    share = _share_of(sums)
-    keys = sorted(sums, key=lambda key: (-sums[key].cost_usd, -sums[key].requests, key))
-    names = _names(organization, by, keys[:limit])
-    rows = [Group(*names.get(key, _NO_NAME), sums[key], share(sums[key])) for key in keys[:limit]]
-    others = _sum_figures(sums[key] for key in keys[limit:])
-    return Groups(_sum_figures(sums.values()), rows, others, len(keys[limit:]))
-
-
 def series(
     *,
     organization: Organization,
@@ -160,30 +130,25 @@ def _names(organization: Organization, by: GroupBy, keys: Sequence[str]) -> dict
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The most expensive users ("" is usage without a user) and tags; None if unknown for the filter. A call with two
-    tags counts in full under both."""
+    """The most expensive users ("" is usage without a user) and tags; None if there are too many events to read for
+    tags. A call with two tags counts in full under both."""
 
     users: Sequence[NamedSpend]
     tags: Sequence[NamedSpend] | None
 
 
 def labels(*, organization: Organization, filters: UsageFilter, window: Span, limit: int) -> Labels:
-    within = Window(*window)
-    user_query = _user_query(filters, within, limit)
-    tag_queries = [RollupQuery.of(TAG_DAYS, ("tag",), within, limit=limit)] if filters == UsageFilter() else []
-    users, *tags = map(sort_by_spend, read_sums(organization, user_query, *tag_queries))
-    return Labels(users, tags[0] if tags else None)
+    def named(by: GroupBy) -> list[NamedSpend]:
+        page = explore(ExplorerQuery(organization, filters, window, (by,), limit=limit + 1))
+        rows = ((row.keys[0], row.figures) for row in page.rows)
+        return [NamedSpend(key, figures.cost_usd, figures.requests) for key, figures in rows]
 
-
-def _user_query(filters: UsageFilter, window: Window, limit: int) -> RollupQuery:
-    columns = filters.columns
-    if not columns:
-        levels: tuple[Rollup, ...] = (USER_DAYS,)
-    elif columns.keys() <= {"credential_id", "user_ref", "model"}:
-        levels = (SPEND_DAYS,)
-    else:
-        levels = levels_of({*columns, "user_ref"})
-    return RollupQuery(levels, (window,), ("user_ref",), filters.condition, limit=limit)
+    users = named(GroupBy.USER)[:limit]
+    try:
+        tags = [tag for tag in named(GroupBy.TAG) if tag.name][:limit]
+    except InvalidError:
+        return Labels(users, None)
+    return Labels(users, tags)
 
 
 # Unfolded usage is missing here for a second.

@@ -5,7 +5,7 @@ If a rollup knows a dimension of the filter, it says which days have matching ca
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from billing.reports.event_days import Reading, read_event_days
 from billing.reports.event_query import EventQuery, Sort
 from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.sql import Condition, Parameters, bind, equal_to
-from billing.reports.usage.figures import UsageFilter
+from billing.reports.usage.figures import ONLY_IN_LEDGER, UsageFilter
 from billing.reports.usage.totals import levels_of, totals
 from billing.rollups.definitions import RUN_DAYS, SESSION_TOTALS, SPEND_DAYS, TAG_DAYS, Rollup
 from billing.types import EventKind
@@ -42,10 +42,7 @@ class CallFilter:
     window: Span
     endpoint: str = ""
     received_by: datetime | None = None
-    run_id: str = ""
-    session_id: str = ""
     users: tuple[str, ...] | None = None
-    tag: str = ""
     has_all_kinds: bool = False
     """Also tool calls, compute charges and session summaries."""
 
@@ -59,13 +56,15 @@ class CallFilter:
         users = {} if self.users is None else {"user_ref": self.users}
         return sql.SQL("{} AND {}").format(self.usage.condition(parameters), equal_to(users)(parameters))
 
+    def known_condition(self, parameters: Parameters) -> sql.Composable:
+        """Build the condition over the dimensions that rollups have."""
+        return replace(self, usage=self.usage.without_ledger_only).usage_condition(parameters)
+
     def condition(self, parameters: Parameters) -> sql.Composable:
         """Build the condition over columns of the ledger, without the window."""
-        columns = {"run_id": self.run_id, "session_id": self.session_id, "endpoint": self.endpoint}
+        columns = {"endpoint": self.endpoint}
         columns |= {"kind": "" if self.has_all_kinds else EventKind.MODEL_CALL.value}
         conditions = [self.usage_condition(parameters), _named(columns)(parameters)]
-        if self.tag:
-            conditions.append(sql.SQL("tags @> ARRAY[{}]::varchar[]").format(bind(parameters, self.tag)))
         if self.received_by is not None:
             conditions.append(sql.SQL("id <= {}").format(bind(parameters, ids_at(self.received_by)[1])))
         return sql.SQL(" AND ").join(conditions)
@@ -102,7 +101,7 @@ class Call(NamedTuple):
     end_user: str
     agent_id: str
     environment: str
-    workflow_id: str
+    workflow: str
     session_id: str
     execution_id: str
     cost_group: str
@@ -155,8 +154,8 @@ def _reading(
         return Reading([])
     if filters.is_unfiltered or filters.has_all_kinds:  # rollups only know days with model calls
         return Reading([window])
-    if filters.session_id and not filters.run_id:
-        return Reading(_window_of_session(organization, filters.session_id, Span(window.start, window.end)))
+    if filters.usage.session_id and not filters.usage.run_id:
+        return Reading(_window_of_session(organization, filters.usage.session_id, Span(window.start, window.end)))
     rollup, condition, knows_all = _best_rollup(filters)
     days = read_event_days(organization, window, rollup, condition, with_all_calls=False)
     if not knows_all:
@@ -186,14 +185,14 @@ def _window_of_session(organization: Organization, session_id: str, window: Span
 
 def _best_rollup(filters: CallFilter) -> tuple[Rollup, Condition, bool]:
     """Return the rollup that knows most of the filters, its condition, and whether that covers all filters."""
-    columns = {*filters.usage.columns, *([] if filters.users is None else ["user_ref"])}
-    if filters.run_id:
-        is_all = not (columns or filters.session_id or filters.tag)
-        return RUN_DAYS, _named({"run_id": filters.run_id}), is_all
-    if filters.tag and not columns & {"user_ref", "team", "end_user"}:
-        return TAG_DAYS, _named({"tag": filters.tag}), not columns
-    rollup = SPEND_DAYS if columns <= {"credential_id", "user_ref", "model"} else levels_of({*columns, "model"})[0]
-    return rollup, filters.usage_condition, not filters.tag
+    usage, columns = filters.usage, {*filters.usage.columns, *([] if filters.users is None else ["user_ref"])}
+    if usage.run_id:
+        return RUN_DAYS, _named({"run_id": usage.run_id}), columns == {"run_id"}
+    if usage.tag and not columns & {"user_ref", "team", "end_user"}:
+        return TAG_DAYS, _named({"tag": usage.tag}), columns == {"tags"}
+    known = columns - ONLY_IN_LEDGER
+    rollup = SPEND_DAYS if known <= {"credential_id", "user_ref", "model"} else levels_of({*known, "model"})[0]
+    return rollup, filters.known_condition, known == columns
 
 
 def _named(columns: Mapping[str, str]) -> Condition:

@@ -1,6 +1,6 @@
 """Filters and results of usage reports (document 001)."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -22,6 +22,12 @@ _WITH_CREDENTIAL = sql.SQL(
     "credential_id = (SELECT id FROM organizations_apicredential"
     " WHERE organization_id = %(organization)s AND client_id = {})"
 )
+# The workflow of an event is that of its run, which a later event may name.
+_OF_WORKFLOW = sql.SQL(
+    "CASE WHEN run_id = '' THEN workflow_id = {workflow} ELSE run_id IN (SELECT run_id FROM billing_run"
+    " WHERE organization_id = %(organization)s AND workflow_id = {workflow} AND workflow_id <> '') END"
+)
+_WITH_TAG = sql.SQL("tags @> ARRAY[{}]::varchar[]")
 
 
 class GroupBy(StrEnum):
@@ -36,17 +42,23 @@ class GroupBy(StrEnum):
     SERVICE = "service"
     AGENT = "agent"
     ENVIRONMENT = "environment"
+    WORKFLOW = "workflow"
+    SESSION = "session"
+    RUN = "run"
+    TOOL = "tool"
+    TAG = "tag"
 
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
     """What usage can be filtered and grouped by. `parameter` is the filter's name in the API and on pages, `column` the
-    name in the ledger and the rollups."""
+    name in the ledger and, unless `is_only_in_ledger`, the rollups."""
 
     by: GroupBy
     parameter: str
     column: str
     label: str
+    is_only_in_ledger: bool = False
 
     @property
     def without(self) -> str:
@@ -66,9 +78,17 @@ DIMENSIONS = (
     Dimension(GroupBy.SERVICE, "service", "service", "Service"),
     Dimension(GroupBy.AGENT, "agent_id", "agent_id", "Agent"),
     Dimension(GroupBy.ENVIRONMENT, "environment", "environment", "Environment"),
+    Dimension(GroupBy.WORKFLOW, "workflow_id", "workflow_id", "Workflow", is_only_in_ledger=True),
+    Dimension(GroupBy.SESSION, "session_id", "session_id", "Session", is_only_in_ledger=True),
+    Dimension(GroupBy.RUN, "run_id", "run_id", "Run", is_only_in_ledger=True),
+    Dimension(GroupBy.TOOL, "tool", "tool", "Tool", is_only_in_ledger=True),
+    Dimension(GroupBy.TAG, "tag", "tags", "Tag", is_only_in_ledger=True),
 )
-"""All dimensions of usage reports, exports and pages, in the order of the pages. Each is a field of `UsageFilter`."""
+"""All dimensions of usage reports, exports and pages, in the order of the pages. Each is a field of `UsageFilter`. An
+event counts under each of its tags; groups of any other dimension add up."""
 DIMENSION_OF = {dimension.by: dimension for dimension in DIMENSIONS}
+ONLY_IN_LEDGER = frozenset(dimension.column for dimension in DIMENSIONS if dimension.is_only_in_ledger)
+"""The columns that only the ledger has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +106,11 @@ class UsageFilter:
     service: str = ""
     agent_id: str = ""
     environment: str = ""
+    workflow_id: str = ""
+    session_id: str = ""
+    run_id: str = ""
+    tool: str = ""
+    tag: str = ""
 
     @property
     def columns(self) -> dict[str, str]:
@@ -93,22 +118,31 @@ class UsageFilter:
         given = {dimension.column: getattr(self, dimension.parameter) for dimension in DIMENSIONS}
         return {column: value for column, value in given.items() if value}
 
+    @property
+    def without_ledger_only(self) -> Self:
+        """The filter without those that only the ledger has."""
+        return replace(self, **{dimension.parameter: "" for dimension in DIMENSIONS if dimension.is_only_in_ledger})
+
     def condition(self, parameters: Parameters) -> sql.Composable:
         """Build the condition over columns of rollups and the ledger."""
-        named = {column: value for column, value in self.columns.items() if column != "credential_id"}
-        condition = equal_to(named)(parameters)
+        special = ("credential_id", "workflow_id", "tags")
+        named = {column: value for column, value in self.columns.items() if column not in special}
+        conditions: list[sql.Composable] = [equal_to(named)(parameters)]
         if self.client_id == NO_CREDENTIAL:
-            return sql.SQL("{} AND {}").format(condition, _WITHOUT_CREDENTIAL)
-        if self.client_id:
-            with_credential = _WITH_CREDENTIAL.format(bind(parameters, self.client_id))
-            return sql.SQL("{} AND {}").format(condition, with_credential)
-        return condition
+            conditions.append(_WITHOUT_CREDENTIAL)
+        elif self.client_id:
+            conditions.append(_WITH_CREDENTIAL.format(bind(parameters, self.client_id)))
+        if self.workflow_id:
+            conditions.append(_OF_WORKFLOW.format(workflow=bind(parameters, self.workflow_id)))
+        if self.tag:
+            conditions.append(_WITH_TAG.format(bind(parameters, self.tag)))
+        return sql.SQL(" AND ").join(conditions)
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Sums of usage. Requests include failed ones, prompt tokens include cached ones, and the cost excludes
-    `unpriced_events`."""
+    """Sums of usage. Requests include failed ones, prompt tokens include cached ones and cache writes, and the cost
+    excludes `unpriced_events`."""
 
     requests: int = 0
     errors: int = 0
@@ -117,6 +151,7 @@ class Figures:
     cached_tokens: int = 0
     cost_usd: Decimal = ZERO
     unpriced_events: int = 0
+    cache_creation_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:

@@ -2,11 +2,12 @@
 comparisons with the previous range (document 001). Read-only.
 
 Unfiltered figures come from `ORGANIZATION_HOURS`, which has a few rows per hour; filtered or grouped ones from days,
-hours and ledger rows (`billing.reports.rollup_query`), of the smallest rollups that have the dimensions.
+hours and ledger rows (`billing.reports.rollup_query`), of the smallest rollups that have the dimensions; what no rollup
+has is read from single events (`billing.reports.usage.ledger_usage`).
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -17,6 +18,7 @@ from billing.ingest.validate import FUTURE_TOLERANCE
 from billing.reports.rollup_query import COST_COLUMNS, RollupQuery
 from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.usage.figures import DIMENSION_OF, ZERO_FIGURES, Figures, GroupBy, Spend, Summary, UsageFilter
+from billing.reports.usage.ledger_usage import check_event_count, event_rows, is_only_in_ledger
 from billing.reports.usage.query import UsageQuery
 from billing.rollups.definitions import (
     DETAIL_DAYS,
@@ -41,8 +43,9 @@ _SUMS = sql.SQL("""
 SELECT width_bucket(at, {boundaries}::timestamptz[]) AS period, {key}::text AS key,
     sum(requests)::bigint, coalesce(sum(requests) FILTER (WHERE status = 'failure'), 0)::bigint,
     sum(input_tokens + cache_read_tokens + cache_creation_tokens)::bigint, sum(output_tokens)::bigint,
-    sum(cache_read_tokens)::bigint, sum(token_cost_usd + compute_cost_usd), sum(unpriced)::bigint
-FROM ({rows}) AS cost GROUP BY 1, 2
+    sum(cache_read_tokens)::bigint, sum(token_cost_usd + compute_cost_usd), sum(unpriced)::bigint,
+    sum(cache_creation_tokens)::bigint
+FROM ({rows}) AS cost {joined} GROUP BY 1, 2
 """)
 FiguresByKey = dict[str, Figures]
 """Figures by group key; ungrouped figures have an empty key."""
@@ -128,10 +131,55 @@ def _sum_of(by_period: dict[int, FiguresByKey], first: int, last: int) -> Figure
 
 
 def levels_of(columns: set[str]) -> tuple[Rollup, ...]:
-    """Return the smallest rollups that have these columns, from coarse to fine."""
+    """Return the smallest rollups that have these columns, from coarse to fine. They must not be `ONLY_IN_LEDGER`."""
     if columns <= {"status"}:
         return (ORGANIZATION_HOURS,)
     return (USAGE_DAYS, USAGE_HOURS) if columns <= _USAGE_COLUMNS else (DETAIL_DAYS, DETAIL_HOURS)
+
+
+Rows = Callable[[RollupReader], sql.Composable]
+"""Builds a SELECT of `at`, `status`, the sums of `COST_COLUMNS` and the columns of dimensions."""
+
+
+def usage_rows(organization: Organization, filters: UsageFilter, windows: Sequence[Window], columns: set[str]) -> Rows:
+    """Return what selects the usage of ordered, disjoint windows, with these columns (`columns_of`). Raises
+    InvalidError if there are too many events to read."""
+    selected = (*_COLUMNS, *sorted(columns - {*_COLUMNS}))
+    all_columns = {*filters.columns, *columns}
+    if is_only_in_ledger(all_columns):
+        check_event_count(organization, filters, windows)
+        return lambda reader: event_rows(reader, filters, windows, selected)
+    query = RollupQuery(levels_of(all_columns), windows=tuple(windows), condition=filters.condition)
+    return lambda reader: query.rows(reader, selected)
+
+
+def columns_of(dimensions: Iterable[GroupBy]) -> set[str]:
+    """Return the columns that `key_of` needs."""
+    columns = {DIMENSION_OF[by].column for by in dimensions}
+    return columns | {"run_id"} if "workflow_id" in columns else columns
+
+
+_NOTHING = sql.SQL("")
+_RUN = sql.SQL(
+    "LEFT JOIN billing_run AS run ON run.organization_id = %(organization)s AND run.run_id = cost.run_id"
+    " AND cost.run_id <> ''"
+)
+_TAGS = sql.SQL("CROSS JOIN LATERAL unnest(coalesce(nullif({}, '{{}}'), ARRAY['']::varchar[])) AS label (tag)")
+
+
+def unnest_tags(column: sql.Composable) -> sql.Composable:
+    """Return the join that makes a row for each tag as `label.tag`; without tags, one with an empty text."""
+    return _TAGS.format(column)
+
+
+def key_of(by: GroupBy) -> tuple[sql.Composable, sql.Composable]:
+    """Return the expression of a dimension over rows `cost`, and the join that it needs. Only by tag a row has several
+    keys."""
+    if by is GroupBy.WORKFLOW:
+        return sql.SQL("CASE WHEN cost.run_id = '' THEN cost.workflow_id ELSE coalesce(run.workflow_id, '') END"), _RUN
+    if by is GroupBy.TAG:
+        return sql.SQL("label.tag"), unnest_tags(sql.Identifier("cost", "tags"))
+    return sql.Identifier("cost", DIMENSION_OF[by].column), _NOTHING
 
 
 def _sums_between(
@@ -144,14 +192,11 @@ def _sums_between(
     """Return the sums between adjacent boundaries by the 1-based number of the interval."""
     if not pieces:
         return {}
-    column = DIMENSION_OF[by].column if by is not None else None
-    levels = levels_of({*filters.columns, *([column] if column is not None else [])})
-    query = RollupQuery(levels, windows=tuple(pieces), condition=filters.condition)
-    columns = _COLUMNS if column is None or column in _COLUMNS else (*_COLUMNS, column)
-    key = sql.Identifier(column) if column is not None else sql.Literal(_ALL)
+    rows = usage_rows(organization, filters, pieces, columns_of([by] if by is not None else []))
+    key, joined = key_of(by) if by is not None else (sql.Literal(_ALL), _NOTHING)
 
     def compose(reader: RollupReader) -> sql.Composable:
-        return _SUMS.format(boundaries=reader.bind(list(boundaries)), key=key, rows=query.rows(reader, columns))
+        return _SUMS.format(boundaries=reader.bind(list(boundaries)), key=key, rows=rows(reader), joined=joined)
 
     by_period: dict[int, FiguresByKey] = {}
     for period, key_value, *sums in read_rollups(organization, compose):

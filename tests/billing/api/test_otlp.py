@@ -5,9 +5,12 @@ import json
 import struct
 from datetime import timedelta
 from decimal import Decimal
+from itertools import permutations
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import redis
 from django.conf import settings
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
@@ -15,9 +18,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from rest_framework.test import APIClient
 
+from billing.ingest import trace_context
 from billing.ingest.quarantine import retry
+from billing.ledger.net_cost import load_adjusted_event
 from billing.models import Coverage, IngestBatch, MetricPoint, QuarantinedRecord, UsageEvent
 from billing.reports.intake_health import intake_checks
+from costtrack import heartbeat
+from costtrack.breaker import Breaker
 from costtrack.clock import utc_now
 from organizations.models import Organization
 from organizations.types import Scope
@@ -438,6 +445,80 @@ def test_calls_that_only_resemble_each_other_are_all_counted(api: APIClient) -> 
     around = [span(differing, at=now, number=4), span(GENERATION, at=now, number=5, parent=4)]
     post(api, TRACES, traces([work, *siblings, *around]))
     assert UsageEvent.objects.filter(adjusts=None).count() == 4
+
+
+# --- Traces in several requests --------------------------------------------------------------------------------------
+
+
+AGENT = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner", "session.id": "s-1"}
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_spans_around_a_call_say_whose_it_is_in_whatever_order_they_arrive(
+    api: APIClient, organization: Organization, order: tuple[int, ...]
+) -> None:
+    """The agent's span ends, and is exported, after the calls inside it; a span between them is in another request."""
+    now = utc_now()
+    agent = span(AGENT, at=now, number=1, kind=Span.SPAN_KIND_INTERNAL)
+    request = span({"http.route": "/v1"}, at=now, number=2, parent=1)
+    call = span({**CALL, "user.id": "ada"}, at=now, number=3, parent=2)
+    spans = [agent, request, call]
+    for number in (*order, order[-1]):
+        assert post(api, TRACES, traces([spans[number]])).status_code == 200
+    event = UsageEvent.objects.get(adjusts=None)
+    adjusted_event = load_adjusted_event(event)
+    row = adjusted_event.attributed
+    assert (row.session_id, row.agent_name, row.user_ref) == ("s-1", "planner", "ada")
+    assert (adjusted_event.cost_usd, adjusted_event.count("requests")) == (COST, 1)
+    assert len(adjusted_event.adjustments) == (0 if order[-1] == 2 else 2)
+
+
+def test_only_the_calls_inside_an_agent_are_its_calls(api: APIClient) -> None:
+    now = utc_now()
+    calls = [
+        span({**CALL, "gen_ai.response.id": f"chatcmpl-Abc123Def45{number}"}, at=now, number=number, parent=parent)
+        for number, parent in ((3, 1), (4, 2), (5, 9))
+    ]
+    post(api, TRACES, traces(calls))
+    inner = {**AGENT, "gen_ai.agent.name": "searcher", "session.id": "s-2"}
+    post(api, TRACES, traces([span(inner, at=now, number=2, parent=1, kind=Span.SPAN_KIND_INTERNAL)]))
+    post(api, TRACES, traces([span(AGENT, at=now, number=1, kind=Span.SPAN_KIND_INTERNAL)]))
+    post(api, TRACES, traces([span(AGENT, at=now, number=9, trace=2, kind=Span.SPAN_KIND_INTERNAL)]))
+    agents = [
+        load_adjusted_event(event).attributed.agent_name
+        for event in UsageEvent.objects.filter(adjusts=None).order_by("request_id")
+    ]
+    assert agents == ["planner", "searcher", ""]
+
+
+@pytest.mark.parametrize("is_outer_first", [True, False])
+def test_a_programs_span_in_another_request_is_the_same_call(api: APIClient, *, is_outer_first: bool) -> None:
+    now = utc_now()
+    inner = span({**MESSAGE, "gen_ai.response.id": "msg_Abc123Def456"}, at=now, number=2, parent=1)
+    outer = span(GENERATION, at=now, number=1, kind=Span.SPAN_KIND_INTERNAL)
+    for sent in (outer, inner) if is_outer_first else (inner, outer):
+        post(api, TRACES, traces([sent]))
+    event = UsageEvent.objects.get(adjusts=None)
+    assert load_adjusted_event(event).attributed.session_id == "s-1"
+
+
+def test_calls_are_stored_without_redis(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace_context, "breaker", Breaker("test"))
+    monkeypatch.setattr(heartbeat, "client", Mock(side_effect=redis.ConnectionError))
+    for sent in (span(CALL, at=utc_now(), number=2, parent=1), span(AGENT, at=utc_now(), number=1)):
+        assert post(api, TRACES, traces([sent])).status_code == 200
+    assert UsageEvent.objects.get().token_cost_usd == COST
+
+
+def test_an_organization_stores_a_bounded_number_of_spans(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace_context, "MAX_SPANS_PER_HOUR", 1)
+    for sent in (
+        span({"http.route": "/v1"}, at=utc_now(), number=3, parent=4),
+        span(CALL, at=utc_now(), number=2, parent=1),
+        span(AGENT, at=utc_now(), number=1, kind=Span.SPAN_KIND_INTERNAL),
+    ):
+        assert post(api, TRACES, traces([sent])).status_code == 200
+    assert UsageEvent.objects.get().agent_name == ""
 
 
 # --- LiteLLM ---------------------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def test_lines_of_credentials_bear_their_names(api: APIClient, key: Key, send: S
     ("query", "field"),
     [
         ("view=speed", "view"),
-        ("group_by=run", "group_by"),
+        ("group_by=color", "group_by"),
         ("granularity=minute", "granularity"),
         ("range=90d&granularity=hour", "granularity"),
         ("start_date=2000-01-01&end_date=2199-12-31&granularity=week", "granularity"),

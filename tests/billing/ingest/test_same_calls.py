@@ -14,8 +14,10 @@ from billing.ingest.types import ParsedBatch, ParsedEvent, UsageEventInput
 from billing.ingest.validate import normalize
 from billing.ledger.corrections import adjust, void
 from billing.ledger.net_cost import load_adjusted_event
+from billing.ledger.price_unpriced import price_unpriced
 from billing.models import CallKey, IngestBatch, Session, UnpricedEvent, UsageEvent
 from billing.rollups.fold import fold
+from billing.rollups.verify import verify
 from organizations.models import Organization
 from tests.usage import NOW, Send, set_price
 
@@ -232,6 +234,53 @@ def test_a_later_report_prices_a_call_whose_usage_was_unknown(organization: Orga
     adjusted_event = load_adjusted_event(event)
     assert (adjusted_event.cost_usd, adjusted_event.attributed.user_ref) == (Decimal("0.0012"), "ada")
     assert not UnpricedEvent.objects.exists()
+
+
+def test_a_call_without_a_price_has_what_later_reports_add_when_a_price_comes(organization: Organization) -> None:
+    _send(organization, _report("one", model="new"))
+    _send(organization, _report("two", model="new", session_id="s1", user_id="ada", service_tier="standard"))
+    _send(
+        organization,
+        _report("three", model="new", session_id="s2", tags=["a"], input_tokens=200, cache_read_tokens=800),
+    )
+    assert _send(organization, _report("four", model="new", tags=["b"])).duplicates == 1
+    assert UnpricedEvent.objects.count() == 1
+    assert not IngestBatch.objects.filter(format="adjustment", unpriced__gt=0).exists()
+    set_price("new", provider="acme", organization=organization, **PRICES)
+    assert price_unpriced(organization=organization, now=NOW) == 1
+    assert price_unpriced(organization=organization, now=NOW) == 0
+    fold(now=NOW)
+    (event,) = _calls()
+    adjusted_event = load_adjusted_event(event)
+    row = adjusted_event.attributed
+    assert (row.session_id, row.user_ref, row.tags, row.service_tier) == ("s1", "ada", ["a"], "standard")
+    assert (adjusted_event.cost_usd, adjusted_event.count("requests")) == (Decimal("0.00048"), 1)
+    session = Session.live().objects.of(organization).get(session_id="s1")
+    assert (session.token_cost_usd, session.unpriced) == (Decimal("0.00048"), 0)
+    assert all(not checked.differences for checked in verify(organization_id=organization.pk, now=NOW))
+
+
+def test_a_summary_includes_the_calls_that_another_source_has_put_into_its_session(organization: Organization) -> None:
+    _send(organization, _report("one", model="new"))
+    _send(organization, _report("two", model="new", session_id="s1"))
+    summary = UsageEventInput(id="total", kind="session_summary", session_id="s1", occurred_at=NOW, cost_usd=Decimal(3))
+    assert _send(organization, ParsedEvent(0, summary)).accepted == 1
+    assert not UnpricedEvent.objects.exists()
+    set_price("new", provider="acme", organization=organization, **PRICES)
+    assert price_unpriced(organization=organization, now=NOW) == 0
+    fold(now=NOW)
+    session = Session.live().objects.of(organization).get(session_id="s1")
+    assert (session.token_cost_usd, session.unpriced) == (3, 0)
+    assert all(not checked.differences for checked in verify(organization_id=organization.pk, now=NOW))
+
+
+def test_a_later_report_names_the_model_of_a_call_without_one(organization: Organization) -> None:
+    _send(organization, _report("one", model="", service=""))
+    _send(organization, _report("two", model="new"))
+    assert UnpricedEvent.objects.get().model == "new"
+    set_price("new", provider="acme", organization=organization, **PRICES)
+    assert price_unpriced(organization=organization, now=NOW) == 1
+    assert load_adjusted_event(_calls()[0]).cost_usd == Decimal("0.0012")
 
 
 def test_a_providers_report_comes_before_a_clients(organization: Organization) -> None:

@@ -13,6 +13,7 @@ from hypothesis.extra.django import TestCase
 from billing.ingest import json_events
 from billing.ingest.services import ingest
 from billing.ledger import corrections, repricings
+from billing.ledger.net_cost import load_adjusted_event
 from billing.ledger.price_unpriced import price_unpriced
 from billing.ledger.reprice import Selection
 from billing.models import UnpricedEvent, UsageEvent
@@ -28,6 +29,11 @@ from tests.billing.ledger.test_corrections import NOT_TAKEN_BACK
 from tests.billing.ledger.test_reprice import DAY
 from tests.profiles import examples
 from tests.usage import NOW, total_cost
+
+CALL = "chatcmpl-Abc123Def456"
+COUNTS = ("input_tokens", "output_tokens")
+NAMES = {"user_id": "user_ref", "team": "team"}
+"""What other sources add, by its name in the API: the columns."""
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 AMOUNTS = st.decimals(min_value=0, max_value=1000, places=6)
@@ -47,8 +53,19 @@ EVENTS = st.fixed_dictionaries(
     },
     optional={"cost_usd": AMOUNTS.map(str), "compute_cost_usd": AMOUNTS.map(str), "duration_ms": st.integers(0, 99)},
 )
+REPORTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "user_id": st.just("ada"),
+        "team": st.just("red"),
+        "service_tier": st.just("flex"),
+        "cost_usd": AMOUNTS.map(str),
+    },
+)
+"""What another source reports of the same call."""
 STEPS = st.lists(
     st.one_of(
+        st.tuples(st.just("complete"), REPORTS),
         st.just(("void",)),
         st.tuples(st.just("adjust"), AMOUNTS),
         st.tuples(st.just("price"), AMOUNTS),
@@ -65,14 +82,20 @@ class Ledger:
 
     def __init__(self, body: dict[str, Any]) -> None:
         self.organization = Organization.objects.create(slug="o", name="o")
-        parsed = json_events.parse(msgspec.json.encode([body]), content_type="", max_events=1, now=NOW)
-        ingest(organization=self.organization, credential=None, format="json", parsed=parsed, now=NOW)
+        self.body = {**body, "request_id": CALL, "occurred_at": NOW.isoformat()}
+        self.named = {name: body[name] for name in NAMES if name in body}
+        self.reports = 0
+        self._send(self.body)
         self.event = UsageEvent.objects.of(self.organization).get()
         self.who: dict[str, Any] = {"organization": self.organization, "reason": "r", "actor": "a", "now": NOW}
 
-    def do(self, name: str, *amounts: Decimal) -> None:
+    def _send(self, body: dict[str, Any]) -> None:
+        parsed = json_events.parse(msgspec.json.encode([body]), content_type="", max_events=1, now=NOW)
+        ingest(organization=self.organization, credential=None, format="json", parsed=parsed, now=NOW)
+
+    def do(self, name: str, *values: Any) -> None:
         try:
-            getattr(self, name)(*amounts)
+            getattr(self, name)(*values)
         except ConflictError:
             assert self.is_voided or name == "adjust"
 
@@ -81,6 +104,15 @@ class Ledger:
 
     def adjust(self, cost_usd: Decimal) -> None:
         corrections.adjust(event_id=self.event.pk, cost_usd=cost_usd, **self.who)
+
+    def complete(self, report: dict[str, Any]) -> None:
+        """Another source reports the same call. Events that a user has corrected are left alone."""
+        if not load_adjusted_event(self.event).has_manual_correction:
+            self.named = {name: report[name] for name in NAMES if name in report} | self.named
+        common = {name: self.body[name] for name in ("service", "model", "occurred_at", "request_id", *COUNTS)}
+        self.reports += 1
+        self._send({**common, "id": f"report {self.reports}", "source": "another", **report})
+        assert UsageEvent.objects.of(self.organization).filter(adjusts=None).count() == 1
 
     def price(self, amount: Decimal) -> None:
         prices = Rates(dict.fromkeys(("input", "output"), amount))
@@ -108,6 +140,9 @@ class Ledger:
         assert why.adjusted_event.known_cost_usd == total_cost(rows)
         assert rows.aggregate(pending=Sum("unpriced"))["pending"] == int(is_unpriced)
         assert why.cost_now_usd == (None if is_unpriced else total_cost(rows))
+        if not self.is_voided:
+            by_name = rows.values_list(*NAMES.values()).annotate(requests=Sum("requests")).exclude(requests=0)
+            assert list(by_name) == [(*(self.named.get(name, "") for name in NAMES), 1)]
         costs = [sum((self._sum(rollup, column) for column in _costs_of(rollup)), ZERO) for rollup in ROLLUPS]
         assert costs == [total_cost(rows)] * len(ROLLUPS)
         if self.is_voided:

@@ -1,4 +1,4 @@
-"""`costtrack usage summary|timeseries`."""
+"""`costtrack usage summary|timeseries|breakdown`."""
 
 import pytest
 
@@ -49,6 +49,10 @@ FILTERS = [part for name, value in QUERY.items() for part in (f"--{name.replace(
         (
             ["timeseries", *FILTERS, "--view", "cost", "--granularity", "hour", "--group-by", "model"],
             {**QUERY, "view": "cost", "granularity": "hour", "group_by": "model"},
+        ),
+        (
+            ["breakdown", *FILTERS, "--group-by", "team,tag", "--tag", "red", "--compare", "--limit", "5"],
+            {**QUERY, "group_by": "team,tag", "tag": "red", "compare": "true", "limit": "5"},
         ),
     ],
 )
@@ -116,3 +120,19 @@ def test_a_grouped_series_ends_with_the_total_of_each_line(run: Run, server: Ser
 def test_an_empty_series_says_so(run: Run, server: Server) -> None:
     server.answers({"view": "cost", "buckets": []})
     assert run("usage", "timeseries").lines == ["view cost", "no buckets"]
+
+
+def test_a_breakdown_is_a_table_with_its_total(run: Run, server: Server) -> None:
+    figures = {"requests": 2, "cost_usd": "1.5"}
+    periods = [{"start": "2026-11-01", "cost_usd": "1.5"}]
+    row = {**figures, "user": "ada", "previous": {"cost_usd": "0.5"}, "periods": periods}
+    server.answers({"results": [row, {**row, "user": ""}], "total": figures, "next_cursor": "abc"})
+    assert run("usage", "breakdown", "--group-by", "user").lines == [
+        "user requests cost previous cost 2026-11-01 cost",
+        "ada 2 $1.50 $0.50 $1.50",
+        "(none) 2 $1.50 $0.50 $1.50",
+        "total",
+        "requests 2",
+        "cost $1.50",
+        "More rows: --cursor abc",
+    ]

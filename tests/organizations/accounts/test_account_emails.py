@@ -13,7 +13,13 @@ from costtrack.clock import utc_now
 from costtrack.errors import ConflictError
 from costtrack.mail.sending import BACKOFF, CLAIM, SERVER_PAUSE
 from organizations import services
-from organizations.account_emails import queue_invitation, queue_password_reset, queue_security_notice
+from organizations.account_emails import (
+    queue_closing_email,
+    queue_deletion_email,
+    queue_invitation,
+    queue_password_reset,
+    queue_security_notice,
+)
 from organizations.accounts import delivery
 from organizations.accounts.delivery import FAILED_RETENTION, deliver_account_emails
 from organizations.accounts.health import account_email_checks
@@ -174,4 +180,8 @@ def test_each_kind_is_one_that_can_be_made(invited: Membership, owner: User) -> 
     queue_invitation(invited)
     queue_password_reset(owner.email)
     queue_security_notice(owner, "mfa/email/totp_activated", network_address="192.0.2.1")
+    organization = invited.organization
+    for kind in (AccountEmailKind.CLOSING, AccountEmailKind.CLOSING_SOON, AccountEmailKind.REOPENED):
+        queue_closing_email(owner, kind, organization=organization, actor=owner.email)
+    queue_deletion_email(owner.email, organization=organization, now=utc_now())
     assert set(AccountEmail.objects.values_list("kind", flat=True)) == set(AccountEmailKind)

@@ -44,6 +44,11 @@ class UsageExportForm(_ExportForm):
     service = text_filter("Service", placeholder="All")
     agent_id = text_filter("Agent", placeholder="All")
     environment = text_filter("Environment", placeholder="All")
+    workflow_id = text_filter("Workflow", placeholder="All")
+    session_id = text_filter("Session", placeholder="All")
+    run_id = text_filter("Run", placeholder="All")
+    tool = text_filter("Tool", placeholder="All")
+    tag = text_filter("Tag", placeholder="All")
 
     field_order = ("rows", "range", "start_date", "end_date")
 

@@ -16,6 +16,7 @@ from billing.reports.spend.totals import NamedSpend
 from billing.reports.usage.breakdown import labels, shares
 from billing.reports.usage.figures import ZERO_FIGURES, GroupBy
 from billing.reports.usage.query import UsageQuery
+from costtrack.errors import InvalidError
 from costtrack.money import ZERO, usd
 
 MAX_LENGTH = timedelta(hours=25)
@@ -35,11 +36,15 @@ class CostBreakdown:
 
 
 def cost_breakdown(query: UsageQuery, request: HttpRequest) -> CostBreakdown | None:
-    """Return the breakdown; None without usage, or for periods longer than `MAX_LENGTH` (see the usage page)."""
+    """Return the breakdown; None without usage, for periods longer than `MAX_LENGTH` (see the usage page), or if there
+    are too many events to read for a filter."""
     window = query.window
     if window.end - window.start > MAX_LENGTH:
         return None
-    models = shares(organization=query.organization, filters=query.filters, window=window, by=GroupBy.MODEL)
+    try:
+        models = shares(organization=query.organization, filters=query.filters, window=window, by=GroupBy.MODEL)
+    except InvalidError:
+        return None
     total = sum((row.figures for row in models), ZERO_FIGURES)
     if total == ZERO_FIGURES:
         return None
@@ -81,5 +86,5 @@ def _table(
         Column[NamedCost]("Cost", lambda row: usd(row[1]), is_number=True),
         Column[NamedCost]("Share", lambda row: percent_bar(row[1], max(total, ZERO))),
     )
-    empty = f"No {noun}s." if rows is not None else f"{title} are not available with these filters."
+    empty = f"No {noun}s." if rows is not None else f"Too many events to show {title.lower()}. Choose a shorter period."
     return Table(title, columns, [row for row in (rows or ())[:_MAX_ITEMS] if row[1]], empty=empty)

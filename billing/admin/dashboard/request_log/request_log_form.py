@@ -22,7 +22,8 @@ ORDERS = (("", "Newest first"), (BY_COST, "Most expensive first"))
 _HOUR = timedelta(hours=1)
 _DATES, _TIMES = ("start_date", "end_date"), ("start", "end")
 _NOT_NARROWING = ("range", "sort_by", *_DATES, *_TIMES)
-_CALL_FILTERS = ("run", "session", "tag", "endpoint")
+_ALIASES = {"run": "run_id", "session": "session_id"}
+"""Names of parameters that links and bookmarks may still have."""
 
 
 class RequestLogForm(UsageForm):
@@ -35,9 +36,6 @@ class RequestLogForm(UsageForm):
     range = forms.ChoiceField(choices=(*RANGES, (TIMES, "Exact times")), required=False, label="Period")
     start = TimeField(label="From time")
     end = TimeField(label="To time", is_end=True)
-    run = text_filter("Run id", type="search", placeholder="All")
-    session = text_filter("Session id", type="search", placeholder="All")
-    tag = text_filter("Tag", type="search", placeholder="All")
     endpoint = text_filter("Endpoint", type="search", placeholder="All")
     sort_by = forms.ChoiceField(choices=ORDERS, required=False, label="Order", widget=forms.HiddenInput)
 
@@ -66,8 +64,7 @@ class RequestLogForm(UsageForm):
 
     def calls(self, filters: UsageFilter, window: Span) -> CallFilter:
         """Return the filter; the form must be valid."""
-        run_id, session_id, tag, endpoint = (self.cleaned_data[name] for name in _CALL_FILTERS)
-        return CallFilter(filters, window, endpoint=endpoint, run_id=run_id, session_id=session_id, tag=tag)
+        return CallFilter(filters, window, endpoint=self.cleaned_data["endpoint"])
 
     @property
     def order(self) -> str:
@@ -79,12 +76,12 @@ class RequestLogForm(UsageForm):
 
     @property
     def more_fields(self) -> list[forms.BoundField]:
-        return [self[name] for name in ("capability", *_CALL_FILTERS, *MORE_FILTERS)]
+        return [self[name] for name in ("capability", "endpoint", *MORE_FILTERS)]
 
     @property
     def has_call_filters(self) -> bool:
         """Whether a filter is set for which usage reports have no sums."""
-        return any(self.cleaned_data.get(name) for name in _CALL_FILTERS)
+        return bool(self.cleaned_data.get("endpoint"))
 
     @property
     def is_narrowed(self) -> bool:
@@ -95,6 +92,9 @@ class RequestLogForm(UsageForm):
 def _with_single_period(data: QueryDict) -> QueryDict:
     """Keep either times or dates, depending on the range. Without JavaScript the browser sends both."""
     filled = data.copy()
+    for alias, name in _ALIASES.items():
+        if alias in filled:
+            filled.setdefault(name, filled.pop(alias)[-1])
     if not filled.get("range") and (filled.get("start") or filled.get("end")):
         filled["range"] = TIMES
     for name in _DATES if filled.get("range") == TIMES else _TIMES:

@@ -128,6 +128,8 @@ def _layers_of(query: UsageQuery, view: View, by: GroupBy | None, periods: Seque
         Layer(entry.name or WITHOUT[by], filters_for(by, entry.key), entry.periods, is_single=entry.key is not None)
         for entry in entries
     ]
+    if by is GroupBy.TAG:  # an event counts in several layers
+        return Layers(layers, totals(organization=query.organization, filters=query.filters, windows=periods))
     sums = [sum((layer.periods[index] for layer in layers), ZERO_FIGURES) for index in range(len(periods))]
     return Layers(layers, sums)
 

@@ -24,7 +24,7 @@ from costtrack.money import ZERO, usd
 
 _MAX_ROWS = 10
 _TAG = "Tag"
-_NOT_BY_FILTER = "Usage by tag cannot be filtered. Remove the filters to see it."
+_TOO_MANY_EVENTS = "Too many events to show tags. Choose a shorter period."
 _WITH_TABLE = (GroupBy.MODEL, GroupBy.CAPABILITY, GroupBy.CREDENTIAL, GroupBy.STATUS, GroupBy.USER)
 """What always has a table, or needs none."""
 
@@ -94,7 +94,7 @@ def breakdowns(query: UsageQuery, total: Figures, request: HttpRequest, *, by: G
         _table("Top models", "Model", models, total, empty="No models were used."),
         _credentials(query, total, request),
         _labels("Top users", "User", users, total),
-        _labels("Top tags", _TAG, tags, total, _NOT_BY_FILTER),
+        _labels("Top tags", _TAG, tags, total, _TOO_MANY_EVENTS),
     ]
 
 

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from billing.admin.dashboard.request_log import request_log_page
 from billing.models import UsageEvent
+from billing.reports.usage import ledger_usage
 from billing.rollups.fold import fold
 from costtrack.clock import iso
 from organizations.models import Organization, User
@@ -173,8 +174,12 @@ def test_it_is_shown_where_it_is_known(owner: User, sign_in: SignIn, monkeypatch
     browser = sign_in(owner)
     with_status = browser.get(PAGE, {**HOUR, "status": "success"}).context["spent"]
     assert column(with_status.tables[1], "Users") == ["ada", "bob", "Without a user"]
-    assert with_status.tables[2].empty == "Tags are not available with these filters."
-    for query in ({**HOUR, "tag": "t"}, {"range": "7d"}, {**HOUR, "model": "unused"}, {**HOUR, "end": "x"}):
+    assert column(with_status.tables[2], "Tags") == ["a", "b"]
+    assert column(browser.get(PAGE, {**HOUR, "tag": "b"}).context["spent"].tables[1], "Users") == ["ada"]
+    monkeypatch.setattr(ledger_usage, "MAX_EVENTS", 1)
+    with_status = browser.get(PAGE, {**HOUR, "status": "success"}).context["spent"]
+    assert with_status.tables[2].empty == "Too many events to show tags. Choose a shorter period."
+    for query in ({**HOUR, "tag": "b"}, {"range": "7d"}, {**HOUR, "model": "unused"}, {**HOUR, "end": "x"}):
         assert browser.get(PAGE, query).context["spent"] is None
     monkeypatch.setattr(request_log_page, "_CALLS_SHOWN", 2)
     first = browser.get(PAGE, BY_COST)
