@@ -68,5 +68,5 @@ def _times(instant: datetime) -> Sample:
 
 
 def _cursor(get: Get, instant: datetime) -> str:
-    """Return the server's cursor of the page after that time."""
-    return str(get(f"/usage/events?limit=1&end_date={iso(instant)}")["next_cursor"])
+    """Return the server's cursor of the page after that time; empty if there is none."""
+    return get(f"/usage/events?limit=1&end_date={iso(instant)}")["next_cursor"] or ""

@@ -16,7 +16,7 @@ def _key(*columns: str) -> "models.CompositePrimaryKey":
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0031_named_calls")]
+    dependencies = [("billing", "0035_metric_senders")]
 
     operations = [
         migrations.AddField(
