@@ -49,7 +49,14 @@ ENTRIES = (
         "monitoring",
         (Tab("Usage", "usage", words="home spend cost dashboard chart"), Tab("My usage", "own_usage")),
     ),
-    Entry("Explore", "query_stats", (Tab("Tags", "tags"), Tab("Exports", "exports", words="csv download files"))),
+    Entry(
+        "Explore",
+        "query_stats",
+        (
+            Tab("Explore", "explore", words="tags breakdown top models users teams"),
+            Tab("Exports", "exports", words="csv download files"),
+        ),
+    ),
     Entry(
         "Requests",
         "receipt_long",
@@ -59,6 +66,7 @@ ENTRIES = (
             Tab("Quarantine", "billing_quarantinedrecord_changelist"),
             Tab("Batches", "billing_ingestbatch_changelist"),
             Tab("Import files", "billing_upload_changelist", words="upload csv parquet"),
+            Tab("Metrics as usage", "billing_metricsender_changelist", words="opentelemetry otlp"),
         ),
     ),
     Entry(

@@ -11,7 +11,7 @@ from tests.browser.walks import entry_of, lines_of
 from tests.html import parse
 
 _DRAWN = """(canvas) => Object.fromEntries(
-    Chart.getChart(canvas).data.datasets.map((one) => [one.label, [...one.data]]))"""
+    Chart.getChart(canvas).data.datasets.filter((one) => !one.role).map((one) => [one.label, [...one.data]]))"""
 
 
 def start(page: Page) -> None:

@@ -206,7 +206,7 @@ ROWS = "#result_list tbody"
 def test_from_the_usage_to_the_reasons_of_a_cost(browse: Browse, owner: User) -> None:
     page = browse(owner)
     page.goto("/admin/")
-    expect(page.locator(".ct-figure", has_text="Rolling 7 days").locator("strong").first).to_have_text("$0.504")
+    expect(page.locator(".ct-figure", has_text="Cost").locator("strong").first).to_have_text("$0.504")
     clicks.follow(page, "All events")
 
     expect(page.locator(ROWS)).to_have_count(5)

@@ -362,7 +362,7 @@ def test_the_checklist_follows_what_is_done(
     assert open_steps() == ["Create a credential", "Send the first event", "Set a spend limit", "Invite a colleague"]
     make_key(organization, Scope.USAGE_WRITE)
     send({"cost_usd": "1"})
-    set_limit(organization, 10)
+    set_limit(organization, "10")
     organization.memberships.create(user=viewer, role=Role.VIEWER)
     assert open_steps() == []
 
