@@ -18,6 +18,7 @@ from organizations.models import Organization
 _SECOND = timedelta(seconds=1)
 _UNITS = (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1)))
 _FEW = 3  # of a unit; from here on the next smaller unit is omitted
+_DAYS_OF_WEEK, _MANY_DAYS = 7, 300
 _SOON = timedelta(seconds=2)
 
 
@@ -44,6 +45,22 @@ class LocalTimes:
     def inline(self, instant: datetime | None) -> str:
         """Return `in 2 days 3 hours (2026-11-09 00:00 Europe/Berlin)`, for sentences."""
         return NOTHING if instant is None else f"{self.relative(instant)} ({self.exact(instant)})"
+
+    def short_text(self, instant: datetime) -> str:
+        """Return a time of the coming days in a few characters: `today 18:30`, `Thu 14:00`, `Dec 12, 14:00`,
+        `Jan 2028`."""
+        local, zone = instant.astimezone(self.calendar.zone), self.calendar.zone
+        days = (local.date() - self.now.astimezone(zone).date()).days
+        if days == 0:
+            return f"today {local:%H:%M}"
+        if 0 < days < _DAYS_OF_WEEK:
+            return f"{local:%a %H:%M}"
+        return f"{local:%b} {local.day}, {local:%H:%M}" if abs(days) < _MANY_DAYS else f"{local:%b %Y}"
+
+    def short(self, instant: datetime) -> SafeString:
+        """Render the same, with all of it in the tooltip."""
+        template = '<time datetime="{}" title="{}">{}</time>'
+        return format_html(template, iso(instant), self.exact(instant), self.short_text(instant))
 
     def two_lines(self, instant: datetime | None, *, with_zone: bool = True) -> SafeString | str:
         """Render the relative time with the exact time below it. Without the zone, it is in the tooltip."""

@@ -246,35 +246,37 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The window of the query, today, the last seven days and this month, with the same filter and from one
-    snapshot."""
+    """The window of the query, today, this week and this month until now, each with the time before it; last month, and
+    each of the given periods. All with the same filter and from one snapshot."""
 
     window: Comparison
     today: Comparison
     week: Comparison
     month: Comparison
+    last_month: Figures | None
+    periods: tuple[Figures, ...]
 
 
-def headline(query: UsageQuery) -> Headline:
-    today, week, month = spend_windows(query.organization, query.now)
-    windows = [query.window, today, week, month]
-    earlier = [
-        query.before,
-        query.window_before(query.calendar.preset(Preset.TODAY, query.now)),
-        _week_before(query, week),
-        query.window_before(query.calendar.preset(Preset.MONTH, query.now)),
-    ]
+def headline(query: UsageQuery, *, before: Span | None, periods: Sequence[Span]) -> Headline:
+    """Return the headline. `before` is what the window is compared with."""
+    end = spend_windows(query.organization, query.now)[0].end
+    units = (Unit.DAY, Unit.WEEK, Unit.MONTH)
+    windows = [query.window, *(Span(query.calendar.period(unit, query.now).start, end) for unit in units)]
+    earlier = [before, *(_until_this_time(query, unit) for unit in units), _before(query, Unit.MONTH)]
     known = [window for window in earlier if window is not None]
-    figures_by_window = totals(organization=query.organization, filters=query.filters, windows=[*windows, *known])
-    before = iter(figures_by_window[len(windows) :])
-    compared = [
-        Comparison(figures, next(before) if window is not None else None)
-        for figures, window in zip(figures_by_window, earlier, strict=False)
-    ]
-    return Headline(*compared)
+    figures = totals(organization=query.organization, filters=query.filters, windows=[*windows, *known, *periods])
+    before_figures = iter(figures[len(windows) :])
+    compared = [next(before_figures) if window is not None else None for window in earlier]
+    window, today, week, month = (Comparison(*pair) for pair in zip(figures, compared[: len(windows)], strict=False))
+    return Headline(window, today, week, month, compared[-1], tuple(figures[len(windows) + len(known) :]))
 
 
-def _week_before(query: UsageQuery, week: Span) -> Span | None:
-    """Return the seven days before the last seven days."""
-    since, start = query.visible.history_start, week.start - _WEEK
-    return None if since is not None and start < since else Span(start, week.start)
+def _until_this_time(query: UsageQuery, unit: Unit) -> Span | None:
+    """Return the day, week or month before until the same time."""
+    before = _before(query, unit)
+    return None if before is None else query.until_same_time(before, query.calendar.period(unit, query.now))
+
+
+def _before(query: UsageQuery, unit: Unit) -> Span | None:
+    """Return the day, week or month before; None if the plan does not show all of it."""
+    return query.if_visible(query.calendar.period_before(unit, query.now))
