@@ -125,6 +125,7 @@ ENTRIES = (
             Tab("Webhooks", "billing_webhookendpoint_changelist"),
             Tab("Email notifications", "notification_preferences", words="mail alerts"),
             Tab("Email addresses", "billing_notificationaddress_changelist", words="mail recipients"),
+            Tab("Notices", "notices", words="alerts bell inbox"),
             Tab("Email previews", "email_previews"),
             Tab("Deliveries", "billing_delivery_changelist", words="outbox"),
             Tab("Audit log", "organizations_auditentry_changelist", words="history changes"),

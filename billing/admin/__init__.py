@@ -6,6 +6,7 @@ from billing.admin.limits import authorization_admin, increase_request_admin, li
 from billing.admin.notifications import (
     delivery_admin,
     email_preview_page,
+    notices_page,
     notification_address_admin,
     notification_preferences_page,
     webhook_admin,
@@ -26,6 +27,7 @@ __all__ = [
     "increase_request_admin",
     "limit_admin",
     "metric_sender_admin",
+    "notices_page",
     "notification_address_admin",
     "notification_preferences_page",
     "price_admin",

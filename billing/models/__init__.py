@@ -13,7 +13,14 @@ from billing.models.limits import (
     ThresholdEvent,
 )
 from billing.models.maintenance import DroppedMonth, LedgerState, RollupCheck
-from billing.models.notifications import Delivery, Notice, NotificationAddress, NotificationPreference, WebhookEndpoint
+from billing.models.notifications import (
+    Delivery,
+    Notice,
+    NoticeReading,
+    NotificationAddress,
+    NotificationPreference,
+    WebhookEndpoint,
+)
 from billing.models.prices import Agreement, PriceBookRevision, PriceVersion
 from billing.models.quarantine import QuarantinedRecord
 from billing.models.repricing import Repricing
@@ -42,6 +49,7 @@ __all__ = [
     "MetricPoint",
     "MetricSender",
     "Notice",
+    "NoticeReading",
     "NotificationAddress",
     "NotificationPreference",
     "PriceBookRevision",

@@ -96,6 +96,28 @@ class NotificationAddress(TenantModel):
         return self.address
 
 
+class NoticeReading(TenantModel):
+    """What a member has read of the organization's notices: all up to the id `read_up_to`, and those with the ids
+    `also_read`, of which there are few (`billing.notifications.reading`)."""
+
+    # The database deletes it with its membership.
+    membership = models.ForeignKey(
+        "organizations.Membership",
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
+    read_up_to = models.BigIntegerField(default=0)
+    also_read = ArrayField(models.BigIntegerField(), default=list)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("organization", "membership"), name="notice_reading_once"),)
+
+    def __str__(self) -> str:
+        return f"Notices read by {self.membership}"
+
+
 class NotificationPreference(TenantModel):
     """Which notices a member gets by email. Without a row: owners and admins get all, viewers those about their own
     requests."""

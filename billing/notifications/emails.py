@@ -76,7 +76,7 @@ def compose(delivery: Delivery) -> EmailMultiAlternatives | None:
 def email_subject(notice: Notice, organization: Organization) -> str:
     """Return a subject without text of members or callers, which could make an email look like one of another sender:
     the kind of notice, the organization's slug, and how much of the limit is used."""
-    content = _content(notice, organization)
+    content = notice_content(notice, organization)
     bar = content.progress_bar
     used = f" ({bar.percent}% of {bar.amount})" if bar is not None else ""
     return f"{content.label}: {organization.slug}{used}"
@@ -85,7 +85,7 @@ def email_subject(notice: Notice, organization: Organization) -> str:
 def render(*, notice: Notice, organization: Organization, is_own: bool = False) -> tuple[str, str]:
     """Return the text and the HTML part. `is_own` is for members who see only their own usage: the button leads
     there."""
-    content = _content(notice, organization)
+    content = notice_content(notice, organization)
     context = {
         "email": content,
         "colors": _COLORS[content.tone],
@@ -93,14 +93,15 @@ def render(*, notice: Notice, organization: Organization, is_own: bool = False) 
         "organization": organization,
         "url": settings.PUBLIC_URL + organization_url(organization.slug, "own_usage")
         if is_own
-        else _page_url(content.page, notice.data, organization),
+        else settings.PUBLIC_URL + notice_url(content, notice.data, organization),
         "preferences_url": settings.PUBLIC_URL + installation_url("notification_preferences"),
     }
     text = render_to_string("emails/notice.txt", context)
     return text, render_to_string("emails/notice.html", context)
 
 
-def _content(notice: Notice, organization: Organization) -> Content:
+def notice_content(notice: Notice, organization: Organization) -> Content:
+    """Return what the email, and the list of notices in the web UI, say about a notice."""
     return build_content(
         kind=NoticeKind(notice.kind),
         organization=organization.name,
@@ -109,10 +110,12 @@ def _content(notice: Notice, organization: Organization) -> Content:
     )
 
 
-def _page_url(page: Page, data: dict[str, Any], organization: Organization) -> str:
+def notice_url(content: Content, data: dict[str, Any], organization: Organization) -> str:
+    """Return the URL of the page that a notice is about, without the server."""
+    page = content.page
     if page in _LISTS:
-        return settings.PUBLIC_URL + organization_url(organization.slug, _LISTS[page])
-    return settings.PUBLIC_URL + organization_url(organization.slug, _ADMIN_PAGES[page], data[page.value]["id"])
+        return organization_url(organization.slug, _LISTS[page])
+    return organization_url(organization.slug, _ADMIN_PAGES[page], data[page.value]["id"])
 
 
 def _zone(data: dict[str, Any], organization: Organization) -> ZoneInfo:

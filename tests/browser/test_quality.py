@@ -49,6 +49,8 @@ class Bounds:
 
 BOUNDS = Bounds()
 SEVERE = ("serious", "critical")
+BEST_PRACTICE = ("landmark-one-main", "region", "target-size", "landmark-unique", "page-has-heading-one", "bypass")
+"""Rules whose violations are not severe."""
 GZIP = {"accept-encoding": "gzip"}
 
 
@@ -73,13 +75,14 @@ _ROWS = profiles.choose(6, long=1_000)
 
 
 def violations(page: Page, *schemes: str, context: Any = None) -> Iterator[str]:
-    """Severe violations that axe finds in these colors, on the whole page or in the part that `context` selects."""
+    """Severe violations, and those of `BEST_PRACTICE`, that axe finds in these colors, on the whole page or in the part
+    that `context` selects."""
     page.evaluate(_HIDE_FURTHER_ROWS, [_ROWS, True])
     for colors in schemes:
         # The theme follows the system when it loads; this is what it does then.
         page.evaluate("colors => document.documentElement.className = colors", colors)
         for found in Axe().run(page, context, options=_OPTIONS).response["violations"]:
-            if found["impact"] in SEVERE:
+            if found["impact"] in SEVERE or found["id"] in BEST_PRACTICE:
                 yield from (_describe(page, colors, found, node) for node in found["nodes"][:3])
     page.evaluate(_HIDE_FURTHER_ROWS, [_ROWS, False])
 
