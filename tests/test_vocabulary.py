@@ -25,6 +25,12 @@ REFUSED_PREFIXES = ("MOST_", "LONGEST_")
 # What Django and other libraries name, and the one book of the glossary: a set of prices.
 _ACCEPTED = re.compile(r"decimal_places|price_?books?|PriceBook", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_NO_WRITER_USES = re.compile(
+    r"\b(e-mail|anew|whoever|whatever|nobody|somebody|dearest|by itself|for good|goes on)\b|\d %(?!\()|"
+    r"\b(told|look at|what waits)\b",
+    re.IGNORECASE,
+)
+"""Words of docs/glossary.md, and ways to write percentages, that texts for users do not have."""
 
 # Words that files still use in identifiers. No word and no file is added here.
 STILL_USED: dict[str, str] = {}
@@ -84,6 +90,36 @@ def test_the_glossary_lists_the_refused_words() -> None:
 
     assert listed - REFUSED <= {"most", "x", "longest"}
     assert {"told", "asked", "place", "door"} <= listed
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The strings of a module without docstrings, and the text of a template without comments and tags."""
+    source = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        yield re.sub(r"\{#.*?#\}|\{% comment %\}.*?\{% endcomment %\}|\{[%{].*?[%}]\}", " ", source, flags=re.DOTALL)
+        return
+    tree = ast.parse(source)
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            yield node.value
+
+
+def test_no_text_for_users_has_a_word_that_no_writer_would_use() -> None:
+    files = [
+        path
+        for folder in ("billing", "costtrack", "organizations", "templates")
+        for path in (ROOT / folder).rglob("*.*")
+        if path.suffix in (".py", ".html", ".txt") and "migrations" not in path.parts
+    ]
+    found = {
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in files
+        for text in texts(path)
+        if (match := _NO_WRITER_USES.search(text))
+    }
+    assert found == set()
+    assert len(files) > 400
 
 
 if __name__ == "__main__":

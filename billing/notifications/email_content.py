@@ -225,7 +225,7 @@ def _threshold(context: EmailContext) -> Content:
     if context.data.get("more_values"):
         return _threshold_summary(context)
     threshold = context.data["threshold"]
-    what = "passed the soft limit" if threshold == 0 else f"used {threshold}% of the limit"
+    what = "passed the soft limit" if threshold == 0 else f"passed {threshold}% of the limit"
     then = (
         f"At {context.format_amount(context.amount)}, further calls are refused."
         if context.pauses
@@ -248,7 +248,7 @@ def _threshold_summary(context: EmailContext) -> Content:
         label="Many near the limit",
         tone=Tone.WARNING,
         headline=f"{context.data['more_values']:,} more have passed thresholds of the limit of {context.subject}",
-        lead="There are too many to send an email for each. See the list of threshold events for all of them.",
+        lead="There are too many to send an email for each. The list of alerts has all of them.",
         details=_limit_details(context),
         why=_why_category(context, "limits that are nearly reached"),
     )

@@ -58,10 +58,10 @@ def test_an_unpriced_model_is_given_a_price_and_its_events_a_cost(owner: User, o
     page.goto("/admin/")
     page.click("1 event has no price yet", "link")
     assert "house-13b" in page.document.first(".ct-table").text
-    page.click("Price now", "button")
+    page.click("Reprice now", "button")
     assert "No events could be priced" in page.text
 
-    page.click("Set a price", "link")
+    page.click("Add price", "link")
     assert page.field("Model")["value"] == "house-13b"
     assert page.field("Provider")["value"] == "in-house"
     page.fill("Input", "2")
@@ -69,7 +69,7 @@ def test_an_unpriced_model_is_given_a_price_and_its_events_a_cost(owner: User, o
     assert "house-13b" in page.document.first("#result_list").text
 
     page.goto("/admin/billing/unpricedevent/")
-    page.click("Price now", "button")
+    page.click("Reprice now", "button")
     assert "1 event was priced." in page.text
     assert "Every event has a price" in page.headings()
     assert not UnpricedEvent.objects.of(organization).exists()

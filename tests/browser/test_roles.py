@@ -59,7 +59,7 @@ MEMBERS_OWN = "My usage"
 """An operator who is no member has none."""
 
 CHANGES = (
-    *("Save", "Delete", "Add", "Rotate secret", "Revoke", "Retry", "Price now", "Set a price"),
+    *("Save", "Delete", "Add", "Rotate secret", "Revoke", "Retry", "Reprice now", "Add price"),
     *("Raise until", "Pause", "Resume", "Remove", "Approve", "Decline", "Send again", "Send a test"),
     *("Reprice usage", "Create credential", "Invite member", "Import a file", "Edit", "Change"),
 )

@@ -97,7 +97,7 @@ def test_it_survives_restarts_of_redis_while_it_holds_messages_and_then_sends_a_
     deliver_emails(now=utc_now())
     assert [message.to for message in mail.outbox] == [[owner.email]]
     assert mail.outbox[0].subject == "Limit nearly reached: acme (90% of $10.00)"
-    assert "Acme Research has used 80% of the limit" in mail.outbox[0].body
+    assert "Acme Research has passed 80% of the limit" in mail.outbox[0].body
     inspect = [*CELERY, "inspect", "--timeout", "30", "--destination", f"limits@{os.uname().nodename}", "ping"]
     pong = subprocess.run(inspect, env=worker.environment, capture_output=True, text=True, check=False, timeout=60)
     assert "pong" in pong.stdout, pong

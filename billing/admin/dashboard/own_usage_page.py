@@ -83,7 +83,7 @@ class OwnUsagePage(UsageQueryPage):
             Column[IncreaseRequest]("Answer", lambda row: row.answer or formatting.NOTHING),
         )
         rows = list(requests.select_related("limit").order_by("-id")[:_REQUESTS_SHOWN])
-        return Table("Your increase requests", columns, rows)
+        return Table("Your limit requests", columns, rows)
 
     def _calls(self, calls: Any) -> Table[Call]:
         columns = (

@@ -66,7 +66,7 @@ class LimitPage:
             ),
             Card(
                 "History",
-                link=("All threshold events", all_url) if threshold_events.rows else None,
+                link=("All alerts", all_url) if threshold_events.rows else None,
                 table=threshold_events,
                 is_half=True,
             ),
@@ -156,7 +156,7 @@ class LimitPage:
             Column[IncreaseRequest]("Until", lambda row: self.times.exact(row.until)),
             Column[IncreaseRequest]("Reason", lambda row: formatting.two_lines(row.reason, row.requested_by)),
         )
-        return Table("Increase requests", columns, rows)
+        return Table("Limit requests", columns, rows)
 
     def _threshold_events(self) -> Table[ThresholdEvent]:
         """Return the newest threshold events."""
@@ -182,7 +182,7 @@ class LimitPage:
                 ),
             ),
         )
-        return Table("Threshold events", columns, rows, empty="No thresholds reached yet.")
+        return Table("Alerts", columns, rows, empty="No alerts yet.")
 
     def _amount(self, amount: Decimal) -> str:
         return amount_text(amount, LimitUnit(self.limit.unit))

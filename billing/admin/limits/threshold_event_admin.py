@@ -74,7 +74,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
         NumberFilter.of("limit id", "limit", column="limit"),  # the limit's page links here
     )
     ordering = ("-reached_at", "-id")
-    empty_title = "No thresholds reached yet"
+    empty_title = "No alerts yet"
     empty_text = (
         "When spend reaches a threshold, the event is listed here, and owners and admins are notified by email and "
         "webhook."
@@ -95,7 +95,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
             ("Times reached in this window", formatting.count(row.times) if row.times > 1 else ""),
             ("Organization", row.organization.name),
         )
-        return [Card("Threshold event", details=without_empty(details))]
+        return [Card("Alert", details=without_empty(details))]
 
     reached = column(ThresholdEvent, "Reached", lambda row: LocalTimes.of(row.organization).two_lines(row.reached_at))
 

@@ -50,7 +50,7 @@ def notification_preferences(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(request.get_full_path())
     context = {
         **admin.site.each_context(request),
-        "title": "Emails you get",
+        "title": "Email notifications",
         "forms_of": forms_of,
         "email": user.email,
     }

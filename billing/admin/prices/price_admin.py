@@ -195,7 +195,7 @@ class PriceVersionAdmin(CardsAdmin):
     list_filter_submit = True
     list_per_page = 50
     actions_list = ("reprice_usage",)  # type: ignore[assignment]  # unfold declares an empty tuple
-    actions_detail = ("reprice_usage_of_model", "begin_earlier")  # type: ignore[assignment]  # unfold declares an empty tuple
+    actions_detail = ("new_from_this", "reprice_usage_of_model", "begin_earlier")  # type: ignore[assignment]  # unfold declares an empty tuple
     search_fields = ("model", "provider")
     search_help_text = "Part of the model's or the provider's name."
     ordering = (F("organization").asc(nulls_last=True), "provider", "model", "-effective_from", "-id")
@@ -212,6 +212,27 @@ class PriceVersionAdmin(CardsAdmin):
         "Unit prices cannot be changed, because the ledger refers to them. To change the price, add a new one: this "
         "price ends when the new one begins. To end this price without a new one, set its end."
     )
+
+    # --- A price with the values of another one ---------------------------------------------------------------------
+
+    def has_copy_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_add_permission(request)
+
+    @button("New price from this one", icon="content_copy", permission="copy")
+    def new_from_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Open the form of a new price, filled in with this one's names and unit prices."""
+        price: PriceVersion = self.get_queryset(request).get(pk=object_id)
+        return HttpResponseRedirect(admin_url("billing_priceversion_add", from_price=price.pk))
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        initial = super().get_changeform_initial_data(request)
+        given = str(initial.pop("from_price", ""))
+        is_id = given.isascii() and given.isdecimal() and len(given) < 19  # noqa: PLR2004 - digits of a bigint
+        price = self.get_queryset(request).filter(pk=int(given)).first() if is_id else None
+        if price is None:
+            return initial
+        names = ("provider", "model", "aliases", *UNIT_PRICE_COLUMNS, OTHER_UNIT_PRICES, "tiers")
+        return {**{name: getattr(price, name) for name in names}, **initial}
 
     # --- Repricing usage ------------------------------------------------------------------------------------------
 
@@ -232,7 +253,8 @@ class PriceVersionAdmin(CardsAdmin):
     # --- Unpriced events that a price misses ---------------------------------------------------------------------
 
     def available_actions(self, request: HttpRequest, row: PriceVersion) -> tuple[str, ...]:
-        return ("reprice_usage_of_model", *(["begin_earlier"] if missed_events(row).first_at is not None else ()))
+        earlier = ["begin_earlier"] if missed_events(row).first_at is not None else ()
+        return ("new_from_this", "reprice_usage_of_model", *earlier)
 
     @confirmed(
         "Begin earlier",

@@ -58,7 +58,7 @@ class UnpricedList(SingleOrganizationList):
         url = ""
         if self.may_manage and self.organization is not None and reason is not UnpricedReason.NO_MODEL:
             url = price_form_url(self.organization.pk, unpriced.service, unpriced.model, unpriced.first_at)
-        return format_html("{}. {} {}", reason.label, hint, formatting.link(url, "Set a price") if url else "")
+        return format_html("{}. {} {}", reason.label, hint, formatting.link(url, "Add price") if url else "")
 
 
 @admin.register(UnpricedEvent)

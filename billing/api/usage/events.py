@@ -91,7 +91,7 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
     """A ledger row. Fields that were not sent are empty."""
 
     duration_ms = serializers.FloatField(allow_null=True)
-    model = serializers.CharField(help_text="The model as limits and reports know it, whatever spelling was sent.")
+    model = serializers.CharField(help_text="The model as limits and reports know it, in any spelling that was sent.")
     sent_model = serializers.CharField(source="model_as_sent", help_text="The model as sent.")
     user_id = serializers.CharField(source="user_ref")
     metadata = serializers.DictField(allow_null=True)

@@ -234,7 +234,7 @@ def _check(gathered: Gathered, unwrapped: Unwrapped) -> None:
     if gathered.error is not None:
         raise gathered.error
     if unwrapped.models > 1:
-        raise UnreadableError(UnreadableReason.SEVERAL_MODELS, "Send the usage of each model by itself.")
+        raise UnreadableError(UnreadableReason.SEVERAL_MODELS, "Send the usage of each model separately.")
 
 
 def _check_repetition(gathered: Gathered, repetition: Mapping[str, Any], quantities: Mapping[str, Quantity]) -> None:

@@ -299,3 +299,23 @@ def test_a_viewer_sees_what_a_price_misses_without_the_offer(
     assert "1 unpriced event of this model occurred before this price begins" in " ".join(shown.split())
     assert "instead" not in shown
     assert signed_in(viewer).post(begin_earlier(version)).status_code == 403
+
+
+def test_a_new_price_begins_with_the_values_of_another_one(
+    owner: User, viewer: User, organization: Organization
+) -> None:
+    everyones = price(None, "gpt-4o", "2.5", provider="openai", aliases=["gpt-4o-2024-11-20"])
+    client = signed_in(owner)
+    offer = reverse("admin:billing_priceversion_new_from_this", args=[everyones.pk])
+    assert offer in client.get(change_page(everyones)).content.decode()
+    form = client.get(offer, follow=True).context["adminform"].form
+    values = {name: form[name].value() for name in ("provider", "model", "aliases", "input_usd_per_million", "tiers")}
+    assert values == {
+        "provider": "openai",
+        "model": "gpt-4o",
+        "aliases": "gpt-4o-2024-11-20",
+        "input_usd_per_million": Decimal("2.5"),
+        "tiers": "[]",
+    }
+    assert client.get(f"{ADD}?from_price=x").status_code == 200
+    assert offer not in signed_in(viewer).get(change_page(everyones)).content.decode()

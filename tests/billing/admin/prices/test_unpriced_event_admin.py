@@ -109,14 +109,14 @@ def test_a_viewer_looks_and_cannot_price(
     browser = sign_in(viewer)
     page = text(browser)
     assert "new-one" in page
-    assert "Price now" not in page
-    assert "Set a price" not in page
+    assert "Reprice now" not in page
+    assert "Add price" not in page
     assert browser.post(PRICE_NOW).status_code == 403
 
     Membership.objects.create(organization=other_organization, user=owner, role=Role.VIEWER)
     browser = sign_in(owner)
-    assert "Price now" in text(browser)
-    assert "Price now" not in text(browser, organization=other_organization.pk)
+    assert "Reprice now" in text(browser)
+    assert "Reprice now" not in text(browser, organization=other_organization.pk)
     assert browser.post(f"{PRICE_NOW}?organization={other_organization.pk}").status_code == 403
     assert UnpricedEvent.objects.count() == 2
 
