@@ -21,7 +21,7 @@ from billing.reports.price_check.selection import CallSelection
 from billing.rollups.fold import fold
 from billing.rollups.verify import verify
 from billing.types import Exactness
-from costtrack.calendar import Window
+from costtrack.calendar import Span
 from organizations.models import Organization
 from tests.usage import NOW, Send, set_price
 
@@ -79,7 +79,7 @@ def _with(report: ParsedEvent, **changes: Any) -> ParsedEvent:
 
 
 def _by_exactness(organization: Organization) -> dict[Exactness, int]:
-    selection = CallSelection(Window(NOW - timedelta(days=1), NOW))
+    selection = CallSelection(Span(NOW - timedelta(days=1), NOW))
     totals = total_exactness(exactness_by_model(organization, selection))
     return {exactness: spend.events for exactness, spend in totals.items() if spend.events}
 
