@@ -165,13 +165,18 @@ class ConfirmingAdmin(ModelAdmin):
         }
         return TemplateResponse(request, "admin/confirm_action.html", {**common, **context})
 
-    def show_secret(self, request: HttpRequest, row: Any, secret: list[tuple[str, str]]) -> TemplateResponse:
-        """Return the only page that shows a new secret: labels and values. Reloading it leads to the row's page."""
+    def show_secret(
+        self, request: HttpRequest, row: Any, secret: list[tuple[str, str]], *, note: str = "", command: str = ""
+    ) -> TemplateResponse:
+        """Return the only page that shows a new secret: labels and values, a note, and a command that uses the secret.
+        Reloading it leads to the row's page."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": "Copy the secret now",
             "secret": secret,
+            "note": note,
+            "command": command,
             "row_url": self.page_url(row),
         }
         return TemplateResponse(request, "admin/secret.html", context, headers={"Cache-Control": "no-store"})

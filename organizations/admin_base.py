@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, ClassVar, TypeVar, cast
 
 from django.db.models import DateTimeField, ForeignKey, ManyToManyField, Model, Q, QuerySet
-from django.forms import Form, ModelChoiceField
+from django.forms import Form, HiddenInput, ModelChoiceField
 from django.http import HttpRequest
 
 from costtrack.changelist import PlainChangeList
@@ -156,7 +156,9 @@ class OrganizationScopedAdmin(ConfirmingAdmin):
                 field.queryset = field.queryset.filter(pk=chosen.pk)
             field.required = True
             only = list(field.queryset.values_list("pk", flat=True)[:2])
-            field.initial = only[0] if len(only) == 1 else None
+            if len(only) == 1:  # no choice
+                field.initial = only[0]
+                field.widget = HiddenInput()
         elif hasattr(model, "organization_id"):
             field.queryset = choices.filter(organization__in=ids)
         elif not user.is_superuser:

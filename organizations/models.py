@@ -1,4 +1,4 @@
-"""Users, organizations, plans, memberships, credentials, the audit log and account e-mails.
+"""Users, organizations, plans, memberships, credentials, the audit log and account emails.
 
 Business rules are in `organizations.services`; these classes define the rows and the database constraints.
 """
@@ -49,7 +49,7 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, **{**fields, "is_superuser": True})
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        """E-mail addresses are case-insensitive."""
+        """Email addresses are case-insensitive."""
         return self.get(email__iexact=username)
 
 
@@ -251,7 +251,7 @@ class Closing(TenantModel):
         Organization, on_delete=models.PROTECT, primary_key=True, related_name="closing"
     )
     closed_at = models.DateTimeField()
-    closed_by = models.CharField(max_length=254, help_text="E-mail address, or the Client ID of an operator.")
+    closed_by = models.CharField(max_length=254, help_text="Email address, or the Client ID of an operator.")
     reminded_at = models.DateTimeField(null=True)
     deleted_rows = models.JSONField(default=dict, help_text="By table.")
     cost_usd = models.CharField(max_length=64, blank=True, help_text="Of all usage, when the deletion began.")
@@ -296,7 +296,7 @@ class Membership(models.Model):
         models.CharField(max_length=255),
         null=True,
         blank=True,
-        help_text="The `user_id`s in events that are this member's own usage. Null: the member's e-mail address.",
+        help_text="The `user_id`s in events that are this member's own usage. Null: the member's email address.",
     )
 
     objects = MembershipQuerySet.as_manager()
@@ -397,7 +397,7 @@ class AuditEntry(models.Model):
         Organization, on_delete=models.PROTECT, related_name="audit_entries", null=True, blank=True
     )
     at = models.DateTimeField(auto_now_add=True)
-    actor = models.CharField(max_length=254, help_text="E-mail address, Client ID, or 'system'.")
+    actor = models.CharField(max_length=254, help_text="Email address, Client ID, or 'system'.")
     action = models.CharField(max_length=64, help_text="For example, credential.rotated.")
     subject = models.CharField(max_length=254, help_text="The changed object.")
     details = models.JSONField(default=dict, blank=True)
@@ -413,7 +413,7 @@ class AuditEntry(models.Model):
 
 
 class AccountEmail(models.Model):
-    """A pending account e-mail, which workers claim, send, retry and then delete.
+    """A pending account email, which workers claim, send, retry and then delete.
 
     It contains no link: single-use links are created when the message is sent. A password reset stores the typed
     address instead of a user, so that timing does not reveal which addresses are known.

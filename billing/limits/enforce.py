@@ -6,7 +6,7 @@ For example, a limit of 100 USD has a threshold of 80 percent, and a fold brings
 2. `reconcile` takes the organization's advisory lock, reads the exact spend again, and lets
    `billing.limits.threshold_events` decide: write an event for 80 percent, and notify it.
 3. The event is written together with its notice (`billing.limits.notifications`), in one transaction. So each is
-   written once, even if workers die or run at the same time, and e-mails go out from the outbox afterwards.
+   written once, even if workers die or run at the same time, and emails go out from the outbox afterwards.
 
 Authorizations and changes of limits do not take the lock. Enforcement does not decide whether a call may go ahead;
 `billing.limits.authorize` does.

@@ -209,7 +209,7 @@ def _amount(request: IncreaseRequest) -> Decimal:
 
 
 def _recipients(request: IncreaseRequest, kind: NoticeKind) -> Sequence[str] | None:
-    """Return the recipients; None: everyone whom such notices concern. A Client ID gets no e-mail, and neither does a
+    """Return the recipients; None: everyone whom such notices concern. A Client ID gets no email, and neither does a
     requester who has left."""
     if kind is NoticeKind.INCREASE_REQUESTED:
         return None

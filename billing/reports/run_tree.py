@@ -19,6 +19,7 @@ from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.sql import Parameters, within
 from billing.rollups.definitions import RUN_DAYS
 from billing.rollups.sql import all_true
+from billing.rollups.workflows import children_of
 from costtrack.calendar import ALWAYS, Window, utc_day
 from costtrack.database.queries import fetch_rows
 from costtrack.errors import InvalidError
@@ -100,9 +101,7 @@ WITH page AS MATERIALIZED ({runs}), unfolded AS MATERIALIZED (
         WITH RECURSIVE tree (run_id) AS (
             SELECT page.run_id
             UNION
-            SELECT child.run_id FROM tree JOIN billing_run AS child
-                ON child.organization_id = %(organization)s AND child.parent_run_id = tree.run_id
-                AND child.parent_run_id <> ''
+            SELECT child.run_id FROM tree CROSS JOIN LATERAL ({children}) AS child
         ) SELECT run_id FROM tree LIMIT %(max_runs)s + 1
     ) AS below
 ), cost AS (
@@ -221,6 +220,7 @@ def _rows(
         in_history = _ALL_DAYS if since is None else _SINCE.format(reader.bind(utc_day(since)))
         return _FIGURES.format(
             runs=runs,
+            children=children_of("tree"),
             in_history=in_history,
             summed=_SUMMED,
             tail=reader.unfolded(RUN_DAYS),

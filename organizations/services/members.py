@@ -44,7 +44,7 @@ def add_member(
     actor: str,
     caller_scopes: Collection[str] = ALL_SCOPES,
 ) -> Membership:
-    """Invite a user by e-mail address, and create the user if there is none. The membership counts when the user
+    """Invite a user by email address, and create the user if there is none. The membership counts when the user
     accepts it.
 
     The result is the same for every address, so it does not reveal whether the installation knows it. Raises
@@ -160,7 +160,7 @@ def change_role(
 def change_user_ids(
     *, organization: Organization, membership: Membership, user_ids: Sequence[str] | None, actor: str
 ) -> Membership:
-    """Set which `user_id`s of events are the member's own usage. None: the member's e-mail address."""
+    """Set which `user_id`s of events are the member's own usage. None: the member's email address."""
     user_ids = _checked_user_ids(user_ids)
     lock_organization(organization)
     membership = _current(organization, membership)

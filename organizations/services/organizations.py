@@ -203,7 +203,7 @@ def _free_slug(name: str) -> str:
 
 
 def _check_name(name: str) -> None:
-    """Names are in e-mails, so they are plain text on one line without an address of a web page."""
+    """Names are in emails, so they are plain text on one line without an address of a web page."""
     if not name.isprintable() or not name.strip():
         raise field_error("name", "must be printable text on one line.")
     if _WEB_ADDRESS.search(unicodedata.normalize("NFKC", name.translate(_SLASHES))):

@@ -26,7 +26,7 @@ def signed_in(user: User) -> APIClient:
 
 
 def sent() -> list[EmailMessage]:
-    """Send what is queued, and return all e-mails."""
+    """Send what is queued, and return all emails."""
     deliver_account_emails(now=utc_now())
     return mail.outbox
 

@@ -123,7 +123,7 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
         "Request increase",
         icon="request_quote",
         verb="Send request",
-        text="Owners are notified and approve or decline the request. You get their answer by e-mail.",
+        text="Owners are notified and approve or decline the request. You get their answer by email.",
         form=IncreaseRequestForm,
         permission="ask",
     )

@@ -48,7 +48,7 @@ def say_no(request: IncreaseRequest, actor: Principal, role: Role = Role.OWNER, 
 
 
 def notice_and_recipients(kind: str) -> tuple[Notice, set[str]]:
-    """The notice, and the e-mail addresses that it goes to."""
+    """The notice, and the email addresses that it goes to."""
     notice = Notice.objects.get(kind=kind)
     mails = Delivery.objects.filter(notice=notice, channel=Channel.EMAIL)
     return notice, set(mails.values_list("recipient", flat=True))
