@@ -9,7 +9,6 @@ from costtrack.database.sql_files import run_sql_files
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0036_workflow_trees"),
         ("billing", "0039_untagged_days"),
         ("organizations", "0014_lower_case_addresses"),
     ]
