@@ -6,7 +6,6 @@ gets the part that changes.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -82,7 +81,10 @@ def _start(request: HttpRequest) -> HttpResponse:
 
 
 def _sections(checks: Iterable[Check]) -> list[Section]:
-    return [_section(title, list(group)) for title, group in groupby(checks, key=lambda check: check.section)]
+    grouped: dict[str, list[Check]] = {}
+    for check in checks:
+        grouped.setdefault(check.section, []).append(check)
+    return [_section(title, group) for title, group in grouped.items()]
 
 
 def _section(title: str, checks: list[Check]) -> Section:
