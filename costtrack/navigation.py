@@ -69,6 +69,7 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
             _link("All groups", "workspaces", "billing_generationgroup_changelist"),
             _link("Batches", "move_to_inbox", "billing_ingestbatch_changelist"),
             _link("Import files", "upload_file", "billing_upload_changelist"),
+            _link("Metrics as usage", "data_usage", "billing_metricsender_changelist"),
             _link("Unpriced", "hourglass_empty", "billing_unpricedevent_changelist"),
             _link("Quarantine", "report", "billing_quarantinedrecord_changelist"),
             _link("Repricing", "currency_exchange", "billing_repricing_changelist"),

@@ -23,6 +23,7 @@ from billing.models import (
     Delivery,
     IncreaseRequest,
     LimitOverride,
+    MetricSender,
     NotificationAddress,
     Repricing,
     SpendLimit,
@@ -100,6 +101,7 @@ class Examples:
             )
             self._limit(number, user)
             Team.objects.create(organization=self.organization, name=f"team-{number}")
+            MetricSender.objects.create(organization=self.organization, name=f"agent-{number}", created_at=now)
             if number < MAX_ADDRESSES // 2:
                 NotificationAddress.objects.create(
                     organization=self.organization, address=f"team-{number}@acme.example", created_at=now
@@ -203,6 +205,7 @@ class Examples:
             "members": self.organization.memberships.filter(user__email__startswith="person-"),
             "prices": self.organization.prices.filter(model__startswith="model-"),
             "agreements": Agreement.objects.of(self.organization),
+            "metric-senders": MetricSender.objects.of(self.organization),
             "credits": Credit.objects.of(self.organization).filter(voided_at=None),
             "reprice": Repricing.objects.of(self.organization),
             "webhooks": WebhookEndpoint.objects.of(self.organization),
@@ -340,6 +343,7 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"POST {_OF}/prices/reprice": lambda _: {"start": _in(hours=-1), "end": _in(hours=0)},
     "POST /usage/credits": lambda _: {"amount_usd": "1", "reason": "Refund"},
     "POST /usage/credits/<int:pk>/void": lambda _: {"reason": "Booked twice."},
+    f"POST {_OF}/metric-senders": lambda number: {"name": f"sender-{number}"},
     f"POST {_OF}/agreements": lambda number: {"provider": f"new-{number}", "discount_percent": "10"},
     f"POST {_OF}/agreements/<int:pk>/end": lambda _: {"ends": f"{utc_now():%Y-%m-%d}"},
     f"POST {_OF}/limits": lambda number: {"scope": "run", "window": "lifetime", "amount_usd": 1000 + number},
@@ -360,6 +364,7 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"PATCH {_OF}/notification-preferences": lambda number: {"warnings": number % 2 == 0},
     f"POST {_OF}/notification-addresses": lambda number: {"address": f"finance-{number}@acme.example"},
     f"DELETE {_OF}/notification-addresses/<int:pk>": lambda _: {},
+    f"DELETE {_OF}/metric-senders/<int:pk>": lambda _: {},
     f"POST {_OF}/webhooks": lambda number: {"url": f"{_PUBLIC}/new/{number}", "kinds": ["limit.paused"]},
     f"PATCH {_OF}/webhooks/<int:pk>": lambda number: {"description": f"On-call {number}"},
     f"DELETE {_OF}/webhooks/<int:pk>": lambda _: {},

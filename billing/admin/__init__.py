@@ -1,7 +1,7 @@
 """The Django admin of billing. Importing this package registers the model admins and the dashboard pages."""
 
 from billing.admin import dashboard
-from billing.admin.events import batch_admin, event_admin, quarantine_admin, upload_admin
+from billing.admin.events import batch_admin, event_admin, metric_sender_admin, quarantine_admin, upload_admin
 from billing.admin.limits import authorization_admin, increase_request_admin, limit_admin, threshold_event_admin
 from billing.admin.notifications import (
     delivery_admin,
@@ -25,6 +25,7 @@ __all__ = [
     "generation_group_admin",
     "increase_request_admin",
     "limit_admin",
+    "metric_sender_admin",
     "notification_address_admin",
     "notification_preferences_page",
     "price_admin",

@@ -19,7 +19,8 @@ from rest_framework.request import Request
 
 from billing.api.intake import body_errors, content_type, read_body
 from billing.ingest import otlp
-from billing.ingest.coverage import MAX_AGE, record_metrics
+from billing.ingest.coverage import MAX_AGE
+from billing.ingest.metric_usage import record_metrics
 from billing.ingest.otlp import json_encoding, protobuf
 from billing.ingest.otlp.metrics import Point
 from billing.ingest.quarantine import ingest_parsed_or_quarantine
@@ -233,11 +234,14 @@ class MetricsView(ExportView):
     )
     def post(self, request: Request) -> HttpResponse:
         """Accept metrics of OpenTelemetry (OTLP/HTTP, protobuf or JSON). They repeat the tokens of spans and logs, so
-        they are not counted; they show how much of a sender's logs and spans has arrived."""
+        they are not counted, except those of senders that export nothing else; they show how much of a sender's logs
+        and spans has arrived."""
         body, encoding = self._body(request)
         with body_errors():
             points, unreadable = _METRICS[encoding](body, max_records=_MAX_RECORDS)
-        outdated = record_metrics(organization=self.organization, points=points, now=utc_now())
+        outdated = record_metrics(
+            organization=self.organization, credential=self.principal.credential, points=points, now=utc_now()
+        )
         response = ExportMetricsServiceResponse()
         if unreadable or outdated:
             response.partial_success.rejected_data_points = unreadable + outdated

@@ -12,6 +12,7 @@ from billing.api.deliveries import DeliveryViewSet
 from billing.api.intake import LiteLLMView
 from billing.api.langfuse import HealthView, IngestionView, ProjectsView
 from billing.api.meters import MeterListView, MeterQueryView, MeterView
+from billing.api.metric_senders import MetricSenderViewSet
 from billing.api.notification_addresses import NotificationAddressViewSet
 from billing.api.preferences import NotificationPreferencesView
 from billing.api.prices import PriceViewSet
@@ -27,6 +28,7 @@ router.register("organizations/<str:slug>/webhooks", WebhookViewSet, basename="w
 router.register(
     "organizations/<str:slug>/notification-addresses", NotificationAddressViewSet, basename="notification-address"
 )
+router.register("organizations/<str:slug>/metric-senders", MetricSenderViewSet, basename="metric-sender")
 router.register("organizations/<str:slug>/deliveries", DeliveryViewSet, basename="delivery")
 
 urlpatterns = [

@@ -1,30 +1,40 @@
 """Coverage: how much of what a sender counts in metrics has arrived in its logs and spans (docs/otlp.md).
 
-Tokens are added up by sender, signal and hour. They are a check and no usage.
+Tokens are added up by sender, signal and hour. They are a check; those of senders that export nothing else can be
+counted as usage (`billing/ingest/metric_usage.py`). Logs and spans come first: in an hour in which they arrive, and the
+one after it, metrics are not counted as usage, and what was counted before they arrived is taken back.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from django.db import connection
 
-from billing.ingest.otlp.metrics import Point
+from billing.ingest.otlp.metrics import LOGS, SOURCE, TRACES, Point
 from billing.ingest.types import ParsedEvent
+from billing.ledger.corrections import take_back
 from billing.ledger.types import Appended, Outcome
-from billing.models import Coverage, MetricPoint
+from billing.models import Coverage, MetricPoint, UsageEvent
+from billing.types import EventKind
+from costtrack.database.queries import fetch_rows
 from costtrack.tenancy import tenant_scope
 from organizations.failures import log_failure
 from organizations.models import Organization
 
 MAX_AGE = timedelta(days=7)
 """Older points are refused, because those that were counted are not stored longer."""
-_FUTURE_TOLERANCE = timedelta(hours=1)
+FUTURE_TOLERANCE = timedelta(hours=1)
+HOUR = timedelta(hours=1)
 _HOUR_SECONDS = 3600
 # The hours and senders of one request; real ones have a few.
 _MAX_ROWS = 500
 
-_Row = tuple[str, str, datetime]
+_TAKEN_BACK = "Logs or spans of this hour have arrived."
+
+Row = tuple[str, str, datetime]
+"""A sender, a signal and an hour."""
 _ADD = """
 INSERT INTO billing_coverage (organization_id, source, signal, hour, tokens)
 SELECT %s, added.source, added.signal, added.hour, added.tokens
@@ -32,22 +42,18 @@ FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::bigint[]) AS added (s
 ORDER BY added.source, added.signal, added.hour
 ON CONFLICT (organization_id, source, signal, hour)
 DO UPDATE SET tokens = billing_coverage.tokens + excluded.tokens
+RETURNING source, hour, EXISTS (
+    SELECT FROM billing_metricsender AS sender
+    WHERE sender.organization_id = billing_coverage.organization_id AND sender.name = billing_coverage.source
+)
 """
 
 
-def record_metrics(*, organization: Organization, points: Sequence[Point], now: datetime) -> int:
-    """Count the points that have not been counted yet. Return how many are too old or in the future."""
-    first, last = now - MAX_AGE, now + _FUTURE_TOLERANCE
-    current = [point for point in points if point.sender and first <= _time(point) <= last]
-    refused = sum(not first <= _time(point) <= last for point in points)
-    if current:
-        with tenant_scope(organization.pk):
-            _add(organization, _new_tokens(organization, current, now))
-    return refused
-
-
-def record_arrivals(*, organization: Organization, events: Sequence[ParsedEvent], appended: Appended) -> None:
-    """Count the tokens of events that came in logs or spans, except repeated ones."""
+def record_arrivals(
+    *, organization: Organization, events: Sequence[ParsedEvent], appended: Appended, now: datetime
+) -> None:
+    """Count the tokens of events that came in logs or spans, except repeated ones. They replace usage that was counted
+    from metrics."""
     # Numbered hours and shared signals are found several times faster than instants.
     arrived: Counter[tuple[tuple[str, str], int]] = Counter()
     for position, (parsed, outcome) in enumerate(zip(events, appended.outcomes, strict=True)):
@@ -64,7 +70,35 @@ def record_arrivals(*, organization: Organization, events: Sequence[ParsedEvent]
             for (signal, hour), tokens in arrived.items()
         }
         with tenant_scope(organization.pk):
-            _add(organization, rows)
+            for sender, hours in add_tokens(organization, rows).items():
+                _take_back_usage(organization, sender, hours, now)
+
+
+def lock_sender(organization: Organization, sender: str) -> None:
+    """Wait for other requests that count the sender's metrics as usage or take it back, until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [f"metrics {sender}", organization.pk])
+
+
+def hours_with_calls(organization: Organization, sender: str, hours: Iterable[datetime]) -> frozenset[datetime]:
+    """Return which of the hours have calls of the sender in logs or spans."""
+    rows = Coverage.objects.of(organization).filter(
+        source=sender, signal__in=(LOGS, TRACES), hour__in=list(hours), tokens__gt=0
+    )
+    return frozenset(rows.values_list("hour", flat=True))
+
+
+def _take_back_usage(organization: Organization, sender: str, hours: Iterable[datetime], now: datetime) -> None:
+    lock_sender(organization, sender)
+    for hour in sorted(hours):
+        events = UsageEvent.objects.of(organization).filter(
+            kind=EventKind.MODEL_CALL.value,
+            source=SOURCE,
+            occurred_at__gte=hour,
+            occurred_at__lt=hour + 2 * HOUR,
+            metadata__otel__sender=sender,
+        )
+        take_back(organization=organization, events=events, reason=_TAKEN_BACK, now=now)
 
 
 def delete_old_coverage(*, now: datetime) -> None:
@@ -74,8 +108,8 @@ def delete_old_coverage(*, now: datetime) -> None:
             Coverage.objects.of(organization).filter(hour__lt=now - MAX_AGE).delete()
 
 
-def _new_tokens(organization: Organization, points: Iterable[Point], now: datetime) -> Counter[_Row]:
-    """Return the tokens of points that are not counted yet, and store that they are.
+def new_points(organization: Organization, points: Iterable[Point], now: datetime) -> list[Point]:
+    """Return the points that are not counted yet, with the tokens that are new, and store that they are counted.
 
     A delta counts once. A cumulative series counts what it has grown by since its last point. A smaller total at a
     later time, or another start, is a reset, and counts whole. Earlier points are part of later ones. The first total
@@ -90,11 +124,11 @@ def _new_tokens(organization: Organization, points: Iterable[Point], now: dateti
     MetricPoint.objects.bulk_create(new, ignore_conflicts=True)
     locked = MetricPoint.objects.of(organization).filter(key__in=keys).order_by("key").select_for_update()
     counted = {row.key: row for row in locked}
-    added: Counter[_Row] = Counter()
+    grown = []
     for point, key in zip(ordered, keys, strict=True):
         row = counted[key]
         if point.end > row.ends_at and not (point.is_delta and row.ends_at):
-            added[point.sender, point.signal, _hour(_time(point))] += _growth(point, row)
+            grown.append(msgspec.structs.replace(point, tokens=_growth(point, row)))
             row.ends_at, row.tokens = point.end, point.tokens
             row.received_at = now
     MetricPoint.objects.bulk_create(
@@ -103,7 +137,7 @@ def _new_tokens(organization: Organization, points: Iterable[Point], now: dateti
         unique_fields=("organization", "key"),
         update_fields=("ends_at", "tokens", "received_at"),
     )
-    return added
+    return [point for point in grown if point.tokens]
 
 
 def _growth(point: Point, last: MetricPoint) -> int:
@@ -114,16 +148,21 @@ def _growth(point: Point, last: MetricPoint) -> int:
     return point.tokens - last.tokens if point.tokens >= last.tokens else point.tokens
 
 
-def _add(organization: Organization, tokens: Mapping[_Row, int]) -> None:
+def add_tokens(organization: Organization, tokens: Mapping[Row, int]) -> dict[str, set[datetime]]:
+    """Add the tokens. Return the hours of senders whose metrics count as usage."""
     rows = [(*row, number) for row, number in tokens.items() if number][:_MAX_ROWS]
+    hours: dict[str, set[datetime]] = {}
     if rows:
-        with connection.cursor() as cursor:
-            cursor.execute(_ADD, [organization.pk, *map(list, zip(*rows, strict=True))])
+        added = fetch_rows(_ADD, [organization.pk, *map(list, zip(*rows, strict=True))])
+        for sender, hour, counts_as_usage in added:
+            if counts_as_usage:
+                hours.setdefault(sender, set()).add(hour)
+    return hours
 
 
-def _time(point: Point) -> datetime:
+def time_of(point: Point) -> datetime:
     return datetime.fromtimestamp(point.end // 10**9, tz=UTC)
 
 
-def _hour(moment: datetime) -> datetime:
+def hour_of(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

@@ -98,7 +98,7 @@ def ingest(
             for position, event_id in appended.same_calls.items()
         ]
         complete_events(organization, reports, now)
-    record_arrivals(organization=organization, events=priced.parsed_events, appended=appended)
+    record_arrivals(organization=organization, events=priced.parsed_events, appended=appended, now=now)
     uncertain = [
         (parsed, entry)
         for parsed, entry, outcome in zip(priced.parsed_events, priced.entries, appended.outcomes, strict=True)

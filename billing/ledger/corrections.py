@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
 from billing.ledger.adjustments import adjustment_of, note
 from billing.ledger.append import append
 from billing.ledger.locks import lock_event_corrections
-from billing.ledger.net_cost import AMOUNTS, COUNTS, AdjustedEvent, load_adjusted_event
+from billing.ledger.net_cost import AMOUNTS, COUNTS, AdjustedEvent, adjustments_of, load_adjusted_event
 from billing.ledger.types import Appended, LedgerEntry
 from billing.models import UnpricedEvent, UsageEvent
 from billing.types import CorrectionKind, EventKind
@@ -23,6 +24,8 @@ from organizations import audit
 from organizations.models import Organization
 
 _INSTANT = timedelta(microseconds=1)
+# Events that one step corrects. Each takes a lock, and PostgreSQL's lock table is small.
+_CHUNK = 500
 # The cost of these kinds is compute cost; that of model calls is token cost.
 _WITHOUT_TOKENS = (EventKind.TOOL_CALL.value, EventKind.COMPUTE.value)
 
@@ -45,8 +48,7 @@ def void(*, organization: Organization, event_id: UUID, reason: str, actor: str,
     reason = clean_text(reason, param="reason")
     with tenant_scope(organization.pk):
         adjusted_event = _correctable(organization, event_id)
-        changes: dict[str, Any] = {name: -adjusted_event.count(name) for name in COUNTS}
-        changes |= {name: -adjusted_event.amount(name) for name in AMOUNTS}
+        changes = _negated(adjusted_event)
         return _correct(organization, adjusted_event, CorrectionKind.VOID, changes, reason=reason, actor=actor, now=now)
 
 
@@ -68,6 +70,39 @@ def adjust(
         return _correct(
             organization, adjusted_event, CorrectionKind.ADJUST, changes, reason=reason, actor=actor, now=now
         )
+
+
+def take_back(*, organization: Organization, events: Iterable[UsageEvent], reason: str, now: datetime) -> None:
+    """Void estimated events, because their usage has arrived from elsewhere. Runs in the caller's transaction."""
+    events = list(events)
+    for start in range(0, len(events), _CHUNK):
+        chunk = events[start : start + _CHUNK]
+        lock_event_corrections(organization.pk, (event.pk for event in chunk))
+        adjustments = adjustments_of(chunk)
+        adjusted_events = (AdjustedEvent(event, adjustments.get(event.pk, ())) for event in chunk)
+        voided = [adjusted_event for adjusted_event in adjusted_events if not adjusted_event.is_voided]
+        if not voided:
+            continue
+        metadata = note(CorrectionKind.VOID, actor="", reason=reason)
+        entries = [
+            adjustment_of(
+                adjusted_event.event,
+                reason=reason,
+                attributed=adjusted_event.attributed,
+                metadata=metadata,
+                **_negated(adjusted_event),
+            )
+            for adjusted_event in voided
+        ]
+        append_adjustments(organization, entries, now, after=chain.from_iterable(adjustments.values()))
+        pending = [adjusted_event.event.pk for adjusted_event in voided]
+        UnpricedEvent.objects.of(organization).filter(event_id__in=pending).delete()
+
+
+def _negated(adjusted_event: AdjustedEvent) -> dict[str, Any]:
+    """Return the changes that take the current counts and cost of an event out of all totals."""
+    changes: dict[str, Any] = {name: -adjusted_event.count(name) for name in COUNTS}
+    return changes | {name: -adjusted_event.amount(name) for name in AMOUNTS}
 
 
 def append_adjustments(

@@ -1,7 +1,7 @@
 """One module per aggregate."""
 
 from billing.models.authorizations import Authorization
-from billing.models.coverage import Coverage, MetricPoint
+from billing.models.coverage import Coverage, MetricPoint, MetricSender
 from billing.models.credits import Credit
 from billing.models.ledger import CallKey, EventKey, IngestBatch, UnpricedEvent, UsageEvent
 from billing.models.limits import (
@@ -40,6 +40,7 @@ __all__ = [
     "LimitOverride",
     "LimitSetRevision",
     "MetricPoint",
+    "MetricSender",
     "Notice",
     "NotificationAddress",
     "NotificationPreference",

@@ -1,4 +1,4 @@
-"""How much of what senders count in metrics has arrived in their logs and spans."""
+"""What senders count in metrics: a check of their logs and spans, or usage."""
 
 from django.db import models
 
@@ -40,3 +40,18 @@ class MetricPoint(TenantModel):
 
     def __str__(self) -> str:
         return str(self.key)
+
+
+class MetricSender(TenantModel):
+    """A sender whose metrics are its usage, because it exports nothing else."""
+
+    name = models.CharField(max_length=255, verbose_name="sender", help_text="Its `service.name`.")
+    metric = models.CharField(max_length=64, blank=True, editable=False)
+    """The metrics that are counted (`Family.signal`); empty until the first ones arrive."""
+    created_at = models.DateTimeField(editable=False)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("organization", "name"), name="metric_sender_once"),)
+
+    def __str__(self) -> str:
+        return self.name

@@ -23,7 +23,15 @@ from costtrack.event_files.types import FILE_SOURCES
 from organizations.models import APICredential, Organization
 
 # Default sources of the ingestion endpoints and of files, for events that do not name one.
-SOURCES = (DEFAULT_SOURCE, litellm.SOURCE, otlp.SOURCE, langfuse.SOURCE, lago.SOURCE, *FILE_SOURCES)
+SOURCES = (
+    DEFAULT_SOURCE,
+    litellm.SOURCE,
+    otlp.SOURCE,
+    otlp.METRICS_SOURCE,
+    langfuse.SOURCE,
+    lago.SOURCE,
+    *FILE_SOURCES,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,12 @@ SELECT source, sum(reported), sum(arrived) FROM (
         max(tokens) FILTER (WHERE signal NOT IN ('logs', 'traces')) AS reported,
         coalesce(max(tokens) FILTER (WHERE signal IN ('logs', 'traces')), 0) AS arrived
     FROM (
-        SELECT coverage.* FROM billing_coverage AS coverage WHERE coverage.hour >= %(since)s LIMIT %(max_rows)s
+        SELECT coverage.* FROM billing_coverage AS coverage WHERE coverage.hour >= %(since)s
+            AND NOT EXISTS (
+                SELECT FROM billing_metricsender AS sender
+                WHERE sender.organization_id = coverage.organization_id AND sender.name = coverage.source
+            )
+        LIMIT %(max_rows)s
     ) AS recent
     GROUP BY organization_id, source, hour
 ) AS hours
@@ -168,7 +173,7 @@ def list_sources(*, since: datetime) -> list[SourceHealth]:
 
 
 def list_coverages(*, since: datetime) -> list[SourceCoverage]:
-    """Return the coverage of the senders whose metrics have the most tokens."""
+    """Return the coverage of the senders whose metrics have the most tokens, except those whose metrics are usage."""
     rows = fetch_rows(_COVERAGE, {"since": since, "max_rows": MAX_EXAMINED, "sources": MAX_MODELS})
     return [SourceCoverage(source, int(reported), int(arrived)) for source, reported, arrived in rows]
 

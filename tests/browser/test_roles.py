@@ -48,7 +48,7 @@ PAGES = (
     *("Pricing", "Price check", "Sessions & executions", "Runs", "Request log", "Tags"),
     *("Limits", "Increase requests", "Threshold events", "Authorizations", "Plan", "Exports"),
     *("All events", "All runs", "All sessions", "All executions", "All groups"),
-    *("Batches", "Import files", "Unpriced", "Quarantine", "Repricing"),
+    *("Batches", "Import files", "Metrics as usage", "Unpriced", "Quarantine", "Repricing"),
     *("Organization", "Members", "Teams", "Prices", "Agreements", "Credits", "Webhooks"),
     *("Notice addresses", "Deliveries"),
     *("E-mails you get", "E-mail previews", "Audit log"),

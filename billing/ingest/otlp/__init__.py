@@ -5,6 +5,7 @@
 """
 
 from billing.ingest.otlp.mapping import SOURCE, encode, parse, to_events, without_ids, without_prompts
+from billing.ingest.otlp.metrics import SOURCE as METRICS_SOURCE
 from billing.ingest.otlp.records import Record
 
-__all__ = ["SOURCE", "Record", "encode", "parse", "to_events", "without_ids", "without_prompts"]
+__all__ = ["METRICS_SOURCE", "SOURCE", "Record", "encode", "parse", "to_events", "without_ids", "without_prompts"]

@@ -182,7 +182,8 @@ def _points(metric: _Metric, resource: Resource, scope: Scope, max_records: int)
         for encoded in _elements(data.data_points, max_records):
             point = _point_decoder.decode(encoded)
             pairs = list(map(bytes, _elements(point.attributes, MAX_ATTRIBUTES)))
-            if not _is_counted(family, pairs):
+            kind = metric.name if not family.attribute else _token_type(family, pairs)
+            if kind not in family.usage:
                 continue
             tokens = token_count(_first(point.as_double, point.as_int, point.sum))
             if tokens is None or temporality is None or not is_time(point.time_unix_nano):
@@ -196,15 +197,16 @@ def _points(metric: _Metric, resource: Resource, scope: Scope, max_records: int)
                 point.start_time_unix_nano,
                 point.time_unix_nano,
                 tokens,
+                kind,
+                resource.attributes.texts | attributes(point.attributes).texts,
+                kind in family.counted,
             )
 
 
-def _is_counted(family: Family, pairs: list[bytes]) -> bool:
-    """Whether a point adds to its family; the others repeat what it has."""
-    if not family.attribute:
-        return True
-    attributes = (_pair(Raw(pair)) for pair in pairs if family.attribute.encode() in pair)
-    return any(pair.key == family.attribute and _plain(pair.value) in family.counted for pair in attributes)
+def _token_type(family: Family, pairs: list[bytes]) -> str:
+    named = (_pair(Raw(pair)) for pair in pairs if family.attribute.encode() in pair)
+    values = (_plain(pair.value) for pair in named if pair.key == family.attribute)
+    return str(next(values, ""))
 
 
 def _first(*values: float | None) -> float | None:

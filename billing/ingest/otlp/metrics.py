@@ -12,6 +12,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
+SOURCE = "otlp-metrics"
+"""The source of events that are counted from metrics."""
+
 LOGS, TRACES = "logs", "traces"
 """The signals that become events. The signal of a metric is the name of its family."""
 
@@ -23,54 +26,111 @@ _MAX_TIME = 2**63
 
 
 class Family(NamedTuple):
-    """Metrics of a sender whose sum has every token once. `attribute` names the type of tokens, of which `counted` are
-    added up; the others repeat them. Without an attribute the metric's name says it."""
+    """Metrics of a sender that repeat the tokens of its calls. `attribute` names the type of tokens; without one the
+    metric's name says it. The sum of the `counted` types has every token once.
+
+    `usage` has the names of the types in a usage object: those that are counted, and those that are parts of them.
+    `service` is what the sender calls, if its points do not say it.
+    """
 
     signal: str
-    metrics: tuple[str, ...]
+    usage: Mapping[str, str]
+    counted: frozenset[str]
+    metrics: tuple[str, ...] = ()
     attribute: str = ""
-    counted: frozenset[str] = frozenset()
+    service: str = ""
 
+
+_CLAUDE_CODE = {
+    "input": "input_tokens",
+    "output": "output_tokens",
+    "cacheRead": "cache_read_tokens",
+    "cacheCreation": "cache_creation_tokens",
+}
+_CODEX = {
+    "input": "input_token_count",
+    "output": "output_token_count",
+    "cached_input": "cached_token_count",
+    "reasoning_output": "reasoning_token_count",
+}
+_GEMINI_CLI = {
+    "input": "input_token_count",
+    "output": "output_token_count",
+    "thought": "thoughts_token_count",
+    "tool": "tool_use_prompt_token_count",
+    "cache": "cached_content_token_count",
+}
+_INFERENCE_USAGE = {
+    f"gen_ai.client.inference.usage.{name}": f"gen_ai.usage.{name}"
+    for name in (
+        "input_tokens",
+        "output_tokens",
+        "cache_read.input_tokens",
+        "cache_write.input_tokens",
+        "cache_creation.input_tokens",
+        "reasoning.output_tokens",
+    )
+}
+_INFERENCE_OPERATION = {
+    f"gen_ai.client.inference.operation.{name}": f"gen_ai.usage.{name}" for name in ("input_tokens", "output_tokens")
+}
 
 FAMILIES = (
     # Claude Code: the types do not overlap.
     Family(
         "claude_code.token.usage",
-        ("claude_code.token.usage",),
-        "type",
-        frozenset({"input", "output", "cacheRead", "cacheCreation"}),
+        _CLAUDE_CODE,
+        frozenset(_CLAUDE_CODE),
+        attribute="type",
+        service="anthropic",
     ),
     # Codex: the input includes what was cached, the output reasoning, and `total` both.
-    Family("codex.turn.token_usage", ("codex.turn.token_usage",), "token_type", frozenset({"input", "output"})),
+    Family(
+        "codex.turn.token_usage",
+        _CODEX,
+        frozenset({"input", "output"}),
+        attribute="token_type",
+        service="openai",
+    ),
     # Gemini CLI: the input includes the cache; thoughts and the prompts of tools stand beside.
     Family(
         "gemini_cli.token.usage",
-        ("gemini_cli.token.usage",),
-        "type",
+        _GEMINI_CLI,
         frozenset({"input", "output", "thought", "tool"}),
-    ),
-    # Copilot and instrumentations of the GenAI conventions: the input includes caches.
-    Family(
-        "gen_ai.client.token.usage", ("gen_ai.client.token.usage",), "gen_ai.token.type", frozenset({"input", "output"})
+        attribute="type",
+        service="google",
     ),
     # The conventions since 2026 have counters, and histograms that repeat them.
     Family(
         "gen_ai.client.inference.usage",
-        ("gen_ai.client.inference.usage.input_tokens", "gen_ai.client.inference.usage.output_tokens"),
+        _INFERENCE_USAGE,
+        frozenset(list(_INFERENCE_USAGE)[:2]),
+        metrics=tuple(_INFERENCE_USAGE),
+    ),
+    # Copilot and instrumentations of the GenAI conventions: the input includes caches.
+    Family(
+        "gen_ai.client.token.usage",
+        {"input": "gen_ai.usage.input_tokens", "output": "gen_ai.usage.output_tokens"},
+        frozenset({"input", "output"}),
+        attribute="gen_ai.token.type",
     ),
     Family(
         "gen_ai.client.inference.operation",
-        ("gen_ai.client.inference.operation.input_tokens", "gen_ai.client.inference.operation.output_tokens"),
+        _INFERENCE_OPERATION,
+        frozenset(_INFERENCE_OPERATION),
+        metrics=tuple(_INFERENCE_OPERATION),
     ),
 )
-_FAMILY_OF: Mapping[str, Family] = {name: family for family in FAMILIES for name in family.metrics}
+"""If a sender has several, the first one is counted as usage: it knows more parts than the others."""
+_FAMILY_OF: Mapping[str, Family] = {name: family for family in FAMILIES for name in family.metrics or (family.signal,)}
 
 
 class Point(Struct, frozen=True):
     """A number of tokens that a series reports for a time in nanoseconds since 1970. `start` is 0 if it is unknown.
 
     `series` is the digest of the series: its resource, scope, metric and attributes. Of a `delta` the number is that of
-    the time since `start`, else the total since `start`.
+    the time since `start`, else the total since `start`. `texts` are those of its attributes that are read, and `kind`
+    its type of tokens. It `is_counted` unless it is a part of another type.
     """
 
     sender: str
@@ -80,6 +140,9 @@ class Point(Struct, frozen=True):
     start: int
     end: int
     tokens: int
+    kind: str
+    texts: dict[str, str]
+    is_counted: bool
 
     @property
     def key(self) -> UUID:

@@ -69,7 +69,7 @@ def metrics(body: bytes, *, max_records: int) -> tuple[list[Point], int]:
                 if part == _SCOPES:
                     for scope, metric in _scope_items(list(_counted(scope_items, budget, max_records))):
                         identity = (resource, scope.name.encode())
-                        points += _points(metric, attributes.texts.get("sender", ""), identity, budget, max_records)
+                        points += _points(metric, attributes, identity, budget, max_records)
     except (DecodeError, IndexError, UnicodeDecodeError) as error:
         raise Malformed(f"The body is not OTLP in protobuf: {error}.") from error
     readable_points = [point for point in points if point is not None]
@@ -77,7 +77,7 @@ def metrics(body: bytes, *, max_records: int) -> tuple[list[Point], int]:
 
 
 def _points(
-    metric: memoryview, sender: str, identity: tuple[bytes, ...], budget: Iterator[int], max_records: int
+    metric: memoryview, resource: Attributes, identity: tuple[bytes, ...], budget: Iterator[int], max_records: int
 ) -> Iterator[Point | None]:
     """Yield the points of a metric with token counts, None for unreadable ones."""
     name = ""
@@ -94,18 +94,26 @@ def _points(
         encoded_points = [encoded for field, encoded in _counted(content, budget, max_records) if field == 1]
         temporality = next((_varint(content, start)[0] for field, _, _, start, _ in _fields(content) if field == 2), 0)  # noqa: PLR2004
         for encoded in encoded_points:
-            point = _point(encoded, number, family, sender, (*identity, name.encode()), temporality)
+            point = _point(encoded, number, family, resource, (*identity, name.encode()), temporality)
             if point is not _NOT_COUNTED:
                 yield point
 
 
 def _point(
-    encoded: memoryview, number: int, family: Family, sender: str, identity: tuple[bytes, ...], temporality: int
+    encoded: memoryview,
+    number: int,
+    family: Family,
+    resource: Attributes,
+    identity: tuple[bytes, ...],
+    temporality: int,
 ) -> Point | None:
-    kind, attributes_field, content = _POINT_TYPES[number]
-    point: Any = kind.FromString(_shortened(encoded, attributes_field, content, is_read=_is_token_type))
-    types = {pair.value.string_value for pair in point.attributes if pair.key == family.attribute}
-    if family.attribute and not types & family.counted:
+    message, attributes_field, content = _POINT_TYPES[number]
+    point: Any = message.FromString(_shortened(encoded, attributes_field, content, is_read=_is_read_of_point))
+    kind = identity[-1].decode()
+    if family.attribute:
+        types = (pair.value.string_value for pair in point.attributes if pair.key == family.attribute)
+        kind = next(types, "")
+    if kind not in family.usage:
         return _NOT_COUNTED
     pairs = (bytes(encoded[start:end]) for field, _, _, start, end in _fields(encoded) if field == attributes_field)
     value = point.sum if number != _SUM else point.as_double or point.as_int
@@ -113,13 +121,16 @@ def _point(
     if tokens is None or not is_time(point.time_unix_nano) or temporality not in (DELTA, CUMULATIVE):
         return None
     return Point(
-        sender,
+        resource.texts.get("sender", ""),
         family.signal,
         series_digest(identity, pairs),
         temporality == DELTA,
         point.start_time_unix_nano,
         point.time_unix_nano,
         tokens,
+        kind,
+        resource.texts | _attributes(point.attributes).texts,
+        kind in family.counted,
     )
 
 
@@ -131,12 +142,12 @@ _POINT_TYPES: Final[dict[int, tuple[Any, int, frozenset[int]]]] = {
     10: (ExponentialHistogramDataPoint, 1, frozenset({8, 9, 11})),
 }
 # The point repeats what others of its family report.
-_NOT_COUNTED: Final = Point("", "", b"", is_delta=True, start=0, end=0, tokens=0)
+_NOT_COUNTED: Final = Point("", "", b"", is_delta=True, start=0, end=0, tokens=0, kind="", texts={}, is_counted=False)
 _TOKEN_TYPES = frozenset(family.attribute for family in FAMILIES if family.attribute)
 
 
-def _is_token_type(name: str) -> bool:
-    return name in _TOKEN_TYPES
+def _is_read_of_point(name: str) -> bool:
+    return name in _TOKEN_TYPES or _is_read(name)
 
 
 def _records(body: bytes, decode: Any, max_records: int) -> list[Record]:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.ingest.coverage import delete_old_coverage, record_metrics
+from billing.ingest.coverage import delete_old_coverage
+from billing.ingest.metric_usage import record_metrics
 from billing.ingest.otlp import json_encoding, protobuf
 from billing.ingest.otlp.metrics import Point
 from billing.models import Coverage, MetricPoint
@@ -34,7 +35,7 @@ def read(request: Any, encoding: str = "protobuf") -> list[Point]:
 
 def record(organization: Organization, *requests: Any, now: datetime = NOW) -> None:
     for request in requests:
-        assert record_metrics(organization=organization, points=read(request), now=now) == 0
+        assert record_metrics(organization=organization, credential=None, points=read(request), now=now) == 0
 
 
 def reported() -> int:
@@ -63,7 +64,7 @@ def test_the_tokens_of_each_sender_are_added_up_once(
     name: str, attribute: str, by_type: Mapping[str, int], expected: int, encoding: str
 ) -> None:
     points = [point(tokens, at=NOW, attributes={attribute: kind}) for kind, tokens in by_type.items()]
-    assert sum(item.tokens for item in read(metrics(points, name=name), encoding)) == expected
+    assert sum(item.tokens for item in read(metrics(points, name=name), encoding) if item.is_counted) == expected
 
 
 def test_a_retried_export_counts_once(organization: Organization) -> None:
@@ -99,7 +100,7 @@ def test_points_are_in_the_hour_of_their_time(organization: Organization) -> Non
 def test_points_out_of_time_are_refused_and_old_ones_deleted(organization: Organization) -> None:
     old, future = NOW - timedelta(days=8), NOW + timedelta(hours=2)
     points = read(metrics([point(1, at=old, since=old - MINUTE), point(1, at=future, since=NOW), point(1, at=NOW)]))
-    assert record_metrics(organization=organization, points=points, now=NOW) == 2
+    assert record_metrics(organization=organization, credential=None, points=points, now=NOW) == 2
     assert reported() == 1
     delete_old_coverage(now=NOW + timedelta(days=6))
     assert (MetricPoint.objects.count(), Coverage.objects.count()) == (1, 1)
