@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from playwright.sync_api import Page, ViewportSize, expect
+from playwright.sync_api import Page, ViewportSize
 
 from tests import profiles
 
@@ -23,21 +23,26 @@ def colors_of(number: int) -> tuple[str, ...]:
     return COLORS if profiles.IS_LONG else (COLORS[number % len(COLORS)],)
 
 
-# By how many pixels a page is wider than its window. Charts are drawn again some frames after the window has changed.
-_TOO_WIDE = """() => new Promise((resolve) => {
+# The title, the texts of all headings of the first level, and by how many pixels the page is wider than its window.
+# Charts are drawn again some frames after the window has changed.
+_STATE = """() => new Promise((resolve) => {
     const end = performance.now() + 5000;
     const measure = () => {
+        const headings = [...document.querySelectorAll("h1")].map((heading) => heading.textContent.trim());
         const pixels = document.documentElement.scrollWidth - window.innerWidth;
-        if (pixels <= 0 || performance.now() > end) resolve(pixels); else requestAnimationFrame(measure);
+        if (pixels > 0 && performance.now() < end) requestAnimationFrame(measure);
+        else resolve([document.title, headings, pixels]);
     };
     measure();
 })"""
 
 
 def assert_well_formed(page: Page) -> None:
-    expect(page.locator("h1")).not_to_be_empty()
-    assert page.title().endswith("| costtrack")
-    assert page.evaluate(_TOO_WIDE) <= 0, page.url
+    title, headings, pixels = page.evaluate(_STATE)
+    assert len(headings) == 1, (page.url, headings)
+    assert headings[0], page.url
+    assert title.endswith("| costtrack"), (page.url, title)
+    assert pixels <= 0, page.url
 
 
 def show_on(page: Page, size: ViewportSize, colors: Literal["light", "dark"]) -> None:
