@@ -123,8 +123,17 @@ class Calendar:
             return self.days(today - (_DAYS_OF[preset] - 1) * DAY, today)
         if preset in _PERIOD_OF:
             return self.days(self._first_day(_PERIOD_OF[preset], today), today)
-        unit = _LAST_PERIOD_OF[preset]
-        return self.period(unit, self.period(unit, now).start - SECOND)
+        return self.period_before(_LAST_PERIOD_OF[preset], now)
+
+    def preset_end(self, preset: Preset, now: datetime) -> datetime:
+        """Return when the day, week or month of a preset ends."""
+        unit = _PERIOD_OF.get(preset)
+        return self.preset(preset, now).end if unit is None else self.period(unit, now).end
+
+    def preset_before(self, preset: Preset, span: Span) -> Span:
+        """Return what the span of a preset is compared with: the month before a month, in full, and so on."""
+        unit = {**_PERIOD_OF, **_LAST_PERIOD_OF}.get(preset)
+        return self.before(span) if unit is None else self.period_before(unit, span.start)
 
     def before(self, span: Span) -> Span:
         """Return the preceding span: as many days if the span consists of days, otherwise the same duration."""
@@ -132,6 +141,10 @@ class Calendar:
         if self.start_of(first) == span.start and self.start_of(last) == span.end:
             return Span(self.start_of(first - (last - first)), span.start)
         return Span(span.start - (span.end - span.start), span.start)
+
+    def period_before(self, unit: Unit, instant: datetime) -> Span:
+        """Return the hour, day, week or month before that of an instant."""
+        return self.period(unit, self.period(unit, instant).start - SECOND)
 
     def _first_day(self, unit: Unit, day: date) -> date:
         if unit is Unit.WEEK:

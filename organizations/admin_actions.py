@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
 from django.contrib import messages
 from django.db.models import Model
@@ -43,6 +43,17 @@ def add_service_error(form: "Form | ModelForm[Any]", error: DomainError) -> None
     name = (error.param or "").split(".")[0]
     sentence = error.message.removeprefix(f"{name}: ")
     form.add_error(name if name in form.fields else None, sentence[:1].upper() + sentence[1:])
+
+
+def with_service_error(form: type[Any], error: DomainError) -> type[Any]:
+    """Return a class of forms that are invalid because of the error, so that the page shows it and what was entered."""
+
+    def full_clean(self: Any) -> None:
+        form.full_clean(self)
+        if self.is_bound:
+            add_service_error(self, error)
+
+    return type(form.__name__, (form,), {"full_clean": full_clean})
 
 
 def button(description: str, *, icon: str, permission: str = "manage") -> Callable[[V], V]:
@@ -112,6 +123,9 @@ def confirmed(
 class ConfirmingAdmin(ModelAdmin):
     """The pages of `confirmed` actions."""
 
+    add_label: ClassVar[str] = ""
+    """The name of the button and of the page that add a row, if it is not "Add" and the name of the row."""
+
     def available_actions(self, request: HttpRequest, row: Any) -> Collection[str]:
         """Return which of `actions_detail` the row's page offers in its current state."""
         return self.actions_detail
@@ -151,13 +165,18 @@ class ConfirmingAdmin(ModelAdmin):
         }
         return TemplateResponse(request, "admin/confirm_action.html", {**common, **context})
 
-    def show_secret(self, request: HttpRequest, row: Any, secret: list[tuple[str, str]]) -> TemplateResponse:
-        """Return the only page that shows a new secret: labels and values. Reloading it leads to the row's page."""
+    def show_secret(
+        self, request: HttpRequest, row: Any, secret: list[tuple[str, str]], *, note: str = "", command: str = ""
+    ) -> TemplateResponse:
+        """Return the only page that shows a new secret: labels and values, a note, and a command that uses the secret.
+        Reloading it leads to the row's page."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": "Copy the secret now",
             "secret": secret,
+            "note": note,
+            "command": command,
             "row_url": self.page_url(row),
         }
         return TemplateResponse(request, "admin/secret.html", context, headers={"Cache-Control": "no-store"})

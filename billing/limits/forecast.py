@@ -1,49 +1,38 @@
-"""Forecast when a limit will be reached at the recent rate of spend. Pure.
+"""Forecast when a limit will be reached. Pure.
 
-The rate is that of the last 24 hours, or since the window began if that is more recent. The forecast includes spend
-that leaves a rolling window and raises that end. Reserved amounts do not count, because they may not be spent.
+The pace knows the weekday and the hour (`billing.limits.pace`). With less than a week of history it is the rate of the
+last 24 hours, or since the window began if that is more recent. The forecast includes spend that leaves a rolling
+window and raises that end. Reserved amounts do not count, because they may not be spent.
 """
 
-from datetime import datetime, timedelta
-from decimal import ROUND_CEILING, Decimal
-from typing import NamedTuple
+from datetime import datetime
+from decimal import Decimal
 
 from billing.limits.evaluate import ROLLING, amount_at, window_span
+from billing.limits.pace import MAX_HORIZON, RATE_PERIOD, Pace, Rate, WeeklyPace
 from billing.limits.types import Balance, Rule
 from costtrack.calendar import Calendar, Window
-from costtrack.clock import MICROSECOND
 from costtrack.money import ZERO
-
-RATE_PERIOD = timedelta(hours=24)
-MAX_HORIZON = timedelta(days=3653)
-"""Nothing is forecast beyond ten years."""
-
-_MAX_MICROSECONDS = Decimal(MAX_HORIZON // MICROSECOND)
-
-
-class Rate(NamedTuple):
-    """An amount spent during a period."""
-
-    usd: Decimal
-    during: timedelta
-
-    def time_for(self, usd: Decimal) -> timedelta:
-        """Return how long it takes to spend `usd`, in whole microseconds, from 0 to `MAX_HORIZON`."""
-        microseconds = min(max(usd, ZERO) * (self.during // MICROSECOND) / self.usd, _MAX_MICROSECONDS)
-        return int(microseconds.to_integral_value(ROUND_CEILING)) * MICROSECOND
 
 
 def forecast(
-    rule: Rule, balance: Balance, *, recent_usd: Decimal, calendar: Calendar, now: datetime
+    rule: Rule,
+    balance: Balance,
+    *,
+    recent_usd: Decimal,
+    pace: WeeklyPace | None = None,
+    calendar: Calendar,
+    now: datetime,
 ) -> datetime | None:
     """Return when spend will reach the amount, to the microsecond.
 
-    `recent_usd` is the spend of the last 24 hours. None if the amount is already reached, nothing is being spent, the
-    window or the limit ends before, or it would take longer than `MAX_HORIZON`.
+    `recent_usd` is the spend of the last 24 hours, which counts if the pace is unknown. None if the amount is already
+    reached, nothing is being spent, the window or the limit ends before, or it would take longer than `MAX_HORIZON`.
     """
     span = window_span(rule.window, calendar, now, rule.period)
-    rate, spent_usd = _rate(rule, balance, span, recent_usd, now), balance.spent_usd
-    if rate.usd <= 0 or spent_usd >= rule.amount_usd:
+    rate = _rate(rule, balance, span, recent_usd, now) if pace is None else pace
+    spent_usd = balance.spent_usd
+    if rate.is_zero or spent_usd >= rule.amount_usd:
         return None
     start, end = now, _end(rule, span, now)
     for at, leaving in [*_changes(rule, balance, now, end), (end, ZERO)]:
@@ -54,13 +43,14 @@ def forecast(
     return _reached_at_steady_spend(rule, balance, rate, now) if rule.window in ROLLING else None
 
 
-def _reached_at_steady_spend(rule: Rule, balance: Balance, rate: Rate, now: datetime) -> datetime | None:
-    """Return when a rolling limit will be reached once it has only spend at this rate, which no longer grows: it can
-    be reached then because a raise ends, or because a negative amount leaves the window."""
+def _reached_at_steady_spend(rule: Rule, balance: Balance, pace: Pace, now: datetime) -> datetime | None:
+    """Return when a rolling limit will be reached once it only has spend at this pace: it can be reached then because
+    other hours of the week begin, a raise ends, or a negative amount leaves the window."""
     duration = ROLLING[rule.window]
     start, end = now + duration, _limit_end(rule, now)
-    steady_usd = rate.usd * (duration // MICROSECOND) / (rate.during // MICROSECOND)
-    for at in [start, *(at for at, _ in _changes(rule, balance, start, end))]:
+    changes = {at for at, _ in _changes(rule, balance, start, end)}
+    for at in sorted({start, *changes, *(start + step for step in pace.steps)}):
+        steady_usd = pace.usd_between(at - duration - now, at - now)
         remaining_usd = sum((bucket.usd for bucket in balance.spend if bucket.end + duration > at), ZERO)
         if at < end and steady_usd + remaining_usd >= amount_at(rule, at):
             return at

@@ -13,6 +13,7 @@ from billing.limits.balances import read_balances, split_by_event
 from billing.limits.cache import LimitSet, limit_set
 from billing.limits.evaluate import evaluate, fits_at, needs_event_detail
 from billing.limits.forecast import forecast
+from billing.limits.pace import WeeklyPace, read_paces
 from billing.limits.per_value import ValuesNearThreshold, list_values_near_threshold, lowest_of_values
 from billing.limits.types import Balance, LimitStatus, Rule
 from billing.types import LimitScope, LimitState
@@ -51,17 +52,24 @@ def _statuses(
         return evaluate(rule, balance, calendar=calendar, now=now).resets_at
 
     detailed = _with_event_detail(organization, rules, balances, resets_at)
-    return [_status(rule, balance, calendar, now) for rule, balance in zip(rules, detailed, strict=True)]
+    recent = [sum((bucket.usd for bucket in balance.spend if bucket.end > now - DAY), ZERO) for balance in detailed]
+    paces = read_paces(organization=organization, rules=rules, recent_usd=recent, now=now)
+    return [
+        _status(rule, balance, recent_usd, pace, calendar, now)
+        for rule, balance, recent_usd, pace in zip(rules, detailed, recent, paces, strict=True)
+    ]
 
 
-def _status(rule: Rule, balance: Balance, calendar: Calendar, now: datetime) -> LimitStatus:
-    recent = sum((bucket.usd for bucket in balance.spend if bucket.end > now - DAY), ZERO)
+def _status(
+    rule: Rule, balance: Balance, recent_usd: Decimal, pace: WeeklyPace | None, calendar: Calendar, now: datetime
+) -> LimitStatus:
     return LimitStatus(
         rule=rule,
         evaluation=evaluate(rule, balance, calendar=calendar, now=now),
         unpriced=balance.unpriced,
         unpriced_since=balance.unpriced_since,
-        hit_at=forecast(rule, balance, recent_usd=recent, calendar=calendar, now=now),
+        hit_at=forecast(rule, balance, recent_usd=recent_usd, pace=pace, calendar=calendar, now=now),
+        has_history=pace is not None,
     )
 
 

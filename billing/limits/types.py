@@ -180,7 +180,8 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class LimitStatus:
-    """A rule with its state. `hit_at` is when it will be reached at the rate of the last day.
+    """A rule with its state. `hit_at` is when it will be reached at the present pace: that of the hours of the week or,
+    if `has_history` is false because there is less than a week of spend, the rate of the last day.
 
     `unpriced` is the number of events without a known cost, and `unpriced_since` the hour of the first one (None also
     if only the sum of older hours is known).
@@ -191,3 +192,4 @@ class LimitStatus:
     unpriced: int = 0
     unpriced_since: datetime | None = None
     hit_at: datetime | None = None
+    has_history: bool = False

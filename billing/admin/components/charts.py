@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from django.utils.html import format_html, format_html_join
@@ -31,11 +32,30 @@ class Line:
         return cls(name, [float(number) for number in numbers], [count(number) for number in numbers], urls)
 
 
+class Role(StrEnum):
+    """What a series beside the bars is."""
+
+    LIMIT = "limit"
+    EXPECTED = "expected"
+    PREVIOUS = "previous"
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A series beside the bars: a limit, what is expected, or the previous period. None: not drawn there."""
+
+    name: str
+    role: Role
+    values: Sequence[float | None]
+    texts: Sequence[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Chart:
     """`kind` is `bar` or `line`. `labels` are those of the horizontal axis, one per value. `unit` is `usd` or `count`.
-    Overlapping series (a call with two tags) must not be stacked. `urls` link the labels; if empty, the labels use the
-    links of the lines, provided that all lines have the same."""
+    Overlapping series (a call with two tags) must not be stacked. `urls` link the labels, and the values of lines that
+    have none of their own; if empty, the labels use the links of the lines, provided that all lines have the same.
+    Lines may end before the labels do. `totals` are the texts of all lines together, if they add up."""
 
     title: str
     labels: Sequence[str]
@@ -44,27 +64,39 @@ class Chart:
     kind: str = "bar"
     is_stacked: bool = True
     urls: Sequence[str] = ()
+    overlays: Sequence[Overlay] = ()
+    totals: Sequence[str] = ()
 
     def data(self) -> dict[str, Any]:
         """Return the chart for `json_script`."""
         lines = [
             {"name": line.name, "values": line.values, "texts": line.texts, "urls": line.urls} for line in self.lines
         ]
-        content = {"title": self.title, "labels": self.labels, "lines": lines}
-        return {**content, "unit": self.unit, "kind": self.kind, "is_stacked": self.is_stacked}
+        overlays = [
+            {"name": overlay.name, "role": overlay.role, "values": overlay.values, "texts": overlay.texts}
+            for overlay in self.overlays
+        ]
+        content = {"title": self.title, "labels": self.labels, "lines": lines, "overlays": overlays}
+        kind = {"unit": self.unit, "kind": self.kind, "is_stacked": self.is_stacked}
+        return {**content, **kind, "totals": self.totals, "urls": self.urls}
 
     @property
-    def rows(self) -> list[tuple[str, list[str]]]:
-        """Return the table's rows: a label and the text of each line."""
-        return [(label, [line.texts[index] for line in self.lines]) for index, label in enumerate(self.labels)]
+    def columns(self) -> list[tuple[str, Sequence[str]]]:
+        """The table's columns: the name and the texts of each series."""
+        lines = [(line.name, line.texts) for line in self.lines]
+        return [*lines, *((overlay.name, overlay.texts) for overlay in self.overlays)]
 
     @property
     def table_rows(self) -> SafeString:
         """Render the table's rows. This is ten times faster than a template for hundreds of numbers. The labels are
         links because bars cannot be reached by keyboard."""
         urls = self.urls or self._urls_in_common()
-        heads = [_linked(label, urls[index] if urls else "") for index, label in enumerate(self.labels)]
-        cells = [_cells(texts) for _, texts in self.rows]
+        heads = [_linked(label, urls[index] if index < len(urls) else "") for index, label in enumerate(self.labels)]
+        all_texts = [texts for _, texts in self.columns]
+        cells = [
+            _cells([texts[index] if index < len(texts) else "" for texts in all_texts])
+            for index in range(len(self.labels))
+        ]
         return format_html_join("", '<tr><th scope="row">{}</th>{}</tr>', zip(heads, cells, strict=True))
 
     def _urls_in_common(self) -> Sequence[str]:

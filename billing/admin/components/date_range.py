@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.http import QueryDict
@@ -11,6 +11,7 @@ from costtrack.calendar import Calendar, Preset, Span
 
 CUSTOM = "custom"
 _DATES = ("start_date", "end_date")
+_PERIOD = ("range", *_DATES)
 RANGES = (
     (Preset.TODAY.value, "Today"),
     (Preset.YESTERDAY.value, "Yesterday"),
@@ -23,6 +24,7 @@ RANGES = (
     (Preset.DAYS_90.value, "Last 90 days"),
     (CUSTOM, "Custom"),
 )
+_PRESETS = frozenset(Preset)
 _EARLIEST, _LATEST = 2000, 2199  # years
 
 
@@ -57,6 +59,8 @@ class PeriodForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
+        if "range" in self.errors:
+            self._show_default_range()
         start, end = cleaned.get("start_date"), cleaned.get("end_date")
         for name, day in (("start_date", start), ("end_date", end)):
             if day is not None and not _EARLIEST <= day.year <= _LATEST:
@@ -67,23 +71,44 @@ class PeriodForm(forms.Form):
             self.add_error("end_date", "The end must be after the start.")
         return cleaned
 
+    def _show_default_range(self) -> None:
+        """Select the range that the page uses instead of an unknown one, and say so."""
+        shown = dict(RANGES)[self.default_range.value]
+        self.errors["range"] = self.error_class([f"Unknown period. {shown} is shown instead."])
+        data = cast("QueryDict", self.data).copy()
+        data["range"] = self.default_range.value
+        self.data = data
+
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A date range; `name` is its label for headings."""
+    """A date range; `name` is its label for headings. `preset` is None for dates that were chosen."""
 
     span: Span
     name: str
-    is_custom: bool
+    preset: Preset | None
+
+    @property
+    def is_custom(self) -> bool:
+        return self.preset is None
+
+    def whole(self, calendar: Calendar, now: datetime) -> Span:
+        """Return the range until the end of its day, week or month."""
+        return self.span if self.preset is None else Span(self.span.start, calendar.preset_end(self.preset, now))
+
+    def before(self, calendar: Calendar) -> Span:
+        """Return what the range is compared with, in full."""
+        return calendar.before(self.span) if self.preset is None else calendar.preset_before(self.preset, self.span)
 
 
 def period_of(form: PeriodForm, calendar: Calendar, now: datetime) -> Period:
-    """Return the chosen period; an invalid form falls back to its default range."""
-    cleaned = form.cleaned_data if form.is_valid() else {}
+    """Return the chosen period; if it is invalid, the form's default range."""
+    cleaned = {} if any(name in form.errors for name in _PERIOD) else form.cleaned_data
     start = cleaned.get("start_date")
     if start is not None:
         last = cleaned.get("end_date") or max(calendar.date_of(now), start)
         name = f"{start:%Y-%m-%d}" if start == last else f"{start:%Y-%m-%d} to {last:%Y-%m-%d}"
-        return Period(calendar.days(start, last), name, is_custom=True)
-    preset = Preset(cleaned.get("range") or form.default_range)
-    return Period(calendar.preset(preset, now), dict(RANGES)[preset.value], is_custom=False)
+        return Period(calendar.days(start, last), name, None)
+    chosen = cleaned.get("range")
+    preset = Preset(chosen) if chosen in _PRESETS else form.default_range
+    return Period(calendar.preset(preset, now), dict(RANGES)[preset.value], preset)

@@ -11,13 +11,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin.components.formatting import NOTHING
-from costtrack.calendar import Calendar, Span
+from costtrack.calendar import Calendar, Span, Unit
 from costtrack.clock import iso, utc_now
 from organizations.models import Organization
 
 _SECOND = timedelta(seconds=1)
 _UNITS = (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1)))
 _FEW = 3  # of a unit; from here on the next smaller unit is omitted
+_DAYS_OF_WEEK, _MANY_DAYS = 7, 300
 _SOON = timedelta(seconds=2)
 
 
@@ -44,6 +45,22 @@ class LocalTimes:
     def inline(self, instant: datetime | None) -> str:
         """Return `in 2 days 3 hours (2026-11-09 00:00 Europe/Berlin)`, for sentences."""
         return NOTHING if instant is None else f"{self.relative(instant)} ({self.exact(instant)})"
+
+    def short_text(self, instant: datetime) -> str:
+        """Return a time of the coming days in a few characters: `today 18:30`, `Thu 14:00`, `Dec 12, 14:00`,
+        `Jan 2028`."""
+        local, zone = instant.astimezone(self.calendar.zone), self.calendar.zone
+        days = (local.date() - self.now.astimezone(zone).date()).days
+        if days == 0:
+            return f"today {local:%H:%M}"
+        if 0 < days < _DAYS_OF_WEEK:
+            return f"{local:%a %H:%M}"
+        return f"{local:%b} {local.day}, {local:%H:%M}" if abs(days) < _MANY_DAYS else f"{local:%b %Y}"
+
+    def short(self, instant: datetime) -> SafeString:
+        """Render the same, with all of it in the tooltip."""
+        template = '<time datetime="{}" title="{}">{}</time>'
+        return format_html(template, iso(instant), self.exact(instant), self.short_text(instant))
 
     def two_lines(self, instant: datetime | None, *, with_zone: bool = True) -> SafeString | str:
         """Render the relative time with the exact time below it. Without the zone, it is in the tooltip."""
@@ -101,6 +118,17 @@ def span_name(span: Span, calendar: Calendar, *, with_day: bool = True) -> str:
     if calendar.date_of(span.start) != calendar.date_of(span.end - _SECOND):
         return f"{first_day} {start} to {last_day} {end}"
     return f"{first_day}, {start} to {end}" if with_day else f"{start} to {end}"
+
+
+def period_label(calendar: Calendar, unit: Unit, period: Span, *, is_single_day: bool = False) -> str:
+    """Return the label of a period for axes and columns: `14:00`, `Nov 02`, `Nov 02 to Nov 08`, `Nov 2026`."""
+    start = period.start.astimezone(calendar.zone)
+    if unit is Unit.HOUR:
+        return f"{start:%H:%M}" if is_single_day else f"{start:%b %d} {start:%H:%M}"
+    first, last = calendar.date_of(period.start), calendar.date_of(period.end - _SECOND)
+    if unit is Unit.DAY:
+        return f"{first:%b %d}"
+    return f"{first:%b %Y}" if unit is Unit.MONTH else f"{first:%b %d} to {last:%b %d}"
 
 
 def _length(distance: timedelta) -> str:

@@ -16,10 +16,12 @@ from billing.pricing.kinds import KINDS, Quantity, Unit
 from billing.types import AGGREGATE_FLAG, AUTHORIZATION_MISMATCH_FLAG, ESTIMATED_FLAG, POSSIBLE_DUPLICATE_FLAG
 from costtrack.clock import DAY
 from costtrack.dates import UTC_CALENDAR
-from costtrack.money import plain
+from costtrack.money import plain, usd
 from organizations.models import APICredential
 
 NOTHING = "-"
+NO_PRICE = "No price yet"
+_SIZES = ((10**12, "T"), (10**9, "B"))
 # The catalog uses 1970 for prices without a known start; such a start is not shown.
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 KIND_LABELS = {
@@ -115,6 +117,21 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def compact(number: int) -> SafeString | str:
+    """Format a number; from a billion on in a few characters, `2.65T`, with all its digits in the tooltip."""
+    for size, letter in _SIZES:
+        if abs(number) >= size:
+            value = Decimal(number) / size
+            decimals = max(2 - value.adjusted(), 0)
+            return format_html('<span title="{}">{}{}</span>', count(number), f"{value:,.{decimals}f}", letter)
+    return count(number)
+
+
+def cost(amount: Decimal, unpriced: int) -> SafeString | str:
+    """Format the cost of usage. If nothing of it has a price, that is not zero."""
+    return NO_PRICE if unpriced and not amount else usd(amount)
+
+
 def count_or_nothing(number: int) -> str:
     return count(number) if number else NOTHING
 
@@ -139,9 +156,23 @@ def link(url: str, text: object) -> SafeString:
     return format_html('<a class="ct-link" href="{}">{}</a>', url, text)
 
 
+def middle(text: str, longest: int = 32) -> str:
+    """Cut a long text in its middle: ids and names of models often differ only at their ends."""
+    if len(text) <= longest:
+        return text
+    end = (longest - 1) // 2
+    return f"{text[: longest - 1 - end]}…{text[-end:]}"
+
+
+def name(text: str, longest: int = 32) -> SafeString | str:
+    """Render a name; a long one is cut in its middle, with all of it in the tooltip."""
+    short = middle(text, longest)
+    return text if short == text else format_html('<span title="{}">{}</span>', text, short)
+
+
 def id_link(url: str, text: str) -> SafeString:
-    """Render an id as a link; the browser truncates long ids and shows them in full in the tooltip."""
-    return format_html('<a class="ct-link ct-id" href="{0}" title="{1}">{1}</a>', url, text)
+    """Render an id as a link; a long one is cut in its middle, with all of it in the tooltip."""
+    return format_html('<a class="ct-link ct-id" href="{}" title="{}">{}</a>', url, text, middle(text))
 
 
 def code_link(url: str, text: str) -> SafeString | str:
@@ -159,8 +190,10 @@ def strong(text: object) -> SafeString:
 
 
 def code(text: object) -> SafeString | str:
-    """Render an id, `-` for none. The browser truncates long ids and shows them in full in the tooltip."""
-    return NOTHING if text == "" else format_html('<code class="ct-id" title="{0}">{0}</code>', text)
+    """Render an id, `-` for none; a long one is cut in its middle, with all of it in the tooltip."""
+    if text == "":
+        return NOTHING
+    return format_html('<code class="ct-id" title="{}">{}</code>', text, middle(str(text)))
 
 
 def sender(credential_id: int | None, credential: APICredential | None) -> str:

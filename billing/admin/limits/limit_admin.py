@@ -71,7 +71,7 @@ class SpendLimitAdmin(LimitActionsAdmin):
     form = LimitForm
     select_related = ("organization__plan",)
     changelist_class = LimitList
-    list_display = ("limit", "state", "spent", "resets", "reached_at", "when_reached")
+    list_display = ("limit", "state", "spent", "resets", "forecast", "when_reached")
     list_filter = (
         OrganizationFilter,
         ChoiceFilter.of("scope", "scope", options=LimitScope),
@@ -179,10 +179,10 @@ class SpendLimitAdmin(LimitActionsAdmin):
         status = _status(limit)
         return formatting.NOTHING if status is None else limit_text.reset(status, LocalTimes.of(limit.organization))
 
-    @admin.display(description="Reached at this pace")
-    def reached_at(self, limit: SpendLimit) -> SafeString | str:
+    @admin.display(description="Forecast")
+    def forecast(self, limit: SpendLimit) -> SafeString | str:
         status = _status(limit)
-        return LocalTimes.of(limit.organization).two_lines(status.hit_at if status is not None else None)
+        return formatting.NOTHING if status is None else limit_text.pace(status, LocalTimes.of(limit.organization))
 
     when_reached = column(SpendLimit, "When reached", lambda row: row.get_action_display())
 

@@ -282,7 +282,7 @@ def _details(status: LimitStatus, times: LocalTimes) -> list[tuple[str, SafeStri
     return [
         ("Counting since", times.exact(start) if start is not None else "First event"),
         ("Resets", limit_text.reset(status, times)),
-        ("Reached at this pace", _forecast(status, times)),
+        ("Forecast", limit_text.pace(status, times)),
         (
             "Amount without the raise",
             amount_text(rule.base_amount_usd, rule.unit) if rule.amount_usd != rule.base_amount_usd else "",
@@ -290,9 +290,3 @@ def _details(status: LimitStatus, times: LocalTimes) -> list[tuple[str, SafeStri
         ("Raised until", times.two_lines(rule.raised_until)),
         ("As of", times.exact(status.evaluation.as_of)),
     ]
-
-
-def _forecast(status: LimitStatus, times: LocalTimes) -> SafeString | str:
-    if status.evaluation.spent_usd >= status.rule.amount_usd:
-        return ""
-    return "Not expected at the pace of the last 24 hours" if status.hit_at is None else times.two_lines(status.hit_at)

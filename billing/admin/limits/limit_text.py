@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
@@ -143,6 +144,19 @@ def reset(status: LimitStatus, times: LocalTimes) -> SafeString | str:
     if status.rule.window in ROLLING:
         return formatting.two_lines("Continuously", f"spend stops counting after {_ROLLING[status.rule.window]}")
     return "Never"
+
+
+def pace(status: LimitStatus, times: LocalTimes) -> SafeString | str:
+    """Return when the limit is reached at the present pace; empty if it is reached already."""
+    if status.evaluation.spent_usd >= status.rule.amount_usd or status.rule.is_paused_manually:
+        return ""
+    if not status.has_history:
+        if status.hit_at is None:
+            return "Not enough history for a forecast"
+        return format_html("Reached {} at the rate of the last 24 hours", times.short(status.hit_at))
+    if status.hit_at is None:
+        return "Not reached at this pace"
+    return format_html("Reached {} at this pace", times.short(status.hit_at))
 
 
 def threshold(threshold_event: ThresholdEvent) -> str:

@@ -90,7 +90,10 @@ class LimitStatusBody(_Settings, kw_only=True):
     ] = UNSET
     hit_at: Annotated[
         datetime | None,
-        about("When the amount will be reached at the rate of the last 24 hours, or since the window started."),
+        about(
+            "When the amount will be reached at the present pace, by weekday and hour of the last weeks; with less "
+            "than a week of history, at the rate of the last 24 hours. Null if not before the window ends."
+        ),
     ]
 
 

@@ -60,13 +60,20 @@ class UsageQuery:
     def window_before(self, window: Span) -> Span | None:
         """Return the equally long time before a window; for a window that has not ended, as much as has elapsed.
         None if the plan does not show all of it."""
-        before, since = self.calendar.before(window), self.visible.history_start
-        if since is not None and before.start < since:
-            return None
+        before = self.if_visible(self.calendar.before(window))
+        return None if before is None else self.until_same_time(before, window)
+
+    def until_same_time(self, before: Span, window: Span) -> Span:
+        """Return the span before a window; for a window that has not ended, as much of it as has elapsed."""
         if self.now >= window.end:
             return before
         gone = max(self.now - window.start, timedelta())
         return Span(before.start, min(before.start + gone, before.end))
+
+    def if_visible(self, span: Span) -> Span | None:
+        """Return the span; None if the plan does not show all of it."""
+        since = self.visible.history_start
+        return None if since is not None and span.start < since else span
 
 
 def build_query(

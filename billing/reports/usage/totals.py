@@ -15,6 +15,7 @@ from itertools import pairwise
 from psycopg import sql
 
 from billing.ingest.validate import FUTURE_TOLERANCE
+from billing.reports.buckets import plan_sources
 from billing.reports.rollup_query import COST_COLUMNS, RollupQuery
 from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.usage.figures import DIMENSION_OF, ZERO_FIGURES, Figures, GroupBy, Spend, Summary, UsageFilter
@@ -24,10 +25,12 @@ from billing.rollups.definitions import (
     DETAIL_DAYS,
     DETAIL_HOURS,
     ORGANIZATION_HOURS,
+    TAG_DAYS,
     USAGE_DAYS,
     USAGE_HOURS,
     Rollup,
 )
+from billing.rollups.sql import column_list
 from costtrack.calendar import Preset, Span, Unit, Window
 from costtrack.clock import MICROSECOND
 from organizations.models import Organization
@@ -153,6 +156,32 @@ def usage_rows(organization: Organization, filters: UsageFilter, windows: Sequen
     return lambda reader: query.rows(reader, selected)
 
 
+_TAG_ROWS = sql.SQL("""
+SELECT at, ARRAY[tag] AS tags, 'success' AS status, requests - errors AS requests, {others} FROM ({rows}) AS tag_day
+UNION ALL
+SELECT at, ARRAY[tag], 'failure', errors, {zeros} FROM ({rows}) AS tag_day WHERE errors <> 0
+""")
+
+
+def tag_rows(organization: Organization, windows: Sequence[Window]) -> Rows:
+    """Return what selects all usage by tag from its rollup: rows of `usage_rows` with one tag each, and failed requests
+    in rows of their own. An event with several tags has several rows. Raises InvalidError if the edges of the windows
+    have too many events to read."""
+    edges = [source.windows for source in plan_sources(windows, (TAG_DAYS,)) if source.rollup is None]
+    for of_ledger in edges:
+        check_event_count(organization, UsageFilter(), of_ledger)
+    query, others = RollupQuery((TAG_DAYS,), tuple(windows)), [name for name in COST_COLUMNS if name != "requests"]
+
+    def rows(reader: RollupReader) -> sql.Composable:
+        return _TAG_ROWS.format(
+            rows=query.rows(reader, (*COST_COLUMNS, "errors", "tag")),
+            others=column_list(others),
+            zeros=sql.SQL(", ").join([sql.Literal(0)] * len(others)),
+        )
+
+    return rows
+
+
 def columns_of(dimensions: Iterable[GroupBy]) -> set[str]:
     """Return the columns that `key_of` needs."""
     columns = {DIMENSION_OF[by].column for by in dimensions}
@@ -192,7 +221,10 @@ def _sums_between(
     """Return the sums between adjacent boundaries by the 1-based number of the interval."""
     if not pieces:
         return {}
-    rows = usage_rows(organization, filters, pieces, columns_of([by] if by is not None else []))
+    if by is GroupBy.TAG and filters == UsageFilter():
+        rows = tag_rows(organization, pieces)
+    else:
+        rows = usage_rows(organization, filters, pieces, columns_of([by] if by is not None else []))
     key, joined = key_of(by) if by is not None else (sql.Literal(_ALL), _NOTHING)
 
     def compose(reader: RollupReader) -> sql.Composable:
@@ -214,35 +246,37 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The window of the query, today, the last seven days and this month, with the same filter and from one
-    snapshot."""
+    """The window of the query, today, this week and this month until now, each with the time before it; last month, and
+    each of the given periods. All with the same filter and from one snapshot."""
 
     window: Comparison
     today: Comparison
     week: Comparison
     month: Comparison
+    last_month: Figures | None
+    periods: tuple[Figures, ...]
 
 
-def headline(query: UsageQuery) -> Headline:
-    today, week, month = spend_windows(query.organization, query.now)
-    windows = [query.window, today, week, month]
-    earlier = [
-        query.before,
-        query.window_before(query.calendar.preset(Preset.TODAY, query.now)),
-        _week_before(query, week),
-        query.window_before(query.calendar.preset(Preset.MONTH, query.now)),
-    ]
+def headline(query: UsageQuery, *, before: Span | None, periods: Sequence[Span]) -> Headline:
+    """Return the headline. `before` is what the window is compared with."""
+    end = spend_windows(query.organization, query.now)[0].end
+    units = (Unit.DAY, Unit.WEEK, Unit.MONTH)
+    windows = [query.window, *(Span(query.calendar.period(unit, query.now).start, end) for unit in units)]
+    earlier = [before, *(_until_this_time(query, unit) for unit in units), _before(query, Unit.MONTH)]
     known = [window for window in earlier if window is not None]
-    figures_by_window = totals(organization=query.organization, filters=query.filters, windows=[*windows, *known])
-    before = iter(figures_by_window[len(windows) :])
-    compared = [
-        Comparison(figures, next(before) if window is not None else None)
-        for figures, window in zip(figures_by_window, earlier, strict=False)
-    ]
-    return Headline(*compared)
+    figures = totals(organization=query.organization, filters=query.filters, windows=[*windows, *known, *periods])
+    before_figures = iter(figures[len(windows) :])
+    compared = [next(before_figures) if window is not None else None for window in earlier]
+    window, today, week, month = (Comparison(*pair) for pair in zip(figures, compared[: len(windows)], strict=False))
+    return Headline(window, today, week, month, compared[-1], tuple(figures[len(windows) + len(known) :]))
 
 
-def _week_before(query: UsageQuery, week: Span) -> Span | None:
-    """Return the seven days before the last seven days."""
-    since, start = query.visible.history_start, week.start - _WEEK
-    return None if since is not None and start < since else Span(start, week.start)
+def _until_this_time(query: UsageQuery, unit: Unit) -> Span | None:
+    """Return the day, week or month before until the same time."""
+    before = _before(query, unit)
+    return None if before is None else query.until_same_time(before, query.calendar.period(unit, query.now))
+
+
+def _before(query: UsageQuery, unit: Unit) -> Span | None:
+    """Return the day, week or month before; None if the plan does not show all of it."""
+    return query.if_visible(query.calendar.period_before(unit, query.now))

@@ -60,7 +60,7 @@ class RequestLogForm(UsageForm):
             return period_of(self, calendar, now)
         end = self.cleaned_data["end"] or max(calendar.preset(Preset.TODAY, now).end, start + _HOUR)
         span = Span(start, end)
-        return Period(span, span_name(span, calendar), is_custom=True)
+        return Period(span, span_name(span, calendar), None)
 
     def calls(self, filters: UsageFilter, window: Span) -> CallFilter:
         """Return the filter; the form must be valid."""

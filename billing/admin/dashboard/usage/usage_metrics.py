@@ -1,6 +1,9 @@
-"""The headline figures of the usage page, each compared with the previous period."""
+"""The headline figures of the usage page: spend of today, this week and this month against the limits that apply, and
+the figures of the chosen period, each compared with the time before."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from django.utils.html import format_html
@@ -8,22 +11,73 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Figure
+from billing.admin.components.datetimes import LocalTimes
+from billing.admin.dashboard.usage.limit_line import own_limits
+from billing.admin.limits.limit_summary_card import LimitSummary, limit_summary
+from billing.limits.pace import WeeklyPace
+from billing.limits.status import percent_of
+from billing.limits.types import LimitStatus
 from billing.reports.usage.figures import Figures
 from billing.reports.usage.totals import Comparison, Headline
+from billing.types import LimitWindow
+from costtrack.calendar import Unit
 from costtrack.money import usd
 
 _HUNDRED = Decimal(100)
 _PREVIOUS = "in the previous period"
+_WINDOWS = {
+    Unit.DAY: (LimitWindow.CALENDAR_DAY, LimitWindow.ROLLING_24H),
+    Unit.WEEK: (LimitWindow.CALENDAR_WEEK, LimitWindow.ROLLING_7D),
+    Unit.MONTH: (
+        *(LimitWindow.CALENDAR_MONTH, LimitWindow.ROLLING_30D, LimitWindow.CALENDAR_QUARTER),
+        *(LimitWindow.FIXED_PERIOD, LimitWindow.LIFETIME),
+    ),
+}
+"""The windows of the limits that each figure is shown with."""
 
 
-def figures_of_spend(compared: Headline) -> tuple[Figure, Figure, Figure]:
-    """Return the spend of today, of the rolling 7 days (as limits count them; the range "Last 7 days"
-    has calendar days), and of the month."""
-    return (
-        _spend("Spend today", compared.today, "by this time yesterday"),
-        _spend("Rolling 7 days", compared.week, "in the previous 7 days"),
-        _spend("Month to date", compared.month, "in the same number of days before"),
+@dataclass(frozen=True, slots=True)
+class SpendFigure:
+    """Spend of today, this week or this month, with the limit of the organization that is closest to its amount."""
+
+    figure: Figure
+    limit: LimitSummary | None
+
+
+def figures_of_spend(
+    compared: Headline, statuses: Sequence[LimitStatus], pace: WeeklyPace | None, times: LocalTimes, *, is_all: bool
+) -> list[SpendFigure]:
+    """Return the figures. `is_all` is false if they are filtered; then nothing is forecast."""
+    calendar, own = times.calendar, own_limits(statuses)
+    rows = (
+        (Unit.DAY, "Today", compared.today, "by this time yesterday", "midnight"),
+        (Unit.WEEK, "This week", compared.week, "by this time last week", "the end of the week"),
+        (Unit.MONTH, "This month", compared.month, "by this time last month", "the end of the month"),
     )
+    shown = []
+    for unit, name, comparison, before, end_name in rows:
+        spent = comparison.figures
+        notes: list[str] = [_spend_change(comparison, before)]
+        if unit is Unit.MONTH and compared.last_month is not None:
+            notes.append(f"{usd(compared.last_month.cost_usd)} in all of last month")
+        if is_all:
+            notes.append(_expected(spent, pace, times.now, calendar.period(unit, times.now).end, end_name))
+        limits = [status for status in own if status.rule.window in _WINDOWS[unit]]
+        nearest = max(limits, key=percent_of, default=None)
+        limit = limit_summary(nearest, times) if nearest is not None else None
+        shown.append(SpendFigure(Figure(name, formatting.cost(spent.cost_usd, spent.unpriced_events), notes), limit))
+    return shown
+
+
+def _expected(spent: Figures, pace: WeeklyPace | None, now: datetime, end: datetime, end_name: str) -> str:
+    if pace is None:
+        return "Not enough history for a forecast"
+    return f"About {usd_rounded(spent.cost_usd + pace.usd_until(end - now))} by {end_name}"
+
+
+def usd_rounded(amount: Decimal) -> str:
+    """Format an estimate, without cents from 100 US dollars on."""
+    return f"${amount:,.0f}" if amount >= _HUNDRED else usd(round(amount, 2))
 
 
 def figures_of_window(compared: Comparison) -> tuple[Figure, ...]:
@@ -31,13 +85,13 @@ def figures_of_window(compared: Comparison) -> tuple[Figure, ...]:
     failed = f"{formatting.count(now.errors)} failed"
     tokens = f"{formatting.count(now.prompt_tokens)} prompt, {formatting.count(now.completion_tokens)} completion"
     return (
-        _spend("Cost", compared, _PREVIOUS),
+        Figure("Cost", formatting.cost(now.cost_usd, now.unpriced_events), (_spend_change(compared, _PREVIOUS),)),
         Figure(
             "Requests", formatting.count(now.requests), (failed, _change_of_count(compared, lambda of: of.requests))
         ),
         Figure(
             "Tokens",
-            formatting.count(now.total_tokens),
+            formatting.compact(now.total_tokens),
             (tokens, _change_of_count(compared, lambda of: of.total_tokens)),
         ),
         Figure("Error rate", percent(now.error_rate), ("Share of failed requests", _change_of_rate(compared))),
@@ -49,10 +103,9 @@ def percent(rate: float) -> str:
     return f"{rate * 100:.2f}".rstrip("0").rstrip(".") + "%"
 
 
-def _spend(name: str, compared: Comparison, period: str) -> Figure:
+def _spend_change(compared: Comparison, period: str) -> SafeString:
     now, before = compared.figures.cost_usd, compared.before
-    change = _NOT_SHOWN if before is None else _change(now, before.cost_usd, usd(before.cost_usd), period)
-    return Figure(name, usd(now), (change,))
+    return _NOT_SHOWN if before is None else _change(now, before.cost_usd, usd(before.cost_usd), period)
 
 
 def _change_of_count(compared: Comparison, number_of: Callable[[Figures], int]) -> SafeString:

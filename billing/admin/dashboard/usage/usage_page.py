@@ -9,20 +9,24 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import EmptyState
 from billing.admin.components.date_range import period_of
 from billing.admin.components.urls import admin_url, url_with
-from billing.admin.components.usage_form import UsageForm, UsageQueryPage
+from billing.admin.components.usage_form import UsageQueryPage
 from billing.admin.dashboard.operator_overview import queues
-from billing.admin.dashboard.usage.usage_chart import usage_chart
+from billing.admin.dashboard.usage.limit_line import LimitLine, limit_line, own_limits
+from billing.admin.dashboard.usage.usage_chart import Timeline, timeline, usage_chart
 from billing.admin.dashboard.usage.usage_metrics import figures_of_spend, figures_of_window
-from billing.admin.dashboard.usage.usage_tables import breakdowns, by_capability
-from billing.admin.limits.limit_summary_card import limit_overview
+from billing.admin.dashboard.usage.usage_page_form import UsagePageForm
+from billing.admin.dashboard.usage.usage_tables import breakdown
+from billing.admin.limits.limit_summary_card import LimitOverview, limit_overview
 from billing.exports.usage_csv import Rows
+from billing.limits.pace import organization_pace
 from billing.models import IngestBatch
 from billing.reports.overview import backlog
+from billing.reports.usage.breakdown import View
 from billing.reports.usage.figures import DIMENSIONS, Figures, UsageFilter
 from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.totals import headline
 from costtrack.admin_site import register_page
-from costtrack.calendar import Preset
+from costtrack.calendar import Preset, Span
 from costtrack.errors import DomainError
 from organizations.admin.switcher import offered_organizations
 
@@ -38,27 +42,48 @@ class UsagePage(UsageQueryPage):
     def page_context(self) -> dict[str, Any]:
         if (refused := self.plan_rights.api_refusal()) is not None:
             return {"empty": self._without_api(refused)}
-        form = UsageForm(self.request.GET)
+        form = UsagePageForm(self.request.GET)
         period = period_of(form, self.organization.calendar, self.now)
         query = self.usage_query(form.filters, period.span)
         if not self.request.headers.get("HX-Request"):
             recent = query.calendar.preset(Preset.DAYS_90, self.now).start
             self.offer(form, since=min(query.window.start, recent))
             form.offer_organizations(offered_organizations(self.user, self.organization), self.organization)
-        summary = headline(query)
+        is_all = query.filters == UsageFilter()
+        limits = limit_overview(self.organization, now=self.now)
+        pace = organization_pace(self.organization, self.now) if is_all else None
+        is_forecast = (
+            pace is not None and form.view_shown is View.COST and period.whole(query.calendar, self.now).end > self.now
+        )
+        whole = period.whole(query.calendar, self.now) if is_forecast else query.window
+        compared_with = None if query.visible.is_clipped else query.if_visible(period.before(query.calendar))
+        times = timeline(query, form, whole, compared_with, is_forecast=is_forecast)
+        before = None if compared_with is None else query.until_same_time(compared_with, query.window)
+        summary = headline(query, before=before, periods=times.before)
         total = summary.window.figures
+        usage = usage_chart(
+            query,
+            form,
+            times,
+            self.request,
+            before=summary.periods,
+            pace=pace if is_forecast else None,
+            limit=self._limit_line(limits, whole, times, form) if is_all else None,
+        )
+        by = form.stacked_by
         return {
             "form": form,
             "period": period,
+            "period_name": period.name if period.is_custom else f"{period.name[:1].lower()}{period.name[1:]}",
             "narrowed": [item.label.lower() for item in DIMENSIONS if getattr(query.filters, item.parameter)],
-            "spend": figures_of_spend(summary),
+            "spend_figures": figures_of_spend(summary, limits.statuses, pace, self.times, is_all=is_all),
             "figures": figures_of_window(summary.window),
             "unpriced": formatting.count(total.unpriced_events) if total.unpriced_events else "",
-            "usage": usage_chart(query, form.view_shown, form.stacked_by, self.request),
-            "capabilities": by_capability(query, total, self.request),
-            "tables": breakdowns(query, total, self.request, by=form.stacked_by),
+            "usage": usage,
+            "breakdown": breakdown(query, by, usage.groups, total, self.request) if by is not None else None,
             "empty": _no_usage() if self._is_new(query, total) else None,
-            "limits": limit_overview(self.organization, now=self.now),
+            "limits": limits,
+            "has_limit": bool(own_limits(limits.statuses)),
             "limits_url": admin_url("billing_spendlimit_changelist", organization=self.organization.pk),
             "queues": queues(self.organization, backlog(organization=self.organization)),
             "may_change": self.role.may_change,
@@ -67,6 +92,10 @@ class UsagePage(UsageQueryPage):
             "since": self._since(query),
             **self._files(),
         }
+
+    def _limit_line(self, limits: LimitOverview, whole: Span, times: Timeline, form: UsagePageForm) -> LimitLine | None:
+        calendar = self.organization.calendar
+        return limit_line(limits.statuses, calendar, whole, times.unit, is_cumulative=form.is_cumulative)
 
     def _without_api(self, refused: DomainError) -> EmptyState:
         organization = self.organization

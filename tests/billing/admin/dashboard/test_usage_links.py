@@ -37,36 +37,27 @@ def test_the_bar_of_an_hour_leads_to_the_calls_of_its_color(by: str, owner: User
     assert led
 
 
-@pytest.mark.parametrize("query", ["range=7d", "range=7d&model=gpt-4o", "range=7d&status=success&client_id=none"])
+@pytest.mark.parametrize(
+    ("query", "by"),
+    [("range=7d", "user"), ("range=7d&model=gpt-4o", "capability"), ("range=7d&status=success", "credential")],
+)
 @pytest.mark.usefixtures("month")
-def test_rows_lead_to_their_calls(query: str, owner: User, sign_in: SignIn) -> None:
+def test_rows_lead_to_their_calls(query: str, by: str, owner: User, sign_in: SignIn) -> None:
     browser = sign_in(owner)
-    page = get(browser, query)
-    led = 0
-    for table in (page.context["capabilities"], *page.context["tables"]):
-        for row in table.rows:
-            assert bool(row.calls_url) == (not row.name.startswith("Without a ")) or row.name == "Without a credential"
-        for url, requests in zip(links(table, "Requests"), column(table, "Requests"), strict=True):
-            if url:
-                assert len(browser.get(url).context["table"].rows) == int(requests), url
-                led += 1
-    assert led > 4
-
-
-@pytest.mark.usefixtures("month")
-def test_users_and_tags_lead_to_what_is_known_of_them(owner: User, sign_in: SignIn) -> None:
-    browser = sign_in(owner)
-    users, tags = get(browser, "range=7d").context["tables"][2:]
-    user, tag = next(row for row in users.rows if row.name == "ada"), tags.rows[0]
-    assert user.calls_url == "/o/acme/admin/requests/?range=7d&user_id=ada"
-    page = browser.get(tag.url)
-    assert (page.context["tag"], page.context["period"].name) == (tag.name, "Last 7 days")
+    table = get(browser, f"{query}&group_by={by}").context["breakdown"]
+    for row in table.rows:
+        assert bool(row.calls_url) == (not row.name.startswith("Without a ")) or row.name == "Without a credential"
+    led = [
+        (url, int(text)) for url, text in zip(links(table, "Requests"), column(table, "Requests"), strict=True) if url
+    ]
+    assert led
+    for url, requests in led:
+        assert len(browser.get(url).context["table"].rows) == requests, url
 
 
 @pytest.mark.usefixtures("month")
 def test_a_row_of_what_is_chosen_already_leads_to_its_calls(owner: User, sign_in: SignIn) -> None:
-    models = get(sign_in(owner), "range=7d&model=gpt-4o").context["tables"][0]
-    (row,) = models.rows
+    (row,) = get(sign_in(owner), "range=7d&model=gpt-4o").context["breakdown"].rows
     assert row.url == row.calls_url == "/o/acme/admin/requests/?range=7d&model=gpt-4o"
 
 

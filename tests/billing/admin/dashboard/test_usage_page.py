@@ -24,15 +24,19 @@ __all__ = ["monday_noon", "month"]  # fixtures from another module
 
 
 @pytest.mark.usefixtures("month")
-def test_a_row_narrows_the_page_to_itself(owner: User, sign_in: SignIn) -> None:
+def test_a_row_narrows_the_page_to_itself(owner: User, organization: Organization, sign_in: SignIn) -> None:
     browser = sign_in(owner)
-    page = get(browser, "range=7d&view=tokens")
-    models, credentials = page.context["tables"][:2]
-    for row in (page.context["capabilities"].rows[0], models.rows[0], credentials.rows[0]):
+    set_limit(organization, "10", window=LimitWindow.ROLLING_7D)
+    for by in ("capability", "model", "credential"):
+        row = get(browser, f"range=7d&view=tokens&group_by={by}").context["breakdown"].rows[0]
         narrowed = browser.get(row.url)
-        assert {figure.name: figure.value for figure in narrowed.context["figures"]}["Cost"] == usd(row.cost_usd)
+        cost = {figure.name: figure.value for figure in narrowed.context["figures"]}["Cost"]
+        assert cost == usd(row.figures.cost_usd)
         assert {"range": ["7d"], "view": ["tokens"]}.items() <= parse_qs(urlsplit(row.url).query).items()
-        assert "limits include all usage" in narrowed.content.decode()
+        page = narrowed.content.decode()
+        assert "Limits include all usage." in page
+        assert "All usage: Organization, rolling 7 days" in page
+        assert "Expected" not in {overlay.name for overlay in narrowed.context["usage"].chart.overlays}
 
 
 @pytest.mark.usefixtures("month")
@@ -40,8 +44,8 @@ def test_the_bar_of_a_day_leads_to_that_day(owner: User, sign_in: SignIn) -> Non
     browser = sign_in(owner)
     chart = get(browser, "model=gpt-4o&range=7d&group_by=none").context["usage"].chart
     (line,) = chart.lines
-    assert len(line.urls) == 7
-    day = browser.get(line.urls[-2])
+    assert len(chart.urls) == 7
+    day = browser.get(chart.urls[-2])
     cost = next(figure.value for figure in day.context["figures"] if figure.name == "Cost")
     assert cost == line.texts[-2]
     assert len(day.context["usage"].chart.labels) == 24
@@ -150,9 +154,14 @@ def test_a_limit_that_is_near_stands_at_the_head(
     assert "No limit applies to Acme Research as a whole." in get(browser).content.decode()
     set_limit(organization, "10", window=LimitWindow.ROLLING_7D)
     page = get(browser).content.decode()
-    for shown in ("ct-banner ct-near", "$9.00 spent of $10.00", "Pauses at $10.00", "View limit"):
+    for shown in ("ct-near", "Organization, rolling 7 days.", "$9.00 spent of $10.00", "View limit"):
         assert shown in page
-    assert 'role="meter"' in page.split("ct-weekly")[1]
+    assert 'role="meter"' in page.split("ct-spend-limit")[1]
+    set_limit(organization, "9", window=LimitWindow.CALENDAR_DAY)
+    page = get(browser).content.decode()
+    assert "2 limits need attention:" in page
+    assert "Organization, day (paused until Tue 00:00); Organization, rolling 7 days (90%)" in page
+    assert page.count('role="status"') == 1
 
 
 @pytest.mark.usefixtures("month")
