@@ -19,6 +19,7 @@ from organizations import services
 from organizations.admin_actions import confirmed
 from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import request_user, scopes_in
+from organizations.clock import zoned_time
 from organizations.models import APICredential, Organization
 from organizations.permissions import CREDENTIALS
 from organizations.services import IssuedCredential
@@ -169,7 +170,5 @@ class APICredentialAdmin(OrganizationScopedAdmin):
             ("API key (both in one, for Authorization: Bearer or x-api-key)", issued.api_key),
         ]
         if issued.previous_valid_until is not None:
-            secret.append(
-                ("The previous secret stays valid until", f"{issued.previous_valid_until:%Y-%m-%d %H:%M} UTC")
-            )
+            secret.append(("The previous secret stays valid until", zoned_time(issued.previous_valid_until)))
         return self.show_secret(request, issued.credential, secret)

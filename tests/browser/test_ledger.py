@@ -138,7 +138,7 @@ def assert_events(page: PlainPage, expected: list[Event]) -> None:
 
 
 def cells_of(row: dict[str, str]) -> list[str]:
-    heads = ("When (UTC)", "Kind", "Model or tool", "Run", "Tokens in / out", "Cost", "Cost source")
+    heads = ("When", "Kind", "Model or tool", "Run", "Tokens in / out", "Cost", "Cost source")
     return [" ".join(row[head].casefold().split()) for head in heads]
 
 
@@ -190,7 +190,7 @@ def assert_repricing(page: PlainPage, answered: list[dict[str, Any]]) -> None:
 
 
 def assert_unpriced_events(page: PlainPage, unpriced: list[Event]) -> None:
-    shown = Counter((row["Occurred (UTC)"], row["Model"].partition("\n")[0]) for row in listed(page))
+    shown = Counter((row["Occurred"], row["Model"].partition("\n")[0]) for row in listed(page))
     expected = Counter(
         (f"{datetime.fromisoformat(event['occurred_at']):%Y-%m-%d %H:%M:%S}", event["model"]) for event in unpriced
     )
