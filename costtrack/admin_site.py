@@ -6,19 +6,23 @@ from typing import Any, Protocol
 
 from django.contrib.auth import REDIRECT_FIELD_NAME, logout
 from django.contrib.auth.views import redirect_to_login
-from django.core.paginator import InvalidPage
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.functional import SimpleLazyObject, cached_property
+from django.utils.module_loading import import_string
 from django.views.decorators.cache import never_cache
 from unfold.sites import UnfoldAdminSite
 
-from costtrack.navigation import sidebar
+from costtrack.names import clean_name
+from costtrack.navigation import Navigation, matching_pages, navigation
 from costtrack.organization_paths import sign_in_url
 from costtrack.tenancy import owner_scope
+from costtrack.unfold_settings import ADMIN_THEME
+
+_MAX_TERM_LENGTH = 255
 
 
 class _Resource(Protocol):
@@ -85,8 +89,14 @@ class CosttrackAdminSite(UnfoldAdminSite):
         """Build the list only where a template uses it: Django calls this for every page and checks each permission."""
         return SimpleLazyObject(lambda: super(CosttrackAdminSite, self).get_app_list(request, app_label))
 
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        has_permission = self.has_permission(request)
+        shown = navigation(request, partial(self._may_open, request)) if has_permission else Navigation(())
+        return {**super().each_context(request), "navigation": shown}
+
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
-        return sidebar(request, partial(self._may_open, request))
+        """The theme's own sidebar is replaced (`costtrack.navigation`)."""
+        return []
 
     def _may_open(self, request: HttpRequest, view: str) -> bool:
         user: Any = request.user
@@ -109,11 +119,16 @@ class CosttrackAdminSite(UnfoldAdminSite):
         }
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        """The search of the sidebar. An invalid page number is a 404."""
-        try:
-            return super().search(request, extra_context)
-        except (ValueError, InvalidPage) as error:
-            raise Http404 from error
+        """The palette: the pages that match `s` (all if it is empty), and what an app finds by
+        `UNFOLD["COMMAND"]["search_callback"]`."""
+        term = clean_name(request.GET.get("s", "").replace("\0", ""))[:_MAX_TERM_LENGTH]
+        may_open = partial(self._may_open, request)
+        results = matching_pages(navigation(request, may_open), term)
+        if term:
+            find = import_string(ADMIN_THEME["COMMAND"]["search_callback"])
+            results += find(request, term)
+        context = {"results": results, "term": term}
+        return TemplateResponse(request, "unfold/helpers/command_results.html", context)
 
 
 def _end_session(request: HttpRequest) -> None:

@@ -1,7 +1,12 @@
 """App configurations: the project's own app, which registers checks, and the admin site that replaces Django's."""
 
+from importlib import import_module
+from typing import Any
+
 from django.apps import AppConfig
-from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
+from django.contrib.admin.apps import SimpleAdminConfig
+from django.contrib.admin.checks import check_admin_app, check_dependencies
+from django.core.checks import CheckMessage, Tags, register
 
 
 class CosttrackConfig(AppConfig):
@@ -20,5 +25,16 @@ class CosttrackConfig(AppConfig):
         registry.register("workers", worker_checks, needed_for_requests=False)
 
 
-class AdminConfig(DjangoAdminConfig):
+class AdminConfig(SimpleAdminConfig):
+    """`costtrack.urls` imports the admin modules. Workers and most commands do not need them and start faster."""
+
     default_site = "costtrack.admin_site.CosttrackAdminSite"
+
+    def ready(self) -> None:
+        register(check_dependencies, Tags.admin)
+        register(_admins_are_valid, Tags.admin)
+
+
+def _admins_are_valid(**options: Any) -> list[CheckMessage]:
+    import_module("costtrack.urls")
+    return check_admin_app(**options)

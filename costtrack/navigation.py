@@ -1,138 +1,260 @@
-"""The sidebar of the admin."""
+"""The pages of the admin in their order: the sidebar, the tabs below a page's title and the palette are built from
+`ENTRIES` alone.
+
+An entry of the sidebar opens the first of its tabs that the user may open; an entry with one tab shows no tabs. The
+current tab is the one with the longest URL that the request's path begins with, so at most one entry is marked.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from operator import itemgetter
 
 from django.http import HttpRequest
 from django.urls import get_script_prefix, reverse
+from unfold.dataclasses import SearchResult
 
 from costtrack.organization_paths import installation_url, script_prefix
 
-_ORGANIZATIONS = "organizations_organization_changelist"
+_OVERVIEW, _ORGANIZATIONS = "index", "organizations_organization_changelist"
 
 MayOpen = Callable[[str], bool]
 """Whether the user may open an admin view, by its name."""
 
 
-def sidebar(request: HttpRequest, may_open: MayOpen) -> list[dict[str, Any]]:
-    """Return the sections of links that the user may open, in the theme's format. Links to organization pages stay in
-    the current organization; operators also see the installation's section. `active` marks the link of the current page
-    or its list."""
-    sections = [
-        {**section, "items": items}
-        for section in _sections(request)
-        if (items := [item for item in section["items"] if may_open(item.pop("view"))])
-    ]
-    home = get_script_prefix() + _path("index")
-    for section in sections:
-        for item in section["items"]:
-            link = item["link"]
-            item["active"] = request.path == link or (link != home and request.path.startswith(link))
-    return sections
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A page. `details` is the path of its rows' pages if they are not below its own; `words` are other words by which
+    the palette finds it."""
+
+    title: str
+    view: str
+    details: str = ""
+    words: str = ""
 
 
-def _sections(request: HttpRequest) -> list[dict[str, Any]]:
-    sections = [
-        *_overview(request),
-        _section(
-            "Build",
-            _link("Usage", "monitoring", "usage"),
-            _link("My usage", "person", "own_usage"),
-            _link("API credentials", "key", "organizations_apicredential_changelist"),
-            _link("Getting started", "rocket_launch", "getting_started"),
+@dataclass(frozen=True, slots=True)
+class Entry:
+    title: str
+    icon: str
+    tabs: tuple[Tab, ...]
+    is_of_installation: bool = False
+    """For operators; its pages show no organization."""
+
+
+ENTRIES = (
+    Entry("Overview", "space_dashboard", (Tab("Overview", _OVERVIEW),)),
+    Entry(
+        "Usage",
+        "monitoring",
+        (Tab("Usage", "usage", words="home spend cost dashboard chart"), Tab("My usage", "own_usage")),
+    ),
+    Entry(
+        "Explore",
+        "query_stats",
+        (
+            Tab("Explore", "explore", words="tags breakdown top models users teams"),
+            Tab("Exports", "exports", words="csv download files"),
         ),
-        _section(
-            "Costs",
-            _link("Pricing", "query_stats", "pricing"),
-            _link("Price check", "price_check", "price_check"),
-            _link("Sessions & executions", "forum", "sessions"),
-            _link("Runs", "account_tree", "runs"),
-            _link("Request log", "receipt_long", "request_log"),
-            _link("Tags", "label", "tags"),
+    ),
+    Entry(
+        "Requests",
+        "receipt_long",
+        (
+            Tab("Request log", "request_log", words="calls"),
+            Tab("All events", "billing_usageevent_changelist", words="ledger"),
+            Tab("Quarantine", "billing_quarantinedrecord_changelist"),
+            Tab("Batches", "billing_ingestbatch_changelist"),
+            Tab("Import files", "billing_upload_changelist", words="upload csv parquet"),
+            Tab("Metrics as usage", "billing_metricsender_changelist", words="opentelemetry otlp"),
         ),
-        _section(
-            "Billing",
-            _link("Limits", "speed", "billing_spendlimit_changelist"),
-            _link("Increase requests", "request_quote", "billing_increaserequest_changelist"),
-            _link("Threshold events", "notifications_active", "billing_thresholdevent_changelist"),
-            _link("Authorizations", "verified_user", "billing_authorization_changelist"),
-            _link("Plan", "workspace_premium", "plan"),
-            _link("Exports", "download", "exports"),
+    ),
+    Entry(
+        "Runs & sessions",
+        "account_tree",
+        (
+            Tab("Runs", "runs"),
+            Tab("Sessions", "sessions", details="executions/", words="executions agents"),
+            Tab("Groups", "billing_generationgroup_changelist"),
+            Tab("All runs", "billing_run_changelist"),
+            Tab("All sessions", "billing_session_changelist"),
+            Tab("All executions", "billing_execution_changelist"),
         ),
-        _section(
-            "Ledger",
-            _link("All events", "menu_book", "billing_usageevent_changelist"),
-            _link("All runs", "lists", "billing_run_changelist"),
-            _link("All sessions", "forum", "billing_session_changelist"),
-            _link("All executions", "account_tree", "billing_execution_changelist"),
-            _link("All groups", "workspaces", "billing_generationgroup_changelist"),
-            _link("Batches", "move_to_inbox", "billing_ingestbatch_changelist"),
-            _link("Import files", "upload_file", "billing_upload_changelist"),
-            _link("Metrics as usage", "data_usage", "billing_metricsender_changelist"),
-            _link("Unpriced", "hourglass_empty", "billing_unpricedevent_changelist"),
-            _link("Quarantine", "report", "billing_quarantinedrecord_changelist"),
-            _link("Repricing", "currency_exchange", "billing_repricing_changelist"),
+    ),
+    Entry(
+        "Limits",
+        "speed",
+        (
+            Tab("Limits", "billing_spendlimit_changelist", words="budget cap"),
+            Tab("Alerts", "billing_thresholdevent_changelist", words="threshold warning"),
+            Tab("Limit requests", "billing_increaserequest_changelist", words="increase approve"),
+            Tab("Authorizations", "billing_authorization_changelist"),
         ),
-        _section(
-            "Settings",
-            _organization_link(request),
-            _link("Members", "group", "organizations_membership_changelist"),
-            _link("Teams", "groups", "organizations_team_changelist"),
-            _link("Prices", "payments", "billing_priceversion_changelist"),
-            _link("Agreements", "handshake", "billing_agreement_changelist"),
-            _link("Credits", "redeem", "billing_credit_changelist"),
-            _link("Webhooks", "webhook", "billing_webhookendpoint_changelist"),
-            _link("Notice addresses", "alternate_email", "billing_notificationaddress_changelist"),
-            _link("Deliveries", "outgoing_mail", "billing_delivery_changelist"),
-            _link("E-mails you get", "mail", "notification_preferences"),
-            _link("E-mail previews", "drafts", "email_previews"),
-            _link("Audit log", "history", "organizations_auditentry_changelist"),
+    ),
+    Entry(
+        "Credentials",
+        "key",
+        (Tab("Credentials", "organizations_apicredential_changelist", words="api key secret token client id"),),
+    ),
+    Entry(
+        "Getting started",
+        "rocket_launch",
+        (Tab("Getting started", "getting_started", words="setup integration sdk install"),),
+    ),
+    Entry(
+        "Billing",
+        "payments",
+        (
+            Tab("Plan", "plan", words="invoice upgrade subscription"),
+            Tab("Pricing", "pricing", words="cost by model"),
+            Tab("Prices", "billing_priceversion_changelist", words="rates catalog"),
+            Tab("Unpriced", "billing_unpricedevent_changelist", words="no price missing"),
+            Tab("Repricing", "billing_repricing_changelist", words="reprice"),
+            Tab("Agreements", "billing_agreement_changelist", words="discount"),
+            Tab("Credits", "billing_credit_changelist"),
+            Tab("Price check", "price_check"),
         ),
+    ),
+    Entry(
+        "Settings",
+        "settings",
+        (
+            Tab("Organization", _ORGANIZATIONS),
+            Tab("Members", "organizations_membership_changelist", words="users people invite role"),
+            Tab("Teams", "organizations_team_changelist"),
+            Tab("Webhooks", "billing_webhookendpoint_changelist"),
+            Tab("Email notifications", "notification_preferences", words="mail alerts"),
+            Tab("Email addresses", "billing_notificationaddress_changelist", words="mail recipients"),
+            Tab("Email previews", "email_previews"),
+            Tab("Deliveries", "billing_delivery_changelist", words="outbox"),
+            Tab("Audit log", "organizations_auditentry_changelist", words="history changes"),
+        ),
+    ),
+    Entry(
+        "Installation",
+        "domain",
+        (
+            Tab("All organizations", _ORGANIZATIONS),
+            Tab("Plans", "organizations_plan_changelist"),
+            Tab("Users", "organizations_user_changelist"),
+            Tab("Security log", "organizations_securityevent_changelist"),
+            Tab("Health", "health", words="status"),
+        ),
+        is_of_installation=True,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A tab that the user may open. `is_current`: its page is shown, or the page of one of its rows. `is_open`: the URL
+    is exactly its own."""
+
+    tab: Tab
+    url: str
+    is_current: bool
+    is_open: bool
+
+    @property
+    def title(self) -> str:
+        return self.tab.title
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """An entry of the sidebar with the tabs that the user may open, of which there is at least one. The only tab gives
+    it its title."""
+
+    entry: Entry
+    links: tuple[Link, ...]
+
+    @property
+    def title(self) -> str:
+        return self.entry.title if len(self.links) > 1 else self.links[0].title
+
+    @property
+    def url(self) -> str:
+        return self.links[0].url
+
+    @property
+    def current(self) -> Link | None:
+        return next((link for link in self.links if link.is_current), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Navigation:
+    groups: tuple[Group, ...]
+
+    @property
+    def tab(self) -> Link | None:
+        """The current tab; None on a page that belongs to no entry."""
+        return next((link for group in self.groups if (link := group.current)), None)
+
+    @property
+    def tabs(self) -> tuple[Link, ...]:
+        """The tabs of the current entry; empty if there is no choice."""
+        links = next((group.links for group in self.groups if group.current), ())
+        return links if len(links) > 1 else ()
+
+
+def navigation(request: HttpRequest, may_open: MayOpen) -> Navigation:
+    """Return the entries and tabs that the user may open. Links to organization pages stay in the current organization;
+    operators also see the installation's pages."""
+    is_operator = bool(getattr(request.user, "is_superuser", False))
+    shown = [
+        (entry, [(tab, _url(request, entry, tab)) for tab in tabs])
+        for entry in ENTRIES
+        if (is_operator or not entry.is_of_installation)
+        and (tabs := [tab for tab in entry.tabs if may_open(tab.view) and not _is_left_out(tab, entry, request)])
     ]
-    if getattr(request.user, "is_superuser", False):
-        sections.append(
-            _section(
-                "Installation",
-                _installation("All organizations", "domain", "organizations_organization_changelist"),
-                _installation("Plans", "sell", "organizations_plan_changelist"),
-                _installation("Users", "person", "organizations_user_changelist"),
-                _installation("Security log", "shield_person", "organizations_securityevent_changelist"),
-                _installation("Health", "monitor_heart", "health"),
-            )
+    current = _current(request.path, [located for _, tabs in shown for located in tabs])
+    return Navigation(
+        tuple(
+            Group(entry, tuple(Link(tab, url, tab is current, url == request.path) for tab, url in tabs))
+            for entry, tabs in shown
         )
-    return sections
+    )
 
 
-def _overview(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the overview link, except on pages of a single organization."""
+def matching_pages(shown: Navigation, text: str) -> list[SearchResult]:
+    """Return the pages of the navigation whose names or other words contain every word of the text."""
+    words = text.casefold().split()
+    return [
+        SearchResult(link.title, group.title if link.title != group.title else "Page", link.url, group.entry.icon)
+        for group in shown.groups
+        for link in group.links
+        if all(word in f"{group.entry.title} {link.title} {link.tab.words}".casefold() for word in words)
+    ]
+
+
+def _is_left_out(tab: Tab, entry: Entry, request: HttpRequest) -> bool:
+    """Whether a page is not in the navigation: the overview of all organizations on a page of one of them, and the list
+    of organizations where operators have it among the installation's pages."""
     if getattr(request, "organization", None) is not None:
-        return []
-    return [_section("", _link("Overview", "space_dashboard", "index"))]
+        return tab.view == _OVERVIEW
+    return tab.view == _ORGANIZATIONS and not entry.is_of_installation and request.user.is_superuser
 
 
-def _organization_link(request: HttpRequest) -> dict[str, Any]:
+def _current(path: str, tabs: list[tuple[Tab, str]]) -> Tab | None:
+    """Return the tab whose URL, or that of its rows, is the longest one that the path begins with."""
+    home = get_script_prefix() + _path(_OVERVIEW)
+    prefixes = [(url, tab) for tab, url in tabs if url != home or path == home]
+    prefixes += [(home + tab.details, tab) for tab, _ in tabs if tab.details]
+    matches = [(len(prefix), tab) for prefix, tab in prefixes if path.startswith(prefix)]
+    return max(matches, key=itemgetter(0))[1] if matches else None
+
+
+def _url(request: HttpRequest, entry: Entry, tab: Tab) -> str:
+    if entry.is_of_installation:
+        return installation_url(tab.view)
     organization = getattr(request, "organization", None)
-    if organization is None:
-        return _link("Organizations", "apartment", _ORGANIZATIONS)
-    url = reverse("admin:organizations_organization_change", args=[organization.pk])
-    return {"title": "Organization", "icon": "apartment", "link": url, "view": _ORGANIZATIONS}
-
-
-def _section(title: str, *items: dict[str, Any]) -> dict[str, Any]:
-    return {"title": title, "items": list(items)}
-
-
-def _link(title: str, icon: str, view: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": get_script_prefix() + _path(view), "view": view}
+    if tab.view == _ORGANIZATIONS and organization is not None:
+        return reverse("admin:organizations_organization_change", args=[organization.pk])
+    return get_script_prefix() + _path(tab.view)
 
 
 @cache
 def _path(view: str) -> str:
-    """Return the path without the script prefix. Cached, because each page has 30 links and `reverse` is slow."""
+    """Return the path without the script prefix. Cached, because each page has 40 links and `reverse` is slow."""
     with script_prefix("/"):
         return reverse(f"admin:{view}").removeprefix("/")
-
-
-def _installation(title: str, icon: str, view: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": installation_url(view), "view": view}

@@ -39,10 +39,7 @@ ADMIN_THEME: dict[str, Any] = {
         },
     },
     "DASHBOARD_CALLBACK": "billing.admin.dashboard.operator_overview.overview",
-    "SIDEBAR": {
-        "show_search": True,
-        "show_all_applications": False,
-    },
+    "COMMAND": {"search_callback": "billing.admin.palette.search"},
     "ACCOUNT": {
         "navigation": [
             {"title": "Your organizations", "link": lambda _request: sign_in_url("account_organizations")},

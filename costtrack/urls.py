@@ -12,6 +12,8 @@ from costtrack.health.views import healthz, readyz
 # The page has its own script, and does not need `unsafe-eval`.
 try_it_page = csp_replace({"script-src": [SELF]})
 
+admin.autodiscover()
+
 urlpatterns = [
     path("", include("billing.api.urls")),
     path("", include("organizations.api.urls")),

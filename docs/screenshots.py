@@ -1,5 +1,5 @@
 """Takes screenshots of the web UI: `.venv/bin/python docs/screenshots.py` writes the README's (`PICTURES`) to
-docs/images; with `--all FOLDER`, every page of the sidebar and of its first row, in light, in dark and on a phone.
+docs/images; with `--all FOLDER`, every page of the navigation and of its first row, in light, in dark and on a phone.
 
 Starts costtrack with its demo on a free port and a temporary data folder, and removes both afterwards.
 """
@@ -125,16 +125,18 @@ def photograph_all(browser: Browser, url: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for theme, colors, size in THEMES:
         with signed_in(browser, url, colors, size) as page:
-            for path in [*sidebar(page)]:
+            for path in pages(page):
                 try:
                     photograph_with_row(page, path, folder, theme)
                 except Error as error:
                     print(f"{path}: {error.message}")
 
 
-def sidebar(page: Page) -> list[str]:
-    paths: list[str] = page.locator("#nav-sidebar-apps a").evaluate_all("links => links.map(link => link.pathname)")
-    return list(dict.fromkeys(paths))
+def pages(page: Page) -> list[str]:
+    """Return the paths of the navigation's pages, as the palette lists them."""
+    page.goto(f"{ADMIN}search/")
+    paths: list[str] = page.locator("a").evaluate_all("links => links.map(link => link.pathname)")
+    return paths
 
 
 def photograph_with_row(page: Page, path: str, folder: Path, theme: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
 from django.contrib import messages
 from django.db.models import Model
@@ -111,6 +111,9 @@ def confirmed(
 
 class ConfirmingAdmin(ModelAdmin):
     """The pages of `confirmed` actions."""
+
+    add_label: ClassVar[str] = ""
+    """The name of the button and of the page that add a row, if it is not "Add" and the name of the row."""
 
     def available_actions(self, request: HttpRequest, row: Any) -> Collection[str]:
         """Return which of `actions_detail` the row's page offers in its current state."""

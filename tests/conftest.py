@@ -23,6 +23,7 @@ from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 from whitenoise.middleware import WhiteNoiseMiddleware
 
+import costtrack.urls  # noqa: F401 - imports the admins, over which some tests are parametrized
 from costtrack.celery import app
 from costtrack.jobs import forget_marks
 from organizations.models import APICredential, Membership, Organization, Plan, User

@@ -1,4 +1,4 @@
-"""The pages of the web UI, found as people find them: by the sidebar, and by links from page to page."""
+"""The pages of the web UI, found as users find them: by the navigation, and by links from page to page."""
 
 from collections import deque
 from collections.abc import Container, Iterator
@@ -15,33 +15,21 @@ from organizations.models import User
 
 START = "/o/acme/admin/"
 ACCOUNT = "/account/"
-_SIDEBAR = "nav-sidebar-apps"
 
 
 @dataclass
 class Markup(HTMLParser):
-    """The tags of a page with their attributes, and where its sidebar leads."""
+    """The tags of a page with their attributes."""
 
     html: str
     tags: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    sidebar: list[str] = field(default_factory=list)
-    _depth: int = 0
 
     def __post_init__(self) -> None:
         super().__init__()
         self.feed(self.html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = {name: value or "" for name, value in attrs}
-        self.tags.append((tag, attributes))
-        if tag == "div" and (self._depth or attributes.get("id") == _SIDEBAR):
-            self._depth += 1
-        if tag == "a" and self._depth:
-            self.sidebar.append(attributes["href"])
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "div" and self._depth:
-            self._depth -= 1
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
 
     def links(self) -> list[str]:
         return [attributes["href"] for tag, attributes in self.tags if tag == "a" and attributes.get("href")]
@@ -53,16 +41,17 @@ def signed_in(user: User) -> Client:
     return client
 
 
-def sidebar_of(client: Client, start: str = START) -> list[str]:
-    """Where the sidebar leads, each once, in its order."""
-    response = client.get(start, follow=True)
+def pages_of(client: Client, start: str = START) -> list[str]:
+    """The pages of the navigation in its order, as the palette lists them before anything is typed. (They are those
+    of the sidebar and its tabs: `test_navigation`.)"""
+    response = client.get(f"{start}search/")
     assert response.status_code == 200, start
-    return list(dict.fromkeys(Markup(response.content.decode()).sidebar))
+    return Markup(response.content.decode()).links()
 
 
 def every_page(client: Client, without: Container[str] = ()) -> Iterator[tuple[str, Any]]:
-    """One page of each kind: those of the sidebar, and all to which their links lead. `without` are kinds."""
-    roots = sidebar_of(client)
+    """One page of each kind: those of the navigation, and all to which their links lead. `without` are kinds."""
+    roots = pages_of(client)
     pending, seen = deque(roots), set[str]()
     while pending:
         path = pending.popleft()
@@ -88,6 +77,6 @@ def kind_of(path: str) -> str:
 
 
 def _is_inside(link: str, roots: list[str]) -> bool:
-    """Pages about the organization, those of the sidebar that are about none, and those of one's own account."""
+    """Pages about the organization, those of the navigation that are about none, and those of one's own account."""
     others = [root for root in roots if not root.startswith(START)]
     return urlsplit(link).path.startswith((START, ACCOUNT, *others)) and not urlsplit(link).netloc

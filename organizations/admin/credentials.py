@@ -77,6 +77,7 @@ class _IssuingRequest(HttpRequest):
 
 @admin.register(APICredential)
 class APICredentialAdmin(OrganizationScopedAdmin):
+    add_label = "Create credential"
     resource = CREDENTIALS
     changeable = False
     select_related = ("organization",)

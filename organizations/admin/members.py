@@ -54,6 +54,7 @@ class MemberForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes n
 
 @admin.register(Membership)
 class MembershipAdmin(OrganizationScopedAdmin):
+    add_label = "Invite member"
     resource = MEMBERS
     deletable = True
     select_related = ("organization",)

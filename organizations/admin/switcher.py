@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from django.db.models import Q
 from django.db.models.functions import Lower
 from django.http import HttpRequest
 
@@ -53,6 +54,16 @@ def switcher(request: HttpRequest) -> Switcher | None:
 def offered_organizations(user: User, chosen: Organization | None) -> list[OrganizationName]:
     """Return the organizations that the user can choose from, by name."""
     return _names_for_operator(chosen) if user.is_superuser else user.organization_names
+
+
+def find_organizations(user: User, text: str, limit: int) -> list[OrganizationName]:
+    """Return organizations of the user whose name or slug contains the text, by name; for operators, of all."""
+    if not user.is_superuser:
+        text = text.casefold()
+        return [name for name in user.organization_names if text in f"{name.name} {name.slug}".casefold()][:limit]
+    matches = Organization.objects.filter(Q(name__icontains=text) | Q(slug__icontains=text))
+    columns = matches.order_by(Lower("name"), "id").values_list("id", "slug", "name")
+    return [OrganizationName(*row) for row in columns[:limit]]
 
 
 def _choices(names: list[OrganizationName], chosen: Organization | None) -> tuple[Choice, ...]:

@@ -18,7 +18,7 @@ from organizations.services import remove_member
 from organizations.types import Role
 from tests.conftest import Key, add_member
 from tests.limits import set_limit
-from tests.pages import sidebar_of
+from tests.pages import pages_of
 from tests.usage import Send
 
 OWN, THEIRS = "ada@acme.example", "another-user"
@@ -93,8 +93,8 @@ def test_nothing_else_is_open_to_a_member(client: Client, organization: Organiza
     assert {path: status for path, status in statuses.items() if status != 403} == {}
 
 
-def test_the_sidebar_of_a_member_has_the_own_pages(client: Client) -> None:
-    links = sidebar_of(client, "/o/acme/admin/")
+def test_the_pages_of_a_member_has_the_own_pages(client: Client) -> None:
+    links = pages_of(client, "/o/acme/admin/")
     assert links == ["/o/acme/admin/my-usage/", "/o/acme/admin/notification-preferences/"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.walks import lines_of
+from tests.browser.walks import entry_of, lines_of
 from tests.html import parse
 
 _DRAWN = """(canvas) => Object.fromEntries(
@@ -24,11 +24,16 @@ def sidebar(page: Page) -> Locator:
     return page.locator("#nav-sidebar-apps")
 
 
-def follow(page: Page, name: str, title: str = "") -> None:
-    """A link of the sidebar, to the page with this title."""
+def follow(page: Page, name: str) -> None:
+    """A page of the navigation, by its entry and its tab."""
+    tab = page.get_by_role("navigation", name="Tabs").get_by_role("link", name=name, exact=True)
+    heading = page.get_by_role("heading", level=1)
     with leaving(page):
-        sidebar(page).get_by_role("link", name=name, exact=True).click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text(title or name)
+        (tab if tab.count() else sidebar(page).get_by_role("link", name=entry_of(name), exact=True)).click()
+    if heading.inner_text() != name:
+        with leaving(page):
+            tab.click()
+    expect(heading).to_have_text(name)
 
 
 @contextmanager

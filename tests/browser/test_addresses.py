@@ -12,7 +12,8 @@ from tests.browser.conftest import Browse
 from tests.browser.plain_pages import PlainPage
 from tests.browser.screens import DESK
 from tests.browser.test_sign_in import sign_in
-from tests.browser.walks import SIDEBAR, answer, dollars, start
+from tests.browser.walks import answer, dollars
+from tests.pages import pages_of
 
 pytestmark = pytest.mark.usefixtures("arrangements")
 
@@ -35,12 +36,6 @@ DEEPER = (
 )
 
 
-def addresses(page: PlainPage) -> list[str]:
-    """Where the sidebar leads."""
-    start(page)
-    return [link["href"] for link in page.document.all(f"{SIDEBAR} a[href]")]
-
-
 def status(page: PlainPage, path: str) -> int:
     """Return the response without following redirects."""
     code: int = page.client.get(path).status_code
@@ -50,7 +45,7 @@ def status(page: PlainPage, path: str) -> int:
 def test_what_is_not_in_a_sidebar_is_not_behind_its_address_either(owner: User, viewer: User, operator: User) -> None:
     for person, refused in ((viewer, (*FORMS, *INSTALLATION)), (owner, INSTALLATION)):
         page = PlainPage(person)
-        shown = addresses(page)
+        shown = pages_of(page.client)
         for path in refused:
             assert path not in shown
             assert status(page, path) in (403, 404), (person.email, path)
@@ -60,7 +55,7 @@ def test_what_is_not_in_a_sidebar_is_not_behind_its_address_either(owner: User, 
 
 
 def test_strangers_find_nothing(stranger: User, owner: User, organization: Organization) -> None:
-    pages = [path for path in addresses(PlainPage(owner)) if path.startswith(HERE)]
+    pages = [path for path in pages_of(PlainPage(owner).client) if path.startswith(HERE)]
     assert len(pages) > 25
     member_of_another, anonymous = PlainPage(stranger), PlainPage()
     for path in (*pages, *DEEPER, *FORMS):

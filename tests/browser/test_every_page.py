@@ -13,7 +13,7 @@ from organizations.models import User
 from tests import profiles
 from tests.browser.conftest import Browse
 from tests.browser.screens import HAND, assert_well_formed
-from tests.pages import sidebar_of, signed_in
+from tests.pages import pages_of, signed_in
 
 
 def visit(page: Page, path: str) -> None:
@@ -40,7 +40,7 @@ def test_every_page_opens_without_an_error(browse: Browse, owner: User) -> None:
         visit(page, path)
     if not profiles.IS_LONG:
         return
-    paths = sidebar_of(signed_in(owner))
+    paths = pages_of(signed_in(owner))
     assert len(paths) >= 20
     for path in paths:
         visit(page, path)
@@ -55,4 +55,4 @@ def test_every_page_opens_without_an_error(browse: Browse, owner: User) -> None:
 def test_the_sidebar_leads_to_every_list(operator: User) -> None:
     names = [f"{model._meta.app_label}_{model._meta.model_name}" for model in admin.site._registry]
     lists = {reverse(f"admin:{name}_changelist") for name in names}
-    assert lists <= set(sidebar_of(signed_in(operator), "/admin/"))
+    assert lists <= set(pages_of(signed_in(operator), "/admin/"))

@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 from rest_framework.test import APIClient
 
 from organizations.models import Organization, User
+from tests.browser import clicks
 from tests.browser.conftest import Browse
 from tests.browser.history import ODD
 from tests.browser.plain_pages import PlainPage
@@ -53,12 +54,12 @@ def test_lists_are_of_what_the_api_says_whatever_is_filtered(operator: User, api
     walk_runs(page, every)
     walk_batches(page, every)
     walk_unpriced_events(page, [event for event in every if event["unpriced_reason"]])
-    follow(page, "Repricing", "Repricings")
+    follow(page, "Repricing")
     assert_repricing(page, answer(api, "/organizations/acme/prices/reprice")["results"])
 
 
 def walk_events(page: PlainPage, api: APIClient, every: list[Event]) -> None:
-    follow(page, "All events", "Usage events")
+    follow(page, "All events")
     assert_events(page, every)
     narrow(page, when_from="2026-11-01", when_to="2026-11-01")
     on_sunday = all_pages(api, "/usage/events", start_date="2026-11-01", end_date="2026-11-01")
@@ -83,7 +84,7 @@ def walk_events(page: PlainPage, api: APIClient, every: list[Event]) -> None:
 
 
 def walk_runs(page: PlainPage, every: list[Event]) -> None:
-    follow(page, "All runs", "Runs")
+    follow(page, "All runs")
     assert {row["Run"] for row in listed(page)} == {event["run_id"] for event in every} - {""}
     narrow(page, workflow="nightly", parent="night-3")
     assert [row["Run"] for row in listed(page)] == ["night-3/part-1"]
@@ -93,12 +94,12 @@ def walk_runs(page: PlainPage, every: list[Event]) -> None:
 
 
 def walk_batches(page: PlainPage, every: list[Event]) -> None:
-    follow(page, "Batches", "Batches")
+    follow(page, "Batches")
     assert_batches(page, every)
     smallest = min((events for events in events_of_batches(every) if len(events) > 1), key=len)
     page.click(count(len(smallest)))
     assert_events(page, smallest)
-    follow(page, "Batches", "Batches")
+    follow(page, "Batches")
     narrow(page, when_to="2026-11-02")  # a day of Acme's time zone: they were received that evening
     assert_batches(page, every)
     narrow(page, when_to="2026-11-01")
@@ -106,14 +107,14 @@ def walk_batches(page: PlainPage, every: list[Event]) -> None:
 
 
 def walk_unpriced_events(page: PlainPage, unpriced: list[Event]) -> None:
-    follow(page, "Unpriced", "Unpriced events")
+    follow(page, "Unpriced")
     assert_unpriced_events(page, unpriced)
     narrow(page, reason="no_price", model="in-house")
     assert listed(page) == []
     narrow(page, model="house-13b")
     assert_unpriced_events(page, [event for event in unpriced if event["model"] == "house-13b"])
 
-    follow(page, "Quarantine", "Quarantined records")
+    follow(page, "Quarantine")
     assert {row["Record"] for row in listed(page)} == {"early-1", "bad-1"}
     narrow(page, state="resolved")
     assert listed(page) == []
@@ -206,7 +207,7 @@ def test_from_the_usage_to_the_reasons_of_a_cost(browse: Browse, owner: User) ->
     page = browse(owner)
     page.goto("/admin/")
     expect(page.locator(".ct-figure", has_text="Cost").locator("strong").first).to_have_text("$0.504")
-    page.locator("#nav-sidebar-apps").get_by_role("link", name="All events").click()
+    clicks.follow(page, "All events")
 
     expect(page.locator(ROWS)).to_have_count(5)
     expect(page.get_by_text("unpriced: no price")).to_be_visible()
@@ -215,7 +216,7 @@ def test_from_the_usage_to_the_reasons_of_a_cost(browse: Browse, owner: User) ->
     expect(page.locator(ROWS)).to_have_count(1)
     page.locator(ROWS).get_by_role("link").first.click()
 
-    expect(page).to_have_title("call-1 | View usage event | costtrack")
+    expect(page).to_have_title("call-1 · All events · Acme Research | costtrack")
     expect(page.get_by_text("Computed from the price at the time of the call.")).to_be_visible()
     line = page.locator(".ct-table tbody tr").first
     assert line.locator("th, td").all_inner_texts() == ["Input", "1,200", "$1.25 per million", "$0.0015"]
@@ -225,7 +226,7 @@ def test_from_the_usage_to_the_reasons_of_a_cost(browse: Browse, owner: User) ->
     expect(page).to_have_title(re.compile("openai/gpt-5"))
     page.go_back()
     page.locator(".ct-details a").last.click()
-    expect(page).to_have_title(re.compile("View batch"))
+    expect(page).to_have_title(re.compile("Batches"))
     page.get_by_role("link", name="View events").click()
     expect(page.locator(ROWS)).to_have_count(5)
 

@@ -44,7 +44,7 @@ def test_limits_and_what_came_of_them_are_as_the_api_says(owner: User, api: APIC
     limits: list[Item] = answer(api, f"{ACME}/limits")["results"]
     page = PlainPage(owner)
     start(page)
-    follow(page, "Limits", "Spend limits")
+    follow(page, "Limits")
     assert_limits(page, api, limits)
     narrow(page, scope="user", window="lifetime")
     assert_limits(page, api, answer(api, f"{ACME}/limits", scope="user", window="lifetime")["results"])
@@ -65,13 +65,13 @@ def test_limits_and_what_came_of_them_are_as_the_api_says(owner: User, api: APIC
     gauge = f"{dollars(limit['spent_usd'])} spent of {dollars(limit['amount_usd'])}"
     assert page.document.first("[role=meter]")["aria-valuetext"] == gauge
 
-    follow(page, "Increase requests", "Increase requests")
+    follow(page, "Limit requests")
     assert_requests(page, answer(api, f"{ACME}/limit-requests")["results"])
     narrow(page, state="declined")
     assert_requests(page, answer(api, f"{ACME}/limit-requests", state="declined")["results"])
 
     every = threshold_events(api)
-    follow(page, "Threshold events", "Threshold events")
+    follow(page, "Alerts")
     assert_threshold_events(page, every)
     narrow(page, threshold="warning", state="open")
     assert_threshold_events(page, [one for one in every if 0 < one["threshold"] < 100 and not one["resolved_at"]])
@@ -79,7 +79,7 @@ def test_limits_and_what_came_of_them_are_as_the_api_says(owner: User, api: APIC
     of_first = [one for one in every if one["limit"] == every[0]["limit"]]
     assert_threshold_events(page, [one for one in of_first if one["reached_at"] < "2026-11-03T05:00"])
 
-    follow(page, "Authorizations", "Authorizations")
+    follow(page, "Authorizations")
     granted = answer(api, "/usage/authorizations")["results"]
     assert_authorizations(page, granted)
     narrow(page, status="settled", when_from="2026-11-02")  # still the second in New York

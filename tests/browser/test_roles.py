@@ -1,7 +1,7 @@
-"""Every page of the sidebar, as owner, as viewer and as operator: each sees the same numbers, those of the API, and
+"""Every page of the navigation, as owner, as viewer and as operator: each sees the same numbers, those of the API, and
 nothing of another role or organization. (`test_addresses` opens pages by their URLs.)
 
-The owner follows the links of the sidebar. What the others see is compared as the server sends it. (`test_quality`
+The owner follows the navigation. What the others see is compared as the server sends it. (`test_quality`
 opens all pages in the browser.)
 """
 
@@ -17,11 +17,13 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from billing.models import Execution, GenerationGroup, Session
+from costtrack.navigation import ENTRIES
 from organizations.models import Organization, User
 from tests.browser.conftest import Browse
 from tests.browser.plain_pages import PlainPage
 from tests.browser.screens import DESK
 from tests.browser.test_every_page import visit
+from tests.browser.test_explore import assert_explore
 from tests.browser.test_ledger import assert_batches, assert_events, assert_unpriced_events
 from tests.browser.test_limits import (
     assert_authorizations,
@@ -35,33 +37,23 @@ from tests.browser.test_request_log import Calls, assert_calls
 from tests.browser.test_runs import Runs, assert_cost
 from tests.browser.test_sessions import assert_all
 from tests.browser.test_settings import assert_credentials, assert_entries, assert_members, assert_prices, every
-from tests.browser.test_tags import assert_tags
 from tests.browser.test_usage import assert_as_answered
-from tests.browser.walks import SIDEBAR, all_pages, answer, dollars, figures, listed, start
+from tests.browser.walks import all_pages, answer, dollars, figures, follow, listed, start
 from tests.conftest import Key
-from tests.pages import Markup, kind_of, sidebar_of, signed_in
+from tests.pages import Markup, kind_of, pages_of, signed_in
 from tests.profiles import choose
 
 ACME = "/organizations/acme"
-PAGES = (
-    *("Usage", "My usage", "API credentials", "Getting started"),
-    *("Pricing", "Price check", "Sessions & executions", "Runs", "Request log", "Tags"),
-    *("Limits", "Increase requests", "Threshold events", "Authorizations", "Plan", "Exports"),
-    *("All events", "All runs", "All sessions", "All executions", "All groups"),
-    *("Batches", "Import files", "Metrics as usage", "Unpriced", "Quarantine", "Repricing"),
-    *("Organization", "Members", "Teams", "Prices", "Agreements", "Credits", "Webhooks"),
-    *("Notice addresses", "Deliveries"),
-    *("E-mails you get", "E-mail previews", "Audit log"),
-)
-MANAGED = ("Import files", "API credentials", "Members", "Teams", "Notice addresses", "Audit log", "E-mail previews")
+PAGES = tuple(tab.title for entry in ENTRIES for tab in entry.tabs if not entry.is_of_installation)[1:]
+"""On the pages of one organization, which have no overview of all."""
+MANAGED = ("Import files", "Credentials", "Members", "Teams", "Email addresses", "Email previews", "Audit log")
 VIEWERS = tuple(name for name in PAGES if name not in MANAGED)
 OWNERS_ELSEWHERE = (
-    *("Usage", "Pricing", "Sessions & executions", "Request log", "Exports"),
-    *("Limits", "Increase requests", "Threshold events", "Authorizations", "Prices", "Webhooks", "Deliveries"),
+    *("Usage", "Explore", "Pricing", "Sessions", "Request log", "Exports"),
+    *("Limits", "Limit requests", "Alerts", "Authorizations", "Prices", "Webhooks", "Deliveries"),
 )
 """They are compared with the API where each of their filters is used (the files of these pages)."""
-INSTALLATION = ("All organizations", "Plans", "Users", "Security log", "Health")
-OWN = "E-mails you get"
+OWN = "Email notifications"
 """Where a viewer, too, changes something."""
 MEMBERS_OWN = "My usage"
 """An operator who is no member has none."""
@@ -69,7 +61,7 @@ MEMBERS_OWN = "My usage"
 CHANGES = (
     *("Save", "Delete", "Add", "Rotate secret", "Revoke", "Retry", "Price now", "Set a price"),
     *("Raise until", "Pause", "Resume", "Remove", "Approve", "Decline", "Send again", "Send a test"),
-    *("Reprice usage", "Issue a credential", "Edit", "Change"),
+    *("Reprice usage", "Create credential", "Invite member", "Import a file", "Edit", "Change"),
 )
 _CHANGE = re.compile(rf"\b({'|'.join(CHANGES)})\b")
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
@@ -78,22 +70,22 @@ Check = Callable[[PlainPage], Any]
 
 
 def checks(api: APIClient, *keys: Key) -> dict[str, Check]:
-    """What a page must say, by its name in the sidebar."""
+    """What a page must say, by its name in the navigation."""
     events = all_pages(api, "/usage/events")
     calls, runs = Calls(api, *keys), Runs(api)
     unpriced = [event for event in events if event["unpriced_reason"]]
     month = answer(api, "/usage/summary")["spend"]["month_to_date_usd"]
     return {
         "Usage": lambda page: assert_as_answered(page, api),
-        "API credentials": lambda page: assert_credentials(page, every(api, "credentials")),
+        "Credentials": lambda page: assert_credentials(page, every(api, "credentials")),
         "Pricing": lambda page: assert_pricing(page, api),
-        "Sessions & executions": lambda page: assert_all(page, api),
+        "Sessions": lambda page: assert_all(page, api),
         "Runs": lambda page: assert_cost(page, runs, "night-2"),
         "Request log": lambda page: assert_calls(page, calls.rows(range="30d")),
-        "Tags": lambda page: assert_tags(page, api),
+        "Explore": lambda page: assert_explore(page, api, range="month", group_by="model"),
         "Limits": lambda page: assert_limits(page, api, answer(api, f"{ACME}/limits")["results"]),
-        "Increase requests": lambda page: assert_requests(page, answer(api, f"{ACME}/limit-requests")["results"]),
-        "Threshold events": lambda page: assert_threshold_events(page, threshold_events(api)),
+        "Limit requests": lambda page: assert_requests(page, answer(api, f"{ACME}/limit-requests")["results"]),
+        "Alerts": lambda page: assert_threshold_events(page, threshold_events(api)),
         "Authorizations": lambda page: assert_authorizations(page, answer(api, "/usage/authorizations")["results"]),
         "Plan": lambda page: assert_equal(figures(page)["Spent this month"], dollars(month)),
         "All events": lambda page: assert_events(page, events),
@@ -102,7 +94,7 @@ def checks(api: APIClient, *keys: Key) -> dict[str, Check]:
         "All executions": lambda page: assert_first_page(
             page, {event["execution_id"] for event in events if event["session_id"]}, Execution
         ),
-        "All groups": lambda page: assert_first_page(page, {event["group_id"] for event in events}, GenerationGroup),
+        "Groups": lambda page: assert_first_page(page, {event["group_id"] for event in events}, GenerationGroup),
         "Batches": lambda page: assert_batches(page, events),
         "Unpriced": lambda page: assert_unpriced_events(page, unpriced),
         "Quarantine": lambda page: assert_equal(len(listed(page)), 2),
@@ -129,10 +121,9 @@ def assert_equal(shown: object, expected: object) -> None:
 def test_an_owner_finds_the_numbers_of_the_api(owner: User, api: APIClient, key: Key, gateway: Key) -> None:
     page = PlainPage(owner)
     start(page)
-    assert page.names("link", SIDEBAR) == list(PAGES)
     must = checks(api, key, gateway)
     for name in (name for name in PAGES if name not in OWNERS_ELSEWHERE):
-        page.click(name, "link", SIDEBAR)
+        follow(page, name)
         if name in must:
             must[name](page)
 
@@ -203,10 +194,10 @@ def test_viewers_and_operators_find_the_same_numbers_and_viewers_nothing_to_chan
 ) -> None:
     """Those that an owner finds, who is walked about in the browser."""
     owners, viewers, operators = map(signed_in, (owner, viewer, operator))
-    paths = dict(zip(PAGES, sidebar_of(owners), strict=True))
-    assert sidebar_of(viewers) == [paths[name] for name in VIEWERS]
-    assert sidebar_of(operators)[: len(PAGES)] == list(paths.values())
-    for path in sidebar_of(operators)[len(PAGES) :]:
+    paths = dict(zip(PAGES, pages_of(owners), strict=True))
+    assert pages_of(viewers) == [paths[name] for name in VIEWERS]
+    assert pages_of(operators)[: len(PAGES)] == list(paths.values())
+    for path in pages_of(operators)[len(PAGES) :]:
         assert sent(operators, path).title
     changed, with_numbers = set(), 0
     for name, path in paths.items():
@@ -219,7 +210,7 @@ def test_viewers_and_operators_find_the_same_numbers_and_viewers_nothing_to_chan
             viewed = sent(viewers, path)
             assert viewed.numbers == owned.numbers, path
             assert name == OWN or viewed.offered == [], path
-    assert changed >= {"API credentials", "Members", "Repricings", "Quarantined records", "Unpriced events"}
+    assert changed >= {"Credentials", "Members", "Repricing", "Quarantine", "Unpriced"}
     assert with_numbers >= 15
 
 
@@ -228,7 +219,7 @@ def test_a_viewer_opens_the_first_row_of_each_list_and_finds_nothing_to_change(b
     """In the browser every third one in the short profile: its fields are texts, as on the others."""
     client = signed_in(viewer)
     page = browse(viewer, viewport=DESK)
-    links = {path: Markup(client.get(path).content.decode()).links() for path in sidebar_of(client)}
+    links = {path: Markup(client.get(path).content.decode()).links() for path in pages_of(client)}
     rows = [urljoin(path, link) for path in links for link in links[path] if "/change/" in link]
     firsts = list({kind_of(row): row for row in reversed(rows)}.values())
     assert len(firsts) >= 13
@@ -249,7 +240,7 @@ def test_a_member_sees_nothing_of_another_organization(
 ) -> None:
     client = signed_in(stranger)
     foreign = (organization.name, owner.email, key.credential.client_id, "house-13b", "nightly", "early-1")
-    paths = [path for path in sidebar_of(client, "/admin/") if not path.endswith(MADE_UP)]
+    paths = [path for path in pages_of(client, "/o/globex/admin/") if not path.endswith(MADE_UP)]
     assert len(paths) > 25
     for path in paths:
         response = client.get(path)
@@ -259,13 +250,13 @@ def test_a_member_sees_nothing_of_another_organization(
     assert "Unknown organization." in unknown.content.decode()
     missing = client.get(f"/admin/organizations/organization/{organization.pk}/change/", follow=True)
     assert "Perhaps it was deleted?" in missing.content.decode()
-    assert re.search(r"<title>\s*Usage \| costtrack\s*</title>", missing.content.decode())
+    assert re.search(r"<title>\s*Usage · Globex Labs \| costtrack\s*</title>", missing.content.decode())
 
 
 @pytest.mark.usefixtures("usage")
 def test_only_operators_find_the_pages_of_people_and_plans(owner: User, operator: User) -> None:
     users = "/admin/organizations/user/"
-    assert users not in sidebar_of(signed_in(owner), "/admin/")
+    assert users not in pages_of(signed_in(owner), "/admin/")
     client = signed_in(operator)
-    assert users in sidebar_of(client, "/admin/")
+    assert users in pages_of(client, "/admin/")
     assert owner.email in client.get(users).content.decode()

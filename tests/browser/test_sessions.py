@@ -43,7 +43,7 @@ LIST = "/o/acme/admin/sessions/"
 def test_lists_and_pages_say_what_the_api_says(owner: User, api: APIClient) -> None:
     page = PlainPage(owner)
     start(page)
-    follow(page, "Sessions & executions")
+    follow(page, "Sessions")
     assert_all(page, api)
     assert_listed(page, "Sessions", answer(api, "/costs/sessions", limit=100))
     find(page, "nobody's")
@@ -68,7 +68,7 @@ def find(page: PlainPage, session_id: str) -> None:
 def test_a_session_is_found_in_the_browser_and_its_chart_is_drawn(browse: Browse, owner: User) -> None:
     page = browse(owner, viewport=DESK)
     clicks.start(page)
-    clicks.follow(page, "Sessions & executions")
+    clicks.follow(page, "Sessions")
     page.get_by_label("Find by id").fill("session-4")
     with clicks.leaving(page):
         page.keyboard.press("Enter")

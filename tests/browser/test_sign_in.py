@@ -42,7 +42,7 @@ def test_the_right_password_leads_to_the_requested_page(browse: Browse, owner: U
     page.goto("/admin/billing/usageevent/")
     expect(page).to_have_title("Sign in | costtrack")
     sign_in(page, "Owner@acme.example")
-    expect(page).to_have_title(re.compile("Usage events"))
+    expect(page).to_have_title(re.compile("All events"))
 
 
 def test_signing_out_ends_it(browse: Browse, owner: User, organization: Organization) -> None:

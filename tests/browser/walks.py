@@ -10,6 +10,7 @@ from typing import Any
 from rest_framework.test import APIClient
 
 from costtrack.money import usd
+from costtrack.navigation import ENTRIES
 from tests.browser.plain_pages import PlainPage
 from tests.html import Element
 
@@ -17,6 +18,7 @@ Rows = list[list[str]]
 
 FILTERS = "form[aria-label=Filters]"
 SIDEBAR = "#nav-sidebar-apps"
+TABS = "nav[aria-label=Tabs]"
 
 
 # --- Going about -----------------------------------------------------------------------------------------------
@@ -27,10 +29,23 @@ def start(page: PlainPage) -> None:
     page.goto("/o/acme/admin/plan/")
 
 
-def follow(page: PlainPage, name: str, title: str = "") -> None:
-    """A link of the sidebar, to the page with this title."""
-    page.click(name, "link", SIDEBAR)
-    assert (title or name) in page.heading
+def entry_of(tab: str) -> str:
+    """Return the entry of the sidebar that has the tab."""
+    (title,) = (entry.title for entry in ENTRIES for each in entry.tabs if each.title == tab)
+    return title
+
+
+def tabs(page: PlainPage) -> list[str]:
+    return [link.name for link in page.document.all(f"{TABS} a")]
+
+
+def follow(page: PlainPage, name: str) -> None:
+    """A page of the navigation, by its entry and its tab. A tab of the current page is chosen directly."""
+    if name not in tabs(page):
+        page.click(entry_of(name), "link", SIDEBAR)
+    if page.heading != name:
+        page.click(name, "link", TABS)
+    assert page.heading == name
 
 
 def choose(page: PlainPage, **filters: str) -> None:

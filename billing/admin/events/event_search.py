@@ -32,7 +32,7 @@ def events_named(organization: Organization, events: UsageEventQuerySet, name: s
     request id, whichever matches first. Request ids are searched only among the newest events."""
     for condition in (
         _with_id(name),
-        _with_keys(organization, _keys(events, name)),
+        _with_keys(organization, event_keys(events, name, among=_SOURCES_AMONG)),
         Q(run_id=name),
         Q(session_id=name),
     ):
@@ -56,7 +56,7 @@ def _with_keys(organization: Organization, keys: list[UUID]) -> Q:
     return Q(pk__in=list(holding.values_list("event_id", flat=True)))
 
 
-def _keys(events: UsageEventQuerySet, event_id: str) -> list[UUID]:
-    """Return the event keys of a caller's id for each recent source."""
+def event_keys(events: UsageEventQuerySet, event_id: str, *, among: int) -> list[UUID]:
+    """Return the event keys of a caller's id for each source of the newest events, of which `among` are read."""
     newest = events.order_by("-occurred_at", "-id").values_list("source", flat=True)
-    return [event_key(source, event_id) for source in set(newest[:_SOURCES_AMONG])]
+    return [event_key(source, event_id) for source in set(newest[:among])]

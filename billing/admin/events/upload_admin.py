@@ -128,9 +128,9 @@ class UploadAdmin(SingleOrganizationAdmin):
     list_filter = (OrganizationFilter,)
     ordering = ("-id",)
     actions_detail = ("check_file", "import_events", "rejected_csv", "discard")  # type: ignore[assignment]  # unfold declares an empty tuple
+    add_label = "Import a file"
     form_context: ClassVar[dict[str, Any]] = {
         **SingleOrganizationAdmin.form_context,
-        "title": "Import a file",
         "max_size": f"{settings.UPLOAD_MAX_BYTES // 1024 // 1024} MB",
         "max_records": formatting.count(MAX_RECORDS),
     }

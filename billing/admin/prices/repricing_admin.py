@@ -91,7 +91,7 @@ class RepricingAdmin(SingleOrganizationAdmin):
     list_filter = (OrganizationFilter,)
     ordering = ("-id",)
     actions_detail = ("apply",)  # type: ignore[assignment]  # unfold declares an empty tuple
-    form_context = {**SingleOrganizationAdmin.form_context, "title": "Reprice usage"}
+    add_label = "Reprice usage"
     empty_title = "No repricings yet"
     empty_text = (
         "When a past price is changed, calls keep their cost until their period is repriced. "

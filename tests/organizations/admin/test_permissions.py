@@ -10,7 +10,7 @@ from organizations.models import Organization, User
 from organizations.permissions import Resource
 from organizations.types import Role
 from tests.conftest import add_member
-from tests.pages import sidebar_of
+from tests.pages import pages_of
 
 # The endpoint and the page of each list that both have.
 LISTS = {
@@ -71,7 +71,7 @@ def test_viewers_see_no_members_credentials_or_audit_log(page: str, viewer: User
 
 
 def test_the_sidebar_links_only_to_pages_that_open(client: Client, role: Role) -> None:
-    links = sidebar_of(client, "/o/acme/admin/")
+    links = pages_of(client, "/o/acme/admin/")
     assert links
     assert {link: status for link in links if (status := client.get(link).status_code) != 200} == {}
 

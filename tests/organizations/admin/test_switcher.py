@@ -13,7 +13,7 @@ from django.urls import reverse
 from organizations.models import Membership, Organization, User
 from organizations.types import Role
 from tests.conftest import Key
-from tests.pages import sidebar_of
+from tests.pages import pages_of
 
 NAVIGATION = re.compile(r'<nav aria-label="Organizations">(.*?)</nav>', re.DOTALL)
 CHOICE = re.compile(r'<a href="([^"]*)"( aria-current="true")?>\s*<span>([^<]*)</span>')
@@ -70,7 +70,7 @@ def test_every_page_about_an_organization_lists_all_of_the_persons(of_both: User
         "/o/acme/admin/organizations/membership/add/",
         "/o/acme/admin/billing/spendlimit/add/",
     ]
-    pages = [*sidebar_of(client), *details]
+    pages = [*pages_of(client), *details]
     assert len(pages) > 20
     for path in pages:
         assert choices_on(client.get(path, follow=True).content.decode()) == [

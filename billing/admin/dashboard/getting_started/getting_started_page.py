@@ -22,7 +22,7 @@ from costtrack.admin_site import register_page
 from costtrack.money import usd
 from costtrack.organization_paths import unprefixed_url
 from organizations.models import APICredential
-from organizations.permissions import ORGANIZATION
+from organizations.permissions import CREDENTIALS, ORGANIZATION
 from organizations.selectors import cheapest_plan_with_api
 from organizations.types import Scope
 
@@ -96,9 +96,7 @@ class GettingStartedPage(_Steps):
 
     def _table(self, credentials: Sequence[APICredential]) -> Table[APICredential]:
         columns = (
-            Column[APICredential](
-                "Name", lambda row: formatting.link(change_url("organizations_apicredential", row.pk), row.name)
-            ),
+            Column[APICredential]("Name", self._name),
             Column[APICredential]("Client ID", lambda row: format_html("<code>{}</code>", row.client_id)),
             Column[APICredential]("Scopes", lambda row: ", ".join(row.scopes)),
             Column[APICredential]("State", self._state),
@@ -107,6 +105,12 @@ class GettingStartedPage(_Steps):
             ),
         )
         return Table("Credentials", columns, credentials)
+
+    def _name(self, credential: APICredential) -> str:
+        """Return the name, with a link for those who may open the credential's page."""
+        if CREDENTIALS.read not in self.role.scopes:
+            return credential.name
+        return formatting.link(change_url("organizations_apicredential", credential.pk), credential.name)
 
     def _state(self, credential: APICredential) -> SafeString:
         is_usable = credential.is_usable(self.now)
