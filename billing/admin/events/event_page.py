@@ -232,7 +232,7 @@ def _badges(adjusted_event: AdjustedEvent) -> SafeString:
     shown = [
         (event.get_kind_display(), "primary"),
         (event.get_status_display(), "danger" if failed else "success"),
-        (event.get_cost_source_display(), "info"),
+        ("No price yet", "warning") if event.cost_usd is None else (event.get_cost_source_display(), "info"),
         *([("Flagged", "warning")] if is_flagged(event) else []),
         *([("Voided", "danger")] if adjusted_event.is_voided else []),
     ]

@@ -46,7 +46,7 @@ class RunAdmin(SingleOrganizationAdmin):
             ("Workflow", row.workflow_id),
             ("Parent run", self.parent(row)),
             ("Organization", row.organization.name),
-            ("First seen", local_time(row.created_at)),
+            ("First received", local_time(row.created_at)),
         )
         link = ("View events", ledger_url(row.organization_id, run=row.run_id))
         is_operator = request_user(request).is_superuser
@@ -64,7 +64,7 @@ class RunAdmin(SingleOrganizationAdmin):
         url = admin_url("billing_run_changelist", organization=run.organization_id, q=run.parent_run_id)
         return formatting.code_link(url, run.parent_run_id)
 
-    first_seen = column(Run, "First seen", lambda row: local_time(row.created_at))
+    first_seen = column(Run, "First received", lambda row: local_time(row.created_at))
 
     @admin.display(description="Events")
     def events(self, run: Run) -> SafeString:
