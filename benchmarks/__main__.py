@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import (
     authorize,
+    buffers,
     connections,
     contention,
     disk,
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "disk": disk.run,
     "reads": reads.run,
     "pages": pages.run,
+    "buffers": buffers.run,
     "growth": growth.run,
     "fold": fold.run,
     "rebuild": rebuild.run,

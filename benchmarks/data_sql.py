@@ -67,11 +67,14 @@ INSERT INTO billing_eventkey (organization_id, key, event_id, payload_hash)
 SELECT organization_id, gen_random_uuid() AS key, id, (random() * 9e18)::bigint FROM filling ORDER BY key
 """
 _RUNS = """
-INSERT INTO billing_run (organization_id, run_id, parent_run_id, workflow_id, folded_workflow_id, created_at)
+INSERT INTO billing_run (
+    organization_id, run_id, parent_run_id, workflow_id, folded_workflow_id, has_moved, created_at
+)
 SELECT %(organization)s, 'run-' || left(md5(%(organization)s || '/run/' || run), 12),
     CASE WHEN run %% 10 = 0 AND run %% 50 <> 0
         THEN 'run-' || left(md5(%(organization)s || '/run/' || run - 10), 12) ELSE '' END,
-    'workflow-' || run %% %(workflows)s, 'workflow-' || run %% %(workflows)s, min(batch.received_at)
+    'workflow-' || run %% %(workflows)s, 'workflow-' || run %% %(workflows)s, run %% 10 = 0 AND run %% 50 <> 0,
+    min(batch.received_at)
 FROM unnest(%(times)s::timestamptz[], %(firsts)s::bigint[], %(sizes)s::int[]) AS batch (received_at, first, size),
     generate_series(batch.first / %(per_run)s, (batch.first + batch.size - 1) / %(per_run)s) AS run
 GROUP BY run ORDER BY 2

@@ -10,14 +10,18 @@ from html import unescape
 from importlib import import_module
 from itertools import repeat
 from statistics import median
+from typing import TYPE_CHECKING
 
 from benchmarks.bench import Bench
 from benchmarks.client import Caller, Connection
 from benchmarks.read_endpoints import BARE
 from benchmarks.report import Figure, say
 
+if TYPE_CHECKING:
+    from organizations.models import User
+
 OF_BARE_VIEW = 10.0
-_START = "/o/bench-0/admin/usage/"
+START = "/o/bench-0/admin/usage/"
 _EMAIL = "owner@bench.example"
 _MAX_REQUESTS, _MIN_REQUESTS = 100, 5
 _LEG_SECONDS = 1.0
@@ -54,14 +58,9 @@ def _sign_in(bench: Bench, database: str) -> str:
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 
     from benchmarks.stack import PREPARED
-    from organizations.models import Membership, User
-    from organizations.types import Role
 
     bench.stack.use(database)
-    owner = User.objects.filter(email=_EMAIL).first() or User.objects.create_user(_EMAIL)
-    Membership.objects.get_or_create(
-        organization_id=bench.stack.organization_id, user=owner, defaults={"role": Role.OWNER}
-    )
+    owner = get_owner(bench.stack.organization_id)
     session = import_module(settings.SESSION_ENGINE).SessionStore()
     session[SESSION_KEY] = str(owner.pk)
     session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
@@ -71,12 +70,26 @@ def _sign_in(bench: Bench, database: str) -> str:
     return f"Cookie: {settings.SESSION_COOKIE_NAME}={session.session_key}"
 
 
+def get_owner(organization_id: int) -> "User":
+    """Return a user who owns the organization."""
+    from organizations.models import Membership, User
+    from organizations.types import Role
+
+    owner = User.objects.filter(email=_EMAIL).first() or User.objects.create_user(_EMAIL)
+    Membership.objects.get_or_create(organization_id=organization_id, user=owner, defaults={"role": Role.OWNER})
+    return owner
+
+
+def sidebar_links(page: str) -> list[str]:
+    sidebar = _SIDEBAR.search(page)
+    assert sidebar is not None
+    return list(dict.fromkeys(unescape(link) for link in _LINK.findall(sidebar[0])))
+
+
 def _requests(connection: Connection, caller: Caller, cookie: str) -> dict[str, bytes]:
     """Return every page by its URL, and the refreshed parts."""
-    sidebar = _SIDEBAR.search(connection.exchange(caller.get(_START, cookie)).decode())
-    assert sidebar is not None
     requests = {}
-    for path in dict.fromkeys(unescape(link) for link in _LINK.findall(sidebar[0])):
+    for path in sidebar_links(connection.exchange(caller.get(START, cookie)).decode()):
         requests[path] = caller.get(path, cookie)
         if _REFRESHES in connection.exchange(requests[path]).decode():
             requests[path + _PART] = caller.get(path, cookie, "HX-Request: true")

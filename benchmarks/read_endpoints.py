@@ -20,8 +20,13 @@ class Endpoint:
     body: str = ""
     is_new: bool = True
 
-    def request(self, caller: Caller, sample: Sample) -> bytes:
+    def filled(self, sample: Sample) -> tuple[str, str]:
+        """Return the URL and the body."""
         address, body = (_NAME.sub(lambda name: sample[name[1]], text) for text in (self.address, self.body))
+        return address, body
+
+    def request(self, caller: Caller, sample: Sample) -> bytes:
+        address, body = self.filled(sample)
         headers = ["X-Bypass-Cache: 1"] if self.is_new else []
         return caller.post(address, body.encode(), *headers) if body else caller.get(address, *headers)
 
@@ -53,6 +58,10 @@ ENDPOINTS = (
     Endpoint("/spend/logs, 30 days", f"/spend/logs?{_MONTH}"),
     Endpoint("/spend/logs, a request", "/spend/logs?request_id=<sent>"),
     Endpoint("/spend/logs/v2, 30 days", f"/spend/logs/v2?{_MONTH}"),
+    Endpoint("/global/spend/logs", "/global/spend/logs"),
+    Endpoint("/global/spend/keys", "/global/spend/keys"),
+    Endpoint("/global/spend/models", "/global/spend/models"),
+    Endpoint("/global/activity, 30 days", f"/global/activity?{_MONTH}"),
     Endpoint("/spend/tags", "/spend/tags"),
     Endpoint("/spend/tags, 30 days", f"/spend/tags?{_MONTH}"),
     Endpoint("/spend/keys", "/spend/keys"),
@@ -63,6 +72,15 @@ ENDPOINTS = (
     Endpoint("/usage/timeseries, 30 days", f"/usage/timeseries?{_MONTH}&granularity=day"),
     Endpoint("/usage/capabilities, 30 days", f"/usage/capabilities?{_MONTH}"),
     Endpoint("/usage/credentials, 30 days", f"/usage/credentials?{_MONTH}"),
+    *(
+        Endpoint(f"/usage/breakdown, by {dimension}", f"/usage/breakdown?{_MONTH}&group_by={dimension}")
+        for dimension in ("user", "model", "agent", "end_user")
+    ),
+    Endpoint("/usage/breakdown, by user, of a model", f"/usage/breakdown?{_MONTH}&group_by=user&model=<model>"),
+    Endpoint("/usage/limits", "/usage/limits"),
+    Endpoint("/usage/authorizations", "/usage/authorizations"),
+    Endpoint("/usage/credits", "/usage/credits"),
+    Endpoint("/usage/price-check, a day", "/usage/price-check?start_date=<day>&end_date=<day>"),
     Endpoint("/usage/requests", f"/usage/requests?{_MONTH}"),
     Endpoint("/usage/events, first page", "/usage/events"),
     Endpoint("/usage/events, a deep page", "/usage/events?cursor=<cursor>"),

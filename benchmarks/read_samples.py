@@ -1,16 +1,19 @@
 """Parameters for the reads: runs, events, days and so on, sampled evenly from all twelve months of the ledger."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
 
-from benchmarks.site import Site
 from costtrack.clock import iso, utc_now
 
 Sample = dict[str, str]
 """The values by their names in an endpoint's URL."""
+Get = Callable[[str], Any]
+"""Returns the JSON of a path."""
 
 MAX_ITEMS = 40
 
@@ -23,10 +26,10 @@ WHERE organization_id = %s AND id = ANY (%s) AND execution_id <> '' ORDER BY id
 _SENT = "SELECT event_id FROM billing_usageevent WHERE organization_id = %s ORDER BY id DESC LIMIT %s"
 
 
-def samples(site: Site, organization_id: int) -> list[Sample]:
+def samples(database_url: str, organization_id: int, get: Get) -> list[Sample]:
     """Return the samples: enough that responses vary, and few enough that the second round finds the caches as warm as
     users would."""
-    with psycopg.connect(site.database_url, row_factory=dict_row) as connection:
+    with psycopg.connect(database_url, row_factory=dict_row) as connection:
         batches = connection.execute(_BATCHES, [organization_id]).fetchall()
         batches = batches[:: max(len(batches) // MAX_ITEMS, 1)][:MAX_ITEMS]
         # The first run of a batch is the root of a chain; a run inside the batch can be any run.
@@ -47,7 +50,7 @@ def samples(site: Site, organization_id: int) -> list[Sample]:
             "model": event["model"],
             "sent": sent_id,
             **_times(event["occurred_at"]),
-            "cursor": _cursor(site, event["occurred_at"]),
+            "cursor": _cursor(get, event["occurred_at"]),
         }
         for event, parent, sent_id in zip(rows, parents, sent, strict=True)
     ]
@@ -64,8 +67,6 @@ def _times(instant: datetime) -> Sample:
     }
 
 
-def _cursor(site: Site, instant: datetime) -> str:
-    """Return the server's cursor of the page after that time."""
-    with site.caller.connect() as connection:
-        page = connection.json(site.caller.get(f"/usage/events?limit=1&end_date={iso(instant)}"))
-    return str(page["next_cursor"])
+def _cursor(get: Get, instant: datetime) -> str:
+    """Return the server's cursor of the page after that time; empty if there is none."""
+    return get(f"/usage/events?limit=1&end_date={iso(instant)}")["next_cursor"] or ""

@@ -48,7 +48,12 @@ class _Reader:
 
     def __init__(self, bench: Bench, site: Site) -> None:
         self.site = site
-        self._samples = samples(site, bench.stack.organization_id)
+        with site.caller.connect() as connection:
+            self._samples = samples(
+                site.database_url,
+                bench.stack.organization_id,
+                lambda path: connection.json(site.caller.get(path)),
+            )
         self.legs: dict[str, _Legs] = {}
 
     def read(self, connection: Connection, endpoint: Endpoint, label: str = "") -> None:

@@ -172,10 +172,14 @@ class RunServiceDay(Costs):
 
 @with_live_view
 class WorkflowDay(Costs):
-    """The cost of the runs of each workflow by day, service and cost group."""
+    """The cost of the runs of each workflow by day, service and cost group. Rows with `is_descendant` are of runs of
+    other workflows, or of none, that descend from a run of the workflow."""
 
-    pk = models.CompositePrimaryKey("organization", "workflow_id", "day", "service", "cost_group", "archived")
+    pk = models.CompositePrimaryKey(
+        "organization", "workflow_id", "is_descendant", "day", "service", "cost_group", "archived"
+    )
     workflow_id = dimension()
+    is_descendant = models.BooleanField()
     day = models.DateField()
     service = dimension()
     cost_group = dimension()
@@ -183,10 +187,11 @@ class WorkflowDay(Costs):
 
 @with_live_view
 class WorkflowTotal(Costs):
-    """Over all time."""
+    """The same over all time."""
 
-    pk = models.CompositePrimaryKey("organization", "workflow_id", "service", "cost_group", "archived")
+    pk = models.CompositePrimaryKey("organization", "workflow_id", "is_descendant", "service", "cost_group", "archived")
     workflow_id = dimension()
+    is_descendant = models.BooleanField()
     service = dimension()
     cost_group = dimension()
 

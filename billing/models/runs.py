@@ -1,5 +1,6 @@
 """Workflow runs, which form a tree."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from organizations.tenant_models import TenantModel
@@ -11,14 +12,23 @@ class Run(TenantModel):
     The parent is stored by the caller's id, because it may be named before it exists. Callers define the tree, so it
     may contain cycles, which readers must handle.
 
-    `folded_workflow_id` is the workflow under which rollups count the folded events of the run. It differs from
-    `workflow_id` between the event that changes it and the fold of that event (`billing.rollups.workflows`).
+    Rollups count the folded events of the run under `folded_workflow_id`, and as those of a descendant under
+    `folded_ancestor_workflows`, which is NULL for a run that is too deep in its tree. `has_moved` is set by the event
+    that names another workflow or parent, until folding has moved the costs (`billing.rollups.workflows`).
     """
 
     run_id = models.CharField(max_length=255)
     parent_run_id = models.CharField(max_length=255, blank=True)
     workflow_id = models.CharField(max_length=255, blank=True)
     folded_workflow_id = models.CharField(max_length=255, blank=True, default="", db_default="", editable=False)
+    folded_ancestor_workflows = ArrayField(
+        models.CharField(max_length=255),
+        null=True,
+        default=list,
+        db_default=models.Value([], ArrayField(models.CharField())),
+        editable=False,
+    )
+    has_moved = models.BooleanField(default=False, db_default=False, editable=False)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -34,10 +44,11 @@ class Run(TenantModel):
                 name="run_by_workflow",
                 condition=~models.Q(workflow_id=""),
             ),
+            models.Index(fields=("organization", "created_at", "id"), name="run_by_time"),
             models.Index(
-                fields=("organization",),
-                name="run_workflow_changed",
-                condition=~models.Q(folded_workflow_id=models.F("workflow_id")),
+                fields=("organization", "run_id"),
+                name="run_moved",
+                condition=models.Q(has_moved=True) | models.Q(folded_ancestor_workflows=None),
             ),
         )
 

@@ -9,7 +9,7 @@ counts in the window that contains its start, so adjacent windows always add up.
 `billing.reports.rollup_reader` adds the unfolded events.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -20,12 +20,13 @@ from psycopg.types.multirange import Multirange
 from psycopg.types.range import Range
 
 from billing.reports.buckets import SIZES, Source, plan_sources
-from billing.reports.rollup_reader import RollupReader
+from billing.reports.rollup_reader import Keys, RollupReader
 from billing.reports.sql import Condition, Parameters, bind, equal_to, no_condition, within
 from billing.rollups.definitions import COSTS, Rollup
 from billing.rollups.sql import all_true, column_list
 from costtrack.calendar import ALWAYS, Window, next_boundary, utc_day
 from costtrack.ids import first_id_of
+from costtrack.money import ZERO
 from organizations.models import Organization
 
 
@@ -36,7 +37,8 @@ class RollupQuery:
     `levels` are ordered from coarse to fine and have all columns that are used; the definition of the finest says how
     ledger rows produce them. `windows` are ordered and disjoint. `undropped_only` leaves out what retention dropped, so
     that counted events are still in the ledger. `by` and `limit` are for sums: the dimensions that they are grouped
-    by, and how many of the most expensive are returned.
+    by, and how many of the most expensive are returned. `keys` are the values of a rollup that is read by key, if the
+    condition allows only them.
     """
 
     levels: tuple[Rollup, ...]
@@ -45,6 +47,7 @@ class RollupQuery:
     condition: Condition = no_condition
     undropped_only: bool = False
     limit: int | None = None
+    keys: Keys | None = None
 
     @classmethod
     def of(
@@ -88,7 +91,7 @@ class RollupQuery:
         return _FROM_ROLLUP.format(
             at=_AT[rollup.bucket],
             columns=column_list(columns),
-            table=reader.table(rollup),
+            table=reader.table(rollup, self.keys),
             conditions=all_true(conditions),
         )
 
@@ -216,6 +219,24 @@ class Sums(NamedTuple):
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
+
+
+def add_sums(sums: Iterable[Sums], added: Iterable[Sums], subtracted: Sequence[Sums]) -> list[Sums]:
+    """Return the sums with those of the same keys added and subtracted. A key of which nothing remains is left out."""
+    totals = {row.key: row for row in sums}
+    for sign, rows in ((1, added), (-1, subtracted)):
+        for row in rows:
+            before = totals.get(row.key, Sums(row.key, 0, 0, 0, 0, ZERO))
+            totals[row.key] = Sums(
+                row.key,
+                before.requests + sign * row.requests,
+                before.unpriced + sign * row.unpriced,
+                before.prompt_tokens + sign * row.prompt_tokens,
+                before.completion_tokens + sign * row.completion_tokens,
+                before.cost + sign * row.cost,
+            )
+    emptied = {row.key for row in subtracted if not any(totals[row.key][1:])}
+    return [row for row in totals.values() if row.key not in emptied]
 
 
 _SUMS = sql.SQL("""

@@ -10,10 +10,12 @@ statement compares the state itself, in its own snapshot, and reads nothing if i
 again (docs/decisions/024-unfolded-sums.md).
 
 Rollups that are read by key (`Rollup.is_read_by_key`) use sums only if many events are unfolded. Otherwise the events
-are read as rows, which needs no second statement when the state has changed.
+are read as rows, which needs no second statement when the state has changed. Their sums are cached by key, and a report
+that names its keys sends only theirs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -43,13 +45,31 @@ MAX_EVENTS_AS_ROWS = 1_000
 _ENTRY_BYTES = 1024
 _MAX_ATTEMPTS = 4
 
-Sums = tuple[str, ...]
-"""The sums of all unfolded events: an array for each column of the rollup, as text. Empty if they are too large."""
-_TOO_LARGE: Sums = ()
+Keys = Callable[[], Iterable[str]]
+"""Returns the values of a rollup's first dimension that a report reads. They must not change while batches do not."""
 
-unfolded_sums: RevisionCache[tuple[int, str], str, Sums] = RevisionCache(
-    MAX_BYTES, size_of=lambda sums: sum(map(len, sums)) + _ENTRY_BYTES
-)
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """The sums of all unfolded events: an array for each column of the rollup, as text. They are divided by the first
+    dimension if the rollup is read by key; else all are under an empty one."""
+
+    by_key: Mapping[str, Sequence[str]]
+    is_too_large: bool = False
+
+    def columns(self, keys: Iterable[str] | None) -> list[str]:
+        """Return the arrays of these keys together, of all keys by default. Empty: there are no rows."""
+        chosen = self.by_key.values() if keys is None else (self.by_key[key] for key in keys if key in self.by_key)
+        return ["{" + ",".join(array[1:-1] for array in arrays) + "}" for arrays in zip(*chosen, strict=True)]
+
+    @property
+    def size(self) -> int:
+        return _ENTRY_BYTES + sum(len(array) for arrays in self.by_key.values() for array in arrays)
+
+
+_TOO_LARGE = Sums({}, is_too_large=True)
+
+unfolded_sums: RevisionCache[tuple[int, str], str, Sums] = RevisionCache(MAX_BYTES, size_of=lambda sums: sums.size)
 """The cache of this process, by organization and rollup."""
 
 Compose = Callable[["RollupReader"], sql.Composable]
@@ -59,6 +79,10 @@ _STATE = sql.SQL("(SELECT billing_unfolded_state(%(organization)s))")
 _WITH_STATE = sql.SQL("""
 SELECT {state}, result.* FROM (VALUES (1)) AS once
 LEFT JOIN (SELECT true AS is_row, report.* FROM ({statement}) AS report WHERE {is_current}) AS result ON true
+""")
+_SUMS_WITH_STATE = sql.SQL("""
+SELECT {state}, loaded.* FROM (VALUES (1)) AS once
+LEFT JOIN (SELECT {key}::text AS key, {arrays} FROM ({sums}) AS sums GROUP BY 1) AS loaded ON true
 """)
 _IS_UNFOLDED = sql.SQL("""batch.organization_id = %(organization)s AND batch.folded_at IS NULL
     AND event.organization_id = %(organization)s AND event.id > {first}""")
@@ -96,28 +120,32 @@ class RollupReader:
     def bind(self, value: object) -> sql.Placeholder:
         return bind(self.parameters, value)
 
-    def table(self, rollup: Rollup) -> sql.Composable:
+    def table(self, rollup: Rollup, keys: Keys | None = None) -> sql.Composable:
         """Return what to select from: the rollup with the unfolded events, in several rows for one key. It needs an
-        alias."""
+        alias. If the rollup is read by key, unfolded events of other keys may be left out."""
         if self._has_no_unfolded:
             return sql.Identifier(rollup.table)
-        columns = _columns(rollup)
         reads_rows = rollup.is_read_by_key and self._unfolded_events <= MAX_EVENTS_AS_ROWS
         sums = _TOO_LARGE if reads_rows else self._sums(rollup)
-        unfolded = self._select_sums(rollup, sums) if sums else self._select_events(rollup)
+        if sums.is_too_large:
+            unfolded = self._select_events(rollup)
+        else:
+            columns = sums.columns(keys() if keys and rollup.is_read_by_key else None)
+            unfolded = self._select_sums(rollup, columns) if columns else _select_nothing(rollup)
         return sql.SQL("(SELECT {} FROM {} UNION ALL {})").format(
-            column_list(columns), sql.Identifier(rollup.table), unfolded
+            column_list(_columns(rollup)), sql.Identifier(rollup.table), unfolded
         )
 
     def unfolded(self, rollup: Rollup) -> sql.Composed:
         """Build a SELECT of the rollup's columns with the sums of unfolded events, one row per key. Without unfolded
         batches it selects nothing at no cost."""
         if self._has_no_unfolded:
-            return sql.SQL("SELECT {} FROM {} WHERE false").format(
-                column_list(_columns(rollup)), sql.Identifier(rollup.table)
-            )
+            return _select_nothing(rollup)
         sums = self._sums(rollup)
-        return self._select_sums(rollup, sums) if sums else self._aggregate(rollup)
+        if sums.is_too_large:
+            return self._aggregate(rollup)
+        columns = sums.columns(None)
+        return self._select_sums(rollup, columns) if columns else _select_nothing(rollup)
 
     @property
     def _has_no_unfolded(self) -> bool:
@@ -154,18 +182,20 @@ class RollupReader:
 
     def _load_sums(self, rollup: Rollup) -> tuple[str | None, Sums]:
         """Return the sums, and the state of the same snapshot."""
-        arrays = (
-            sql.SQL("coalesce(array_agg({})::text, '{{}}')").format(sql.Identifier(column))
-            for column in _columns(rollup)
-        )
         parameters: Parameters = {"organization": self._organization_id, "first": self._first_id}
-        statement = sql.SQL("SELECT {}, {} FROM ({}) AS sums").format(
-            _STATE, sql.SQL(", ").join(arrays), self._aggregate(rollup, sql.SQL("%(first)s"))
+        key = sql.Identifier(rollup.dimensions[0].column) if rollup.is_read_by_key else sql.SQL("''")
+        arrays = [sql.SQL("array_agg({})::text").format(sql.Identifier(column)) for column in _columns(rollup)]
+        statement = _SUMS_WITH_STATE.format(
+            state=_STATE,
+            key=key,
+            arrays=sql.SQL(", ").join(arrays),
+            sums=self._aggregate(rollup, sql.SQL("%(first)s")),
         )
-        [(state, *sums)] = fetch_rows(statement, parameters)
-        return state, tuple(sums) if sum(map(len, sums)) <= MAX_SUMS_BYTES else _TOO_LARGE
+        rows = fetch_rows(statement, parameters)
+        sums = Sums({key: columns for _, key, *columns in rows if key is not None})
+        return rows[0][0], sums if sums.size <= MAX_SUMS_BYTES else _TOO_LARGE
 
-    def _select_sums(self, rollup: Rollup, sums: Sums) -> sql.Composed:
+    def _select_sums(self, rollup: Rollup, sums: Sequence[str]) -> sql.Composed:
         columns, types = _columns(rollup), column_types(rollup)
         arrays = (
             sql.SQL("{}::{}[]").format(self.bind(array), sql.SQL(types[column]))
@@ -201,6 +231,10 @@ class RollupReader:
 def read_rollups(organization: Organization, compose: Compose) -> list[tuple[Any, ...]]:
     """Return the rows of a report of one statement."""
     return RollupReader(organization).read(compose)
+
+
+def _select_nothing(rollup: Rollup) -> sql.Composed:
+    return sql.SQL("SELECT {} FROM {} WHERE false").format(column_list(_columns(rollup)), sql.Identifier(rollup.table))
 
 
 def _columns(rollup: Rollup) -> Sequence[str]:

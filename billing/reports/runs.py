@@ -1,8 +1,8 @@
 """Cost of workflow runs (document 002). Read-only.
 
 Each run counts once, however often it is reached, so cycles are harmless. Whole days come from rollups, the rest of a
-window from the ledger. The costs of a workflow come from a rollup of its runs, unless one of them has just changed its
-workflow: then its runs are added up.
+window from the ledger. The costs of a workflow come from a rollup of its runs and their descendants. Runs that have
+moved since they were folded are added and subtracted (`billing.rollups.workflows`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,12 @@ from decimal import Decimal
 from psycopg import sql
 
 from billing.models import Run
-from billing.reports.rollup_query import RollupQuery, Sums, read_sums
-from billing.reports.sql import Condition, Parameters, bind
+from billing.reports.rollup_query import RollupQuery, Sums, add_sums, read_sums
+from billing.reports.sql import Parameters, bind
 from billing.rollups.definitions import RUN_DAYS, RUN_SERVICE_DAYS, WORKFLOW_DAYS, WORKFLOW_TOTALS
+from billing.rollups.workflows import children_of
 from costtrack.calendar import ALWAYS, Window
+from costtrack.database.queries import fetch_rows
 from costtrack.errors import NotFoundError
 from costtrack.money import ZERO
 from organizations.models import Organization
@@ -38,29 +40,19 @@ class RunCosts:
 
 
 _BY = ("service", "cost_group")
-_ONE_RUN = sql.SQL("run_id = {}")
-# The conditions on '' match partial indexes.
-_OF_WORKFLOW = sql.SQL("workflow_id = {} AND workflow_id <> ''")
-# Whether a run has left or joined the workflow since it was folded. Evaluated once, before the rows are read.
-_HAS_CHANGED = sql.SQL("""(SELECT EXISTS (
-    SELECT FROM billing_run
-    WHERE organization_id = %(organization)s AND NOT (folded_workflow_id = workflow_id)
-        AND {workflow} IN (folded_workflow_id, workflow_id)
-))""")
-_FOLDED_WORKFLOW = sql.SQL("workflow_id = {workflow} AND NOT {has_changed}")
-_RUNS_IF_CHANGED = sql.SQL("""{has_changed} AND run_id IN (
-    SELECT run_id FROM billing_run WHERE organization_id = %(organization)s AND {base})""")
+_ONE_RUN = sql.SQL("SELECT {run}::text")
+# billing/migrations/sql/0036_moved_runs.sql
+_MOVED = sql.SQL("SELECT unnest(billing_moved_runs(%(organization)s, {workflow}, {with_descendants}, {are_added}))")
+# Evaluated once, before the rows are read.
+_AMONG = sql.SQL("run_id = ANY (ARRAY({}))")
 # UNION (not UNION ALL) drops runs that were already reached, which ends cycles and counts shared descendants once.
-_WITH_DESCENDANTS = sql.SQL("""run_id = ANY (ARRAY(
-    WITH RECURSIVE tree (run_id, workflow_id) AS (
-        SELECT run_id, workflow_id FROM billing_run WHERE organization_id = %(organization)s AND {base}
-        UNION
-        SELECT child.run_id, child.workflow_id FROM tree JOIN billing_run AS child
-            ON child.organization_id = %(organization)s AND child.parent_run_id = tree.run_id
-            AND child.parent_run_id <> ''
-    ) SELECT run_id FROM tree WHERE {counted}))""")
-_ALL_RUNS = sql.SQL("true")
-_OF_OTHERS = sql.SQL("workflow_id <> {}")
+_TREE = sql.SQL("""
+WITH RECURSIVE tree (run_id) AS (
+    SELECT run_id FROM billing_run WHERE organization_id = %(organization)s AND run_id = {run}
+    UNION
+    SELECT child.run_id FROM tree CROSS JOIN LATERAL ({children}) AS child
+) SELECT run_id FROM tree
+""")
 
 
 def get_run(*, organization: Organization, run_id: str) -> Run | None:
@@ -74,8 +66,8 @@ def get_run_costs(
 ) -> RunCosts:
     """Return the cost of one run, alone or with all its descendants. Raises NotFoundError for an unknown run."""
     if "\0" not in run_id:
-        query = RollupQuery((RUN_DAYS,), (window,), _BY, _one_run(run_id, include_children))
-        (rows,) = read_sums(organization, query)
+        runs = _TREE if include_children else _ONE_RUN
+        (rows,) = read_sums(organization, _of_runs(organization, runs, window, run=run_id))
         if rows or get_run(organization=organization, run_id=run_id) is not None:
             return _costs(rows, now)
     raise NotFoundError(f"Run {run_id} not found")
@@ -86,53 +78,35 @@ def get_total_run_costs(
 ) -> RunCosts:
     """Return the cost of all runs or of a workflow. `include_children` adds all descendants, of any workflow. The
     window applies to every counted cost."""
-    queries = [RollupQuery((RUN_SERVICE_DAYS,), (window,), _BY)]
-    if workflow_id:
-        rollup = WORKFLOW_TOTALS if window == ALWAYS else WORKFLOW_DAYS
-        queries = [
-            RollupQuery((rollup,), (window,), _BY, _folded_workflow(workflow_id)),
-            RollupQuery((RUN_DAYS,), (window,), _BY, _runs_if_changed(workflow_id)),
-        ]
-        if include_children:
-            queries.append(RollupQuery((RUN_DAYS,), (window,), _BY, _descendants_of_others(workflow_id)))
-    rows = [sums for query_rows in read_sums(organization, *queries) for sums in query_rows]
-    return _costs(rows, now)
+    if not workflow_id:
+        (rows,) = read_sums(organization, RollupQuery((RUN_SERVICE_DAYS,), (window,), _BY))
+        return _costs(rows, now)
+    of_workflow = {"workflow_id": workflow_id} | ({} if include_children else {"is_descendant": False})
+    moved = {"workflow": workflow_id, "with_descendants": include_children}
+    folded, added, subtracted = read_sums(
+        organization,
+        RollupQuery.of(WORKFLOW_TOTALS if window == ALWAYS else WORKFLOW_DAYS, _BY, window, of_workflow),
+        *(_of_runs(organization, _MOVED, window, **moved, are_added=are_added) for are_added in (True, False)),
+    )
+    return _costs(add_sums(folded, added, subtracted), now)
 
 
-def _one_run(run_id: str, include_children: bool) -> Condition:  # noqa: FBT001 - with the other
-    def condition(parameters: Parameters) -> sql.Composable:
-        base = _ONE_RUN.format(bind(parameters, run_id))
-        return _WITH_DESCENDANTS.format(base=base, counted=_ALL_RUNS) if include_children else base
+def _of_runs(organization: Organization, runs: sql.SQL, window: Window, **values: object) -> RollupQuery:
+    """Return the query of the costs of runs, which `runs` selects with these values."""
 
-    return condition
-
-
-def _folded_workflow(workflow_id: str) -> Condition:
-    def condition(parameters: Parameters) -> sql.Composable:
-        workflow = bind(parameters, workflow_id)
-        return _FOLDED_WORKFLOW.format(workflow=workflow, has_changed=_HAS_CHANGED.format(workflow=workflow))
-
-    return condition
-
-
-def _runs_if_changed(workflow_id: str) -> Condition:
-    def condition(parameters: Parameters) -> sql.Composable:
-        workflow = bind(parameters, workflow_id)
-        return _RUNS_IF_CHANGED.format(
-            base=_OF_WORKFLOW.format(workflow), has_changed=_HAS_CHANGED.format(workflow=workflow)
+    def select(parameters: Parameters) -> sql.Composed:
+        return runs.format(
+            children=children_of("tree"), **{name: bind(parameters, value) for name, value in values.items()}
         )
 
-    return condition
+    def condition(parameters: Parameters) -> sql.Composed:
+        return _AMONG.format(select(parameters))
 
+    def keys() -> list[str]:
+        parameters: Parameters = {"organization": organization.pk}
+        return [run_id for (run_id,) in fetch_rows(select(parameters), parameters)]
 
-def _descendants_of_others(workflow_id: str) -> Condition:
-    """Return the condition of descendants that belong to another workflow or to none."""
-
-    def condition(parameters: Parameters) -> sql.Composable:
-        workflow = bind(parameters, workflow_id)
-        return _WITH_DESCENDANTS.format(base=_OF_WORKFLOW.format(workflow), counted=_OF_OTHERS.format(workflow))
-
-    return condition
+    return RollupQuery((RUN_DAYS,), (window,), _BY, condition, keys=keys)
 
 
 def _costs(rows: Sequence[Sums], now: datetime) -> RunCosts:

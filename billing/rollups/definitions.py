@@ -152,24 +152,35 @@ RUN_SERVICE_DAYS = Rollup(
     bucket="day",
     condition="event.run_id <> ''",
 )
-# The workflow of an event is that of its run, which a later event may name (`billing.rollups.workflows`).
-_RUN_WITH_WORKFLOW = """JOIN billing_run AS run ON run.organization_id = {row}.organization_id
-    AND run.run_id = {row}.run_id AND run.folded_workflow_id <> ''"""
-_WORKFLOW = Dimension("workflow_id", "run.folded_workflow_id", "run.folded_workflow_id")
+# The workflow of an event is that of its run, which a later event may name (`billing.rollups.workflows`). The event
+# counts under the workflows of the run's ancestors as well.
+_WORKFLOWS_OF_RUN = """JOIN billing_run AS run ON run.organization_id = {row}.organization_id
+    AND run.run_id = {row}.run_id
+CROSS JOIN LATERAL (
+    SELECT run.folded_workflow_id AS workflow_id, false AS is_descendant
+    WHERE run.folded_workflow_id <> ''
+    UNION ALL
+    SELECT ancestor.workflow_id, true
+    FROM unnest(run.folded_ancestor_workflows) AS ancestor (workflow_id)
+) AS counted"""
+_WORKFLOW = (
+    Dimension("workflow_id", "counted.workflow_id", "counted.workflow_id"),
+    Dimension("is_descendant", "counted.is_descendant", "counted.is_descendant"),
+)
 WORKFLOW_TOTALS = Rollup(
     "workflow_totals",
     rollups.WorkflowTotal,
-    (_WORKFLOW, *_columns("service"), COST_GROUP),
+    (*_WORKFLOW, *_columns("service"), COST_GROUP),
     COSTS,
     condition="event.run_id <> ''",
-    joined=_RUN_WITH_WORKFLOW.format(row="event"),
-    finer_joined=_RUN_WITH_WORKFLOW.format(row="finer"),
+    joined=_WORKFLOWS_OF_RUN.format(row="event"),
+    finer_joined=_WORKFLOWS_OF_RUN.format(row="finer"),
 )
 WORKFLOW_DAYS = replace(
     WORKFLOW_TOTALS,
     name="workflow_days",
     model=rollups.WorkflowDay,
-    dimensions=(_WORKFLOW, DAY, *_columns("service"), COST_GROUP),
+    dimensions=(*_WORKFLOW, DAY, *_columns("service"), COST_GROUP),
     bucket="day",
 )
 RUN_DAYS = Rollup(

@@ -17,7 +17,7 @@ from billing.rollups.locks import try_lock_rollups
 from billing.rollups.sql import OF_BATCHES, fold_statement
 from billing.rollups.state import bump_ledger_version, named_changes
 from billing.rollups.usage_issues import record_usage_issues
-from billing.rollups.workflows import move_changed_runs
+from billing.rollups.workflows import move_runs
 from costtrack.database.queries import fetch_rows
 from organizations.failures import log_failure
 
@@ -91,7 +91,7 @@ def _fold_some(organization_id: int, now: datetime) -> Folded:
         for rollups, statement in _FOLD:
             cursor.execute(statement, parameters)
             changes |= named_changes(rollups, cursor.fetchone())
-        move_changed_runs(cursor, organization_id)
+        move_runs(cursor, organization_id)
         record_usage_issues(cursor, parameters)
         cursor.execute(_MARK, [now, organization_id, ids])
         bump_ledger_version(cursor, organization_id, changes)

@@ -45,43 +45,55 @@ WHERE batch.folded_at IS NULL;
 -- The rows of folded events, from the ledger. (Of dropped events, it is not known how many had no tags.)
 LOCK TABLE billing_tagday IN SHARE ROW EXCLUSIVE MODE;
 
-DELETE FROM billing_tagday
-WHERE NOT archived;
+DO $$
+DECLARE
+    organization record;
+BEGIN
+    FOR organization IN
+        SELECT id FROM organizations_organization
+    LOOP
+        DELETE FROM billing_tagday
+        WHERE organization_id = organization.id
+            AND NOT archived;
 
-INSERT INTO billing_tagday (
-    organization_id,
-    day,
-    tag,
-    archived,
-    requests,
-    unpriced,
-    input_tokens,
-    output_tokens,
-    cache_read_tokens,
-    cache_creation_tokens,
-    token_cost_usd,
-    compute_cost_usd,
-    errors
-)
-SELECT
-    event.organization_id,
-    (event.occurred_at AT TIME ZONE 'UTC')::date,
-    label.tag,
-    false,
-    sum(event.requests),
-    sum(event.unpriced),
-    sum(event.input_tokens),
-    sum(event.output_tokens),
-    sum(event.cache_read_tokens),
-    sum(event.cache_creation_tokens),
-    sum(coalesce(event.token_cost_usd, 0)),
-    sum(event.compute_cost_usd),
-    sum(CASE WHEN event.status = 'failure' THEN event.requests ELSE 0 END)
-FROM billing_usageevent AS event
-CROSS JOIN LATERAL unnest(coalesce(nullif(event.tags, '{}'), ARRAY[''::varchar])) AS label (tag)
-WHERE substring(uuid_send(event.id), 1, 14) NOT IN (
-    SELECT substring(uuid_send(batch.id), 1, 14)
-    FROM billing_ingestbatch AS batch
-    WHERE batch.folded_at IS NULL
-)
-GROUP BY 1, 2, 3;
+        INSERT INTO billing_tagday (
+            organization_id,
+            day,
+            tag,
+            archived,
+            requests,
+            unpriced,
+            input_tokens,
+            output_tokens,
+            cache_read_tokens,
+            cache_creation_tokens,
+            token_cost_usd,
+            compute_cost_usd,
+            errors
+        )
+        SELECT
+            event.organization_id,
+            (event.occurred_at AT TIME ZONE 'UTC')::date,
+            label.tag,
+            false,
+            sum(event.requests),
+            sum(event.unpriced),
+            sum(event.input_tokens),
+            sum(event.output_tokens),
+            sum(event.cache_read_tokens),
+            sum(event.cache_creation_tokens),
+            sum(coalesce(event.token_cost_usd, 0)),
+            sum(event.compute_cost_usd),
+            sum(CASE WHEN event.status = 'failure' THEN event.requests ELSE 0 END)
+        FROM billing_usageevent AS event
+        CROSS JOIN LATERAL unnest(coalesce(nullif(event.tags, '{}'), ARRAY[''::varchar])) AS label (tag)
+        WHERE event.organization_id = organization.id
+            AND substring(uuid_send(event.id), 1, 14) NOT IN (
+                SELECT substring(uuid_send(batch.id), 1, 14)
+                FROM billing_ingestbatch AS batch
+                WHERE batch.organization_id = organization.id
+                    AND batch.folded_at IS NULL
+            )
+        GROUP BY 1, 2, 3;
+    END LOOP;
+END $$;

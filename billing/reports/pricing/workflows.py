@@ -13,5 +13,5 @@ from costtrack.calendar import Window
 
 def workflow_sums(*, reader: RollupReader, window: Window) -> Sequence[Sums]:
     """Return the sums of each workflow in a window, the most expensive first. `key` is the workflow."""
-    (rows,) = read_sums_with(reader, RollupQuery.of(WORKFLOW_DAYS, ("workflow_id",), window))
+    (rows,) = read_sums_with(reader, RollupQuery.of(WORKFLOW_DAYS, ("workflow_id",), window, {"is_descendant": False}))
     return sorted((row for row in rows if row.requests or row.cost), key=lambda row: (-row.cost, row.key))

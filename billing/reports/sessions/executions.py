@@ -108,12 +108,14 @@ def _rows(members: Sequence[SessionRow], reader: RollupReader) -> list[CostRow]:
     if not members:
         return []
 
+    session_ids = [member.session_id for member in members]
+
     def compose(reader: RollupReader) -> sql.Composable:
         reader.parameters.update(
-            sessions=[member.session_id for member in members],
+            sessions=session_ids,
             member_executions=[member.execution_id for member in members],
             phases=[member.phase_id for member in members],
         )
-        return _COSTS.format(costs=reader.table(SESSION_COSTS), sums=SUMS)
+        return _COSTS.format(costs=reader.table(SESSION_COSTS, lambda: session_ids), sums=SUMS)
 
     return [CostRow(*row) for row in reader.read(compose)]

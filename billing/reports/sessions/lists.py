@@ -127,8 +127,8 @@ def _statement(reader: RollupReader, session_ids: Sequence[str]) -> sql.Composed
     return _SESSIONS.format(
         session_ids=reader.bind(list(session_ids)),
         columns=SESSION_COLUMNS,
-        totals=reader.table(SESSION_TOTALS),
-        costs=reader.table(SESSION_COSTS),
+        totals=reader.table(SESSION_TOTALS, lambda: session_ids),
+        costs=reader.table(SESSION_COSTS, lambda: session_ids),
         sums=SUMS,
     )
 

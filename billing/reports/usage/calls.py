@@ -174,7 +174,7 @@ def _window_of_session(organization: Organization, session_id: str, window: Span
 
     def compose(reader: RollupReader) -> sql.Composable:
         condition = _named({"session_id": session_id})(reader.parameters)
-        return _SESSION_TIMES.format(table=reader.table(SESSION_TOTALS), condition=condition)
+        return _SESSION_TIMES.format(table=reader.table(SESSION_TOTALS, lambda: [session_id]), condition=condition)
 
     [(first_at, last_at)] = read_rollups(organization, compose)
     if first_at is None:

@@ -24,7 +24,7 @@ OTHER = {**FULL, "model": "other", "service": "anthropic", "session_id": "sessio
 
 @pytest.fixture(autouse=True)
 def _no_cached_sums(monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = type(unfolded_sums)(rollup_reader.MAX_BYTES, size_of=lambda sums: sum(map(len, sums)))
+    cache = type(unfolded_sums)(rollup_reader.MAX_BYTES, size_of=lambda sums: sums.size)
     monkeypatch.setattr(rollup_reader, "unfolded_sums", cache)
 
 
@@ -122,6 +122,22 @@ def test_a_rollup_that_is_read_by_key_uses_sums_of_many_events_only(
         assert requests(RollupReader(organization), SESSION_TOTALS) == 3
     with django_assert_num_queries(2):
         assert requests(RollupReader(organization), SESSION_TOTALS) == 3
+
+
+def test_a_report_that_names_its_keys_sends_only_their_sums(
+    organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollup_reader, "MAX_EVENTS_AS_ROWS", 0)
+    send(FULL, OTHER)
+    reader = RollupReader(organization)
+    keys: list[str]
+
+    def compose(reader: RollupReader) -> sql.Composable:
+        return count_in(reader.table(SESSION_TOTALS, lambda: keys))
+
+    for keys, expected in ((["session-2", "unknown"], 1), (["session-1", "session-2"], 2), (["unknown"], 0)):
+        assert reader.read(compose) == [(expected,)]
+        assert sum("session-1" in str(value) for value in reader.parameters.values()) == ("session-1" in keys)
 
 
 def test_each_organization_has_its_own_sums(

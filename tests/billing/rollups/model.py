@@ -110,19 +110,20 @@ class SentEvents:
             if counted.organization == organization and counted.body.get("session_id") == session_id
         ]
 
-    def cost_of_workflow(self, organization: int, workflow_id: str) -> Decimal:
-        """The cost of the runs whose last named workflow this is."""
+    def cost_of_workflow(self, organization: int, workflow_id: str, *, include_children: bool) -> Decimal:
+        """The cost of the runs whose last named workflow this is, alone or with all runs below them."""
         events = [counted for counted in self.counted if counted.organization == organization]
-        workflows: dict[str, str] = {}
-        for counted in events:
-            if counted.body.get("workflow_id"):
-                workflows[counted.body.get("run_id", "")] = counted.body["workflow_id"]
-        of_workflow = (
-            counted
-            for counted in events
-            if counted.body.get("run_id") and workflows.get(counted.body["run_id"]) == workflow_id
-        )
-        return sum((counted.amounts["token_cost_usd"] for counted in of_workflow), ZERO)
+        of_runs = [counted for counted in events if counted.body.get("run_id")]
+        named = {
+            column: {counted.body["run_id"]: counted.body[column] for counted in of_runs if counted.body.get(column)}
+            for column in ("workflow_id", "parent_run_id")
+        }
+        runs = {run_id for run_id, named_id in named["workflow_id"].items() if named_id == workflow_id}
+        below = runs if include_children else set()
+        while below:
+            below = {run_id for run_id, parent in named["parent_run_id"].items() if parent in below} - runs
+            runs |= below
+        return sum((counted.amounts["token_cost_usd"] for counted in of_runs if counted.body["run_id"] in runs), ZERO)
 
     def rows(self, rollup: Rollup) -> dict[tuple[Any, ...], dict[str, Decimal]]:
         """The expected sums of the rollup, by organization and dimensions."""

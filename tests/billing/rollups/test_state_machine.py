@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -42,7 +43,8 @@ calls = st.fixed_dictionaries(
         "input_tokens": st.integers(0, 5_000),
         "output_tokens": st.integers(0, 5_000),
         "cost_usd": st.sampled_from(("0", "0.1", "0.000000000000000000000001", "987654321.123456789")),
-        "run_id": st.sampled_from(("", "run-1", "run-2")),
+        "run_id": st.sampled_from(("", "run-1", "run-2", "run-3")),
+        "parent_run_id": st.sampled_from(("", "run-1", "run-2", "run-3")),
         "workflow_id": st.sampled_from(("", *WORKFLOWS)),
         "session_id": st.sampled_from(("", "session-1", "session-2")),
         "group_id": st.sampled_from(("", "group-1")),
@@ -210,17 +212,17 @@ class LedgerAndRollups(RuleBasedStateMachine):
 
     @invariant()
     def a_workflow_costs_what_its_runs_cost(self) -> None:
-        """The workflow of a run is the last one that was named."""
-        for number, organization in enumerate(self.organizations):
-            for workflow_id in WORKFLOWS:
-                costs = get_total_run_costs(
-                    organization=organization,
-                    workflow_id=workflow_id,
-                    window=ALWAYS,
-                    include_children=False,
-                    now=self.now,
-                )
-                assert costs.total == self.history.cost_of_workflow(number, workflow_id)
+        """The workflow of a run is the last one that was named, and so is its parent."""
+        for number, workflow_id, with_children in product((0, 1), WORKFLOWS, (False, True)):
+            costs = get_total_run_costs(
+                organization=self.organizations[number],
+                workflow_id=workflow_id,
+                window=ALWAYS,
+                include_children=with_children,
+                now=self.now,
+            )
+            expected = self.history.cost_of_workflow(number, workflow_id, include_children=with_children)
+            assert costs.total == expected
 
     @invariant()
     def only_what_was_dropped_is_gone(self) -> None:
@@ -234,6 +236,8 @@ class LedgerAndRollups(RuleBasedStateMachine):
     def _counted(self, number: int, call: dict[str, Any], age: int, index: int) -> Counted:
         occurred_at = self.now - timedelta(minutes=age)
         body = {name: value for name, value in call.items() if value not in ("", [])}
+        if "run_id" not in body:
+            body.pop("parent_run_id", None)
         body |= {"id": f"event-{len(self.history.counted) + index}", "occurred_at": occurred_at.isoformat()}
         is_new = call["model"] in NEW_MODELS
         if is_new:

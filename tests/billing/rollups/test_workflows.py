@@ -1,11 +1,16 @@
 """The costs of a run count under the workflow that was named last, before and after folding."""
 
+import random
 from decimal import Decimal
+from itertools import product
+
+import pytest
 
 from billing.ledger.partitions import month_of
 from billing.models import Run
 from billing.models.rollups import WorkflowDay, WorkflowTotal
 from billing.reports.runs import get_total_run_costs
+from billing.rollups import workflows
 from billing.rollups.fold import fold
 from billing.rollups.rebuild import rebuild
 from billing.rollups.retention import drop_events
@@ -13,6 +18,7 @@ from billing.rollups.verify import verify
 from costtrack.calendar import ALWAYS, Window
 from costtrack.clock import DAY
 from organizations.models import Organization
+from tests.billing.rollups.model import Counted, SentEvents
 from tests.usage import NOW, Send
 
 
@@ -132,6 +138,51 @@ def test_descendants_of_other_workflows_count_once_with_children(organization: O
         assert cost(organization, "a", include_children=True) == 1 + 2 + 4 + 8 + 16
         assert cost(organization, "b", include_children=True) == 2 + 4 + 8 + 16
         fold(now=NOW)
+
+
+@pytest.mark.parametrize(("max_ancestors", "max_runs"), [(50, 1_000), (1, 1_000), (50, 2)])
+def test_workflows_have_the_costs_of_their_trees_however_runs_move(
+    organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch, max_ancestors: int, max_runs: int
+) -> None:
+    """Also beyond the bounds of folding. Trees may contain cycles."""
+    monkeypatch.setattr(workflows, "MAX_ANCESTORS", max_ancestors)
+    monkeypatch.setattr(workflows, "MAX_RUNS", max_runs)
+    chance = random.Random(max_ancestors * max_runs)
+    history = SentEvents()
+    for step in range(16):
+        for _ in range(chance.randrange(1, 4)):
+            body = call(f"run-{chance.randrange(6)}", chance.choice(("", "", "a", "b")), str(2 ** chance.randrange(8)))
+            body["model"] = chance.choice(("gpt-4o", "gpt-5"))
+            if chance.random() < 0.4:
+                body["parent_run_id"] = f"run-{chance.randrange(6)}"
+            send(body)
+            history.counted.append(Counted(0, body, NOW, NOW, {"token_cost_usd": Decimal(body["cost_usd"])}))
+        if step % 2:
+            fold(now=NOW)
+        for workflow_id, with_children in product(("a", "b"), (False, True)):
+            expected = history.cost_of_workflow(0, workflow_id, include_children=with_children)
+            for window in (ALWAYS, Window(NOW - DAY, NOW + DAY)):
+                assert cost(organization, workflow_id, window, include_children=with_children) == expected
+    assert_right(organization)
+    has_moved = Run.objects.filter(has_moved=True).exists()
+    is_too_deep = Run.objects.filter(folded_ancestor_workflows=None).exists()
+    assert (has_moved, is_too_deep) == (max_runs == 2, max_ancestors == 1)
+
+
+def test_a_run_that_leaves_a_tree_takes_its_children_along(organization: Organization, send: Send) -> None:
+    send(call("run-1", "a"), call("run-2", "b", parent_run_id="run-1"), call("run-3", parent_run_id="run-2", cost="2"))
+    fold(now=NOW)
+    assert set(WorkflowTotal.objects.values_list("workflow_id", "is_descendant", "token_cost_usd")) == {
+        ("a", False, 1),
+        ("a", True, 3),
+        ("b", False, 1),
+        ("b", True, 2),
+    }
+    send(call("run-2", parent_run_id="run-9"))
+    fold(now=NOW)
+    assert cost(organization, "a", include_children=True) == 1
+    assert not WorkflowTotal.objects.filter(workflow_id="a", is_descendant=True).exists()
+    assert_right(organization)
 
 
 def test_dropped_events_move_with_their_run(organization: Organization, send: Send) -> None:

@@ -20,7 +20,7 @@ from billing.admin.components.tables import Sorting
 from billing.admin.components.urls import admin_url, url_with
 from billing.admin.components.usage_form import UsageQueryPage
 from billing.admin.dashboard.explore.explore_form import MEASURES, ExploreForm, period_order
-from billing.admin.dashboard.explore.explore_table import NO_PRICE, ExploreTable, others
+from billing.admin.dashboard.explore.explore_table import ExploreTable, others
 from billing.reports.usage.explorer import ExplorerPage, ExplorerQuery, ExplorerRow, SortBy, explore
 from billing.reports.usage.figures import DIMENSION_OF, DIMENSIONS, ZERO_FIGURES, Figures, GroupBy, UsageFilter
 from billing.reports.usage.query import UsageQuery, split_into_periods
@@ -129,13 +129,16 @@ def explorer_query(form: ExploreForm, query: UsageQuery, *, after: str, limit: i
 
 def _figures(page: ExplorerPage, period: Period) -> list[Figure]:
     total, before = page.total.figures, page.total.before
-    has_no_price = total.unpriced_events and not total.cost_usd
-    notes = [period.name] if has_no_price else [f"{period.name}, exactly {formatting.exact(total.cost_usd)}"]
+    notes = (
+        [period.name]
+        if total.unpriced_events and not total.cost_usd
+        else [f"{period.name}, exactly {formatting.exact(total.cost_usd)}"]
+    )
     if before is not None:
         notes.append(f"{usd(before.cost_usd)} in the time before")
     per_request = usd(total.cost_usd / total.requests) if total.requests > 0 else formatting.NOTHING
     figures = [
-        Figure("Cost", NO_PRICE if has_no_price else usd(total.cost_usd), notes),
+        Figure("Cost", formatting.cost(total.cost_usd, total.unpriced_events), notes),
         Figure("Requests", formatting.count(total.requests), (f"{formatting.count(total.errors)} failed",)),
         Figure("Cost per request", per_request, ("On average",)),
     ]

@@ -11,16 +11,16 @@ from billing.admin.components import formatting
 from billing.admin.components.datetimes import period_label
 from billing.admin.components.percent_bar import percent_bar, share_of
 from billing.admin.components.tables import Column, Sorting, Table
-from billing.admin.components.urls import admin_url, run_url, session_url, url_with
+from billing.admin.components.urls import run_url, session_url, url_with
 from billing.admin.dashboard.explore.explore_form import MEASURES, period_order
 from billing.admin.dashboard.usage.call_urls import calls_url, filters_for
+from billing.admin.dashboard.usage.usage_tables import cost_cell
 from billing.reports.usage.explorer import ExplorerPage, ExplorerQuery, ExplorerRow, SortBy
 from billing.reports.usage.figures import DIMENSION_OF, DIMENSIONS, ZERO_FIGURES, Figures, GroupBy
 from billing.reports.usage.query import UsageQuery
 from costtrack.calendar import Unit
 from costtrack.money import ZERO, usd
 
-NO_PRICE = "No price yet"
 _MAX_NAME = 48
 _MANY_TIMES = 9
 _NEXT_DIMENSIONS = (GroupBy.MODEL, GroupBy.USER, GroupBy.TEAM, GroupBy.WORKFLOW, GroupBy.TAG, GroupBy.CAPABILITY)
@@ -66,7 +66,7 @@ class ExploreTable:
     def _figures(self) -> list[Column[ExplorerRow]]:
         total = max(self.page.total.figures.cost_usd, ZERO)
         columns = [
-            _column("Cost", SortBy.COST, lambda row: self._cost(row.figures)),
+            _column("Cost", SortBy.COST, lambda row: cost_cell(row.figures)),
             Column[ExplorerRow](
                 "Share of cost", lambda row: percent_bar(row.figures.cost_usd, total), css="ct-explore-share"
             ),
@@ -103,23 +103,10 @@ class ExploreTable:
 
     def _measured(self, figures: Figures) -> SafeString | str:
         if self.measure is SortBy.COST:
-            return self._cost(figures)
+            return cost_cell(figures) if figures != ZERO_FIGURES else formatting.NOTHING
         if self.measure is SortBy.COST_PER_REQUEST:
             return _per(figures, figures.requests)
         return formatting.count_or_nothing(getattr(figures, self.measure.value))
-
-    def _cost(self, figures: Figures) -> SafeString | str:
-        """Return the cost with all digits in its tooltip; a known part is marked, and nothing known is no amount."""
-        if figures == Figures():
-            return formatting.NOTHING
-        if not figures.unpriced_events:
-            return format_html('<span title="{}">{}</span>', formatting.exact(figures.cost_usd), usd(figures.cost_usd))
-        url = admin_url("billing_unpricedevent_changelist")
-        if not figures.cost_usd:
-            return formatting.link(url, NO_PRICE)
-        events = formatting.count(figures.unpriced_events)
-        note = formatting.link(url, f"{events} without a price")
-        return formatting.two_lines(usd(figures.cost_usd), note)
 
     def _requests(self, row: ExplorerRow) -> SafeString | str:
         number = formatting.count(row.figures.requests)
@@ -150,8 +137,7 @@ class ExploreTable:
         if not key and by is not GroupBy.CREDENTIAL:
             return DIMENSION_OF[by].without
         name = row.names[index] or key or DIMENSION_OF[by].without
-        shown = cut_in_the_middle(name)
-        text = format_html('<span title="{}">{}</span>', name, shown) if shown != name else name
+        text = formatting.name(name, _MAX_NAME)
         url = self._url(by, key)
         return formatting.two_lines(
             formatting.link_or_text(url, text), key if name != key and by is GroupBy.CREDENTIAL else ""
@@ -197,12 +183,6 @@ def _change(row: ExplorerRow) -> SafeString | str:
     else:
         note = f"{sign}{share_of(change, earlier).text}"
     return formatting.two_lines(f"{sign}{usd(change)}", note if change else "")
-
-
-def cut_in_the_middle(text: str, length: int = _MAX_NAME) -> str:
-    """Shorten a long name, keeping its beginning and its end."""
-    half = (length - 1) // 2
-    return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
 
 
 def others(page: ExplorerPage, shown: Sequence[ExplorerRow]) -> list[Figures]:

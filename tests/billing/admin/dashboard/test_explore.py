@@ -1,7 +1,9 @@
 """The explorer: the numbers of `GET /usage/breakdown`, in the browser."""
 
+import re
 from collections.abc import Iterator
 from decimal import Decimal
+from html import unescape
 from typing import Any
 
 import pytest
@@ -12,10 +14,12 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from billing.admin.components.formatting import count
+from billing.reports.usage.figures import GroupBy
 from billing.rollups.fold import fold
 from costtrack.money import usd
 from organizations.models import Organization, User
 from tests.billing.admin.conftest import SignIn
+from tests.billing.admin.dashboard.test_runs import text
 from tests.billing.admin.tables import column, links, plain, texts
 from tests.conftest import Key
 from tests.usage import NOW, Send
@@ -147,6 +151,10 @@ def test_every_row_is_reached_by_pages(browser: Client, send: Send) -> None:
     seen += column(page.context["table"], "User")
     assert len(seen) == len(set(seen)) == int(page.context["rows_total"])
     assert not page.context["older"]
+    (url,) = re.findall(
+        r'href="([^"]*/explore/[^"]*)"[^>]*>[^<]*Others', text(browser, "/o/acme/admin/usage/?group_by=user")
+    )
+    assert browser.get(unescape(url)).context["form"].by == (GroupBy.USER,)
 
 
 @pytest.mark.usefixtures("usage")
@@ -178,13 +186,13 @@ def test_no_parameter_breaks_the_page(query: str, browser: Client) -> None:
 
 @pytest.mark.usefixtures("usage")
 def test_what_is_too_much_is_refused_in_words(browser: Client) -> None:
-    for query, text in (
+    for query, message in (
         ("range=90d&columns=hour", "columns"),
         ("after=x", "Invalid cursor"),
     ):
         response = browser.get(f"{PAGE}?{query}")
         assert response.status_code == 422
-        assert text in response.content.decode()
+        assert message in response.content.decode()
 
 
 @pytest.mark.usefixtures("usage")

@@ -1,0 +1,73 @@
+"""Reads touch as many pages of tables and indexes as their response needs, and not as many as the ledger has."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from rest_framework.test import APIClient
+
+from benchmarks.touched import touched
+from billing.rollups.fold import fold
+from organizations.models import Organization
+from organizations.types import Scope
+from tests.conftest import make_key
+from tests.usage import NOW, Send
+
+TREES, TIMES = 12, 12
+"""The larger organization has `TIMES` as many trees of runs. A tree crosses workflows and has a session of its own."""
+
+READS = (
+    "/costs/runs?start_date=2026-10-01",
+    "/costs/runs?workflow_id=parents",
+    "/costs/runs?workflow_id=parents&include_children=true",
+    "/costs/runs?workflow_id=children&include_children=true",
+    "/costs/runs?workflow_id=parents&include_children=true&start_date=2026-10-01",
+    "/costs/runs/parent-3?include_children=true",
+    "/costs/runs/child-3",
+    "/costs/runs/child-3/entries",
+    "/costs/sessions/session-3",
+    "/costs/sessions?execution_id=execution-3",
+    "/costs/executions/execution-3",
+    "/costs/summary",
+    "/spend/logs?start_date=2026-10-01&end_date=2026-12-01",
+    "/usage/summary?start_date=2026-10-01&end_date=2026-12-01",
+    "/usage/breakdown?group_by=model&start_date=2026-10-01&end_date=2026-12-01",
+    "/usage/breakdown?group_by=user&model=gpt-4o&start_date=2026-10-01&end_date=2026-12-01",
+)
+
+
+def send_trees(organization: Organization, send: Send, trees: int) -> None:
+    shared = {"service": "openai", "model": "gpt-4o", "cost_usd": "1", "user_id": "ada"}
+    events = []
+    for tree in range(trees):
+        shared |= {"session_id": f"session-{tree}", "execution_id": f"execution-{tree}", "end_user": f"customer-{tree}"}
+        shared["occurred_at"] = (NOW - timedelta(minutes=tree)).isoformat()
+        events.append({**shared, "run_id": f"parent-{tree}", "workflow_id": "parents"})
+        child = {"run_id": f"child-{tree}", "workflow_id": "children", "parent_run_id": f"parent-{tree}"}
+        events.append({**shared, **child})
+    send(*events, to=organization, now=NOW)
+
+
+def buffers(api: APIClient, path: str) -> int:
+    with touched() as counter:
+        response = api.get(path, headers={"X-Bypass-Cache": "1"})
+    assert response.status_code == 200, response.content
+    return counter.buffers
+
+
+@pytest.mark.usefixtures("whole_history")
+def test_reads_do_not_grow_with_the_ledger(
+    organization: Organization, other_organization: Organization, send: Send
+) -> None:
+    send_trees(organization, send, TREES)
+    send_trees(other_organization, send, TREES * TIMES)
+    fold(now=NOW)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+        cursor.execute("SET LOCAL enable_seqscan = off")  # which would be cheaper for such small tables
+    small, large = (make_key(owner, *Scope).client() for owner in (organization, other_organization))
+    buffers(small, READS[0])  # plans the functions that other statements call
+
+    counts = {path: (buffers(small, path), buffers(large, path)) for path in READS}
+
+    assert not {path: count for path, count in counts.items() if count[1] > 1.5 * count[0]}, counts
