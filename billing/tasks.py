@@ -170,7 +170,7 @@ def _fold_between(step: Step) -> None:
 
 @app.task(name="billing.deliver_email")
 def deliver_email_task() -> int:
-    """Send e-mails that are due, for about 20 seconds; return their number. If some are left, the task is enqueued
+    """Send emails that are due, for about 20 seconds; return their number. If some are left, the task is enqueued
     again."""
     done = deliver_emails(now=utc_now())
     if done.has_more:

@@ -276,6 +276,10 @@ class AuthorizationStatus(models.TextChoices):
     EXPIRED = "expired", "Expired"
 
 
+SAMPLE_TOOL = "costtrack-test"
+"""The tool of the test event that Getting started sends (`billing.ingest.sample_event`)."""
+
+
 class NoticeKind(models.TextChoices):
     """The kind of a notice; also the `type` of a webhook message."""
 
@@ -295,7 +299,7 @@ class NoticeKind(models.TextChoices):
 class Channel(models.TextChoices):
     """The channel of a delivery."""
 
-    EMAIL = "email", "E-mail"
+    EMAIL = "email", "Email"
     WEBHOOK = "webhook", "Webhook"
 
 

@@ -6,7 +6,7 @@ The admin's theme needs two exceptions:
   build cannot parse them (they are objects, assignments and conditions), so it would take a copy of every template.
   Only expressions of our own templates run: user input is escaped.
 - `'unsafe-inline'` for styles: the theme writes its colors into each page, and Alpine shows and hides with the
-  attribute `style`. E-mail previews contain inline styles, as mail clients require.
+  attribute `style`. Email previews contain inline styles, as mail clients require.
 """
 
 from collections.abc import Sequence

@@ -49,7 +49,14 @@ ENTRIES = (
         "monitoring",
         (Tab("Usage", "usage", words="home spend cost dashboard chart"), Tab("My usage", "own_usage")),
     ),
-    Entry("Explore", "query_stats", (Tab("Tags", "tags"), Tab("Exports", "exports", words="csv download files"))),
+    Entry(
+        "Explore",
+        "query_stats",
+        (
+            Tab("Explore", "explore", words="tags breakdown top models users teams"),
+            Tab("Exports", "exports", words="csv download files"),
+        ),
+    ),
     Entry(
         "Requests",
         "receipt_long",

@@ -18,7 +18,7 @@ class Queue(StrEnum):
     MAINTENANCE = "maintenance"
     """Long tasks: rebuilding and verifying rollups, dropping old events, repricing."""
     NOTIFICATIONS = "notifications"
-    """E-mails and webhooks."""
+    """Emails and webhooks."""
     EXPORTS = "exports"
     """Files that a user is waiting for."""
 

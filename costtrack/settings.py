@@ -217,7 +217,7 @@ RETENTION_MONTHS = env.integer("COSTTRACK_RETENTION_MONTHS", 0)
 # Days from closing an organization until its data is deleted. Until then it can be reopened.
 CLOSING_DAYS = env.integer("COSTTRACK_CLOSING_DAYS", 30)
 
-# --- E-mail ----------------------------------------------------------------------------------------------------
+# --- Email ----------------------------------------------------------------------------------------------------
 
 mail_server = env.optional(
     "COSTTRACK_EMAIL_URL", "console:", "For example smtp+starttls://user:password@mail.example:587.", parse_email_url
@@ -231,7 +231,7 @@ EMAIL_TIMEOUT = env.integer("COSTTRACK_EMAIL_TIMEOUT", 10, minimum=1)
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.optional(
     "COSTTRACK_EMAIL_FROM", "costtrack <costtrack@localhost>", "For example Costs <costs@acme.example>.", parse_sender
 )
-# The URL of the web UI, for links in e-mails.
+# The URL of the web UI, for links in emails.
 PUBLIC_URL = env.optional(
     "COSTTRACK_PUBLIC_URL", "http://localhost:8000", "For example https://spend.acme.example.", parse_public_url
 )

@@ -9,7 +9,7 @@ from costtrack.mail.address import parse_public_url
 _ACCOUNTS = "organizations.accounts"
 _INVITATION_LIFETIME = timedelta(days=7)
 
-# Per client address, and per e-mail address or user. An office, or a proxy that is not configured, may share one
+# Per client address, and per email address or user. An office, or a proxy that is not configured, may share one
 # address, so the limits per address are higher than one user needs.
 RATE_LIMITS = {
     "login": "60/m/ip",

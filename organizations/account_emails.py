@@ -1,4 +1,4 @@
-"""The outbox of account e-mails. Rows are written here and sent by workers (`organizations.accounts`)."""
+"""The outbox of account emails. Rows are written here and sent by workers (`organizations.accounts`)."""
 
 import secrets
 from datetime import datetime

@@ -45,6 +45,17 @@ def add_service_error(form: "Form | ModelForm[Any]", error: DomainError) -> None
     form.add_error(name if name in form.fields else None, sentence[:1].upper() + sentence[1:])
 
 
+def with_service_error(form: type[Any], error: DomainError) -> type[Any]:
+    """Return a class of forms that are invalid because of the error, so that the page shows it and what was entered."""
+
+    def full_clean(self: Any) -> None:
+        form.full_clean(self)
+        if self.is_bound:
+            add_service_error(self, error)
+
+    return type(form.__name__, (form,), {"full_clean": full_clean})
+
+
 def button(description: str, *, icon: str, permission: str = "manage") -> Callable[[V], V]:
     """Turn a method into a button on a row's page (`actions_detail`) or above a list (`actions_list`), for users with
     the permission (`has_<permission>_permission`). The button is a link, so a GET changes nothing."""
@@ -154,13 +165,18 @@ class ConfirmingAdmin(ModelAdmin):
         }
         return TemplateResponse(request, "admin/confirm_action.html", {**common, **context})
 
-    def show_secret(self, request: HttpRequest, row: Any, secret: list[tuple[str, str]]) -> TemplateResponse:
-        """Return the only page that shows a new secret: labels and values. Reloading it leads to the row's page."""
+    def show_secret(
+        self, request: HttpRequest, row: Any, secret: list[tuple[str, str]], *, note: str = "", command: str = ""
+    ) -> TemplateResponse:
+        """Return the only page that shows a new secret: labels and values, a note, and a command that uses the secret.
+        Reloading it leads to the row's page."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": "Copy the secret now",
             "secret": secret,
+            "note": note,
+            "command": command,
             "row_url": self.page_url(row),
         }
         return TemplateResponse(request, "admin/secret.html", context, headers={"Cache-Control": "no-store"})

@@ -10,15 +10,16 @@ from datetime import datetime
 from typing import Any, ClassVar, TypeVar, cast
 
 from django.db.models import DateTimeField, ForeignKey, ManyToManyField, Model, Q, QuerySet
-from django.forms import Form, ModelChoiceField
+from django.forms import Form, HiddenInput, ModelChoiceField
 from django.http import HttpRequest
 
 from costtrack.changelist import PlainChangeList
 from costtrack.clock import utc_now
 from costtrack.dates import parse_start
+from costtrack.errors import DomainError
 from costtrack.paginator import CappedPaginator
 from organizations import audit
-from organizations.admin_actions import ConfirmingAdmin, show_domain_errors
+from organizations.admin_actions import ConfirmingAdmin, show_domain_errors, with_service_error
 from organizations.admin_request import chosen_organization, may_change_any, request_user
 from organizations.models import Organization
 from organizations.permissions import Resource
@@ -28,6 +29,8 @@ from organizations.types import Role
 
 Row = Model | str | int
 """A row, or its id, which unfold passes for actions."""
+_SERVICE_ERROR = "service_error"
+"""The attribute of a request whose form was refused by a service."""
 F = TypeVar("F", bound="ModelChoiceField[Any] | None")
 
 
@@ -153,7 +156,9 @@ class OrganizationScopedAdmin(ConfirmingAdmin):
                 field.queryset = field.queryset.filter(pk=chosen.pk)
             field.required = True
             only = list(field.queryset.values_list("pk", flat=True)[:2])
-            field.initial = only[0] if len(only) == 1 else None
+            if len(only) == 1:  # no choice
+                field.initial = only[0]
+                field.widget = HiddenInput()
         elif hasattr(model, "organization_id"):
             field.queryset = choices.filter(organization__in=ids)
         elif not user.is_superuser:
@@ -231,7 +236,19 @@ class OrganizationScopedAdmin(ConfirmingAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        return super().changeform_view(request, object_id, form_url, extra_context)
+        """Show the error of a service in the form, with what was entered. Nothing has been written in that case."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except DomainError as error:
+            if request.method != "POST":
+                raise
+            setattr(request, _SERVICE_ERROR, error)
+            return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django's signature
+        form = super().get_form(request, obj, change, **kwargs)
+        error = getattr(request, _SERVICE_ERROR, None)
+        return form if error is None else with_service_error(form, error)
 
     @show_domain_errors
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""Users, organizations, plans, memberships, credentials, the audit log and account e-mails.
+"""Users, organizations, plans, memberships, credentials, the audit log and account emails.
 
 Business rules are in `organizations.services`; these classes define the rows and the database constraints.
 """
@@ -33,6 +33,12 @@ from organizations.types import (
 
 
 class UserManager(BaseUserManager["User"]):
+    @classmethod
+    def normalize_email(cls, email: str | None) -> str:
+        """Addresses are in lower case. The case in which an organization wrote one would else show others that it is
+        known."""
+        return super().normalize_email(email).lower()
+
     def create_user(self, email: str, password: str | None = None, **fields: bool | str) -> "User":
         user = self.model(email=self.normalize_email(email), **fields)
         user.set_password(password)
@@ -43,7 +49,7 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, **{**fields, "is_superuser": True})
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        """E-mail addresses are case-insensitive."""
+        """Email addresses are case-insensitive."""
         return self.get(email__iexact=username)
 
 
@@ -67,6 +73,10 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.name or self.email
+
+    def clean(self) -> None:
+        super().clean()
+        self.email = type(self).objects.normalize_email(self.email)
 
     @cached_property
     def roles(self) -> dict[int, Role]:
@@ -241,7 +251,7 @@ class Closing(TenantModel):
         Organization, on_delete=models.PROTECT, primary_key=True, related_name="closing"
     )
     closed_at = models.DateTimeField()
-    closed_by = models.CharField(max_length=254, help_text="E-mail address, or the Client ID of an operator.")
+    closed_by = models.CharField(max_length=254, help_text="Email address, or the Client ID of an operator.")
     reminded_at = models.DateTimeField(null=True)
     deleted_rows = models.JSONField(default=dict, help_text="By table.")
     cost_usd = models.CharField(max_length=64, blank=True, help_text="Of all usage, when the deletion began.")
@@ -286,7 +296,7 @@ class Membership(models.Model):
         models.CharField(max_length=255),
         null=True,
         blank=True,
-        help_text="The `user_id`s in events that are this member's own usage. Null: the member's e-mail address.",
+        help_text="The `user_id`s in events that are this member's own usage. Null: the member's email address.",
     )
 
     objects = MembershipQuerySet.as_manager()
@@ -296,7 +306,8 @@ class Membership(models.Model):
         constraints = (models.UniqueConstraint(fields=("organization", "user"), name="membership_once"),)
 
     def __str__(self) -> str:
-        return f"{self.user} ({self.get_role_display()})"
+        """Without the user's name, which an organization does not know before the user has accepted."""
+        return f"{self.user.email} ({self.get_role_display()})"
 
     @property
     def own_user_ids(self) -> list[str]:
@@ -386,7 +397,7 @@ class AuditEntry(models.Model):
         Organization, on_delete=models.PROTECT, related_name="audit_entries", null=True, blank=True
     )
     at = models.DateTimeField(auto_now_add=True)
-    actor = models.CharField(max_length=254, help_text="E-mail address, Client ID, or 'system'.")
+    actor = models.CharField(max_length=254, help_text="Email address, Client ID, or 'system'.")
     action = models.CharField(max_length=64, help_text="For example, credential.rotated.")
     subject = models.CharField(max_length=254, help_text="The changed object.")
     details = models.JSONField(default=dict, blank=True)
@@ -402,7 +413,7 @@ class AuditEntry(models.Model):
 
 
 class AccountEmail(models.Model):
-    """A pending account e-mail, which workers claim, send, retry and then delete.
+    """A pending account email, which workers claim, send, retry and then delete.
 
     It contains no link: single-use links are created when the message is sent. A password reset stores the typed
     address instead of a user, so that timing does not reveal which addresses are known.

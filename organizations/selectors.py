@@ -99,7 +99,7 @@ def own_user_ids(organization: Organization, membership: Membership) -> list[str
 
 
 def list_team_members(organization: Organization, teams: Iterable[Team]) -> dict[int, list[str]]:
-    """Return the e-mail addresses of the members of each team, by its id; those who have left are skipped."""
+    """Return the email addresses of the members of each team, by its id; those who have left are skipped."""
     teams = list(teams)
     ids = {pk for team in teams for pk in team.member_ids}
     rows = Membership.objects.of(organization).filter(pk__in=ids) if ids else Membership.objects.none()

@@ -1,4 +1,4 @@
-"""Celery tasks: e-mails about accounts."""
+"""Celery tasks: emails about accounts."""
 
 from costtrack.celery import app
 from costtrack.clock import utc_now
@@ -10,7 +10,7 @@ from organizations.accounts.delivery import deliver_account_emails
 
 @app.task(name=DELIVER_TASK)
 def deliver_email_task() -> int:
-    """Send due e-mails for about 20 seconds, and return how many. The next run sends the rest. Also delete what is old
+    """Send due emails for about 20 seconds, and return how many. The next run sends the rest. Also delete what is old
     in the security log."""
     now = utc_now()
     security_log.expire(now=now)

@@ -95,7 +95,7 @@ class OrganizationName:
 
 
 class AccountEmailKind(models.TextChoices):
-    """Kinds of account e-mails."""
+    """Kinds of account emails."""
 
     INVITATION = "invitation", "Invitation"
     PASSWORD_RESET = "password_reset", "Password reset"

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 WORK: dict[str, Callable[[], object]] = {
     "fold": lambda: fold(now=NOW),
     "price": tasks.price_unpriced_task,
-    "claim e-mails": lambda: claim(channel=Channel.EMAIL, now=NOW, limit=9),
-    "postpone e-mails": lambda: postpone(channel=Channel.EMAIL, now=NOW, until=NOW + timedelta(hours=1), error="Down."),
+    "claim emails": lambda: claim(channel=Channel.EMAIL, now=NOW, limit=9),
+    "postpone emails": lambda: postpone(channel=Channel.EMAIL, now=NOW, until=NOW + timedelta(hours=1), error="Down."),
     "claim webhooks": lambda: claim_one_per_endpoint(now=NOW, max_endpoints=9),
     "expire authorizations": lambda: expire(now=NOW),
     "delete authorizations": lambda: delete_old_authorizations(now=NOW + timedelta(days=40)),
@@ -77,8 +77,8 @@ def work_left(name: str, organization: Organization) -> bool:
     left: dict[str, QuerySet[Any]] = {
         "fold": IngestBatch.objects.of(organization).filter(folded_at=None),
         "price": UnpricedEvent.objects.of(organization),
-        "claim e-mails": deliveries.filter(channel=Channel.EMAIL),
-        "postpone e-mails": deliveries.filter(channel=Channel.EMAIL),
+        "claim emails": deliveries.filter(channel=Channel.EMAIL),
+        "postpone emails": deliveries.filter(channel=Channel.EMAIL),
         "claim webhooks": deliveries.filter(channel=Channel.WEBHOOK),
         "expire authorizations": authorizations.filter(status=AuthorizationStatus.RESERVED),
         "delete authorizations": authorizations.exclude(status=AuthorizationStatus.RESERVED),

@@ -48,9 +48,7 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
     kind = serializers.ChoiceField(source="notice.kind", choices=NoticeKind.choices)
     subject = serializers.CharField(source="notice.subject", help_text="One line of text.")
     channel = serializers.ChoiceField(choices=Channel.choices)
-    recipient = serializers.SerializerMethodField(
-        help_text="The URL or e-mail address; without `manage` only its host."
-    )
+    recipient = serializers.SerializerMethodField(help_text="The URL or email address; without `manage` only its host.")
     webhook = serializers.IntegerField(
         source="webhook_id", allow_null=True, help_text="Null if the webhook was deleted."
     )

@@ -1,4 +1,4 @@
-"""`/organizations/{slug}/notification-preferences`: the e-mail preferences of the member who sends the request."""
+"""`/organizations/{slug}/notification-preferences`: the email preferences of the member who sends the request."""
 
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
@@ -18,7 +18,7 @@ _EXAMPLE = OpenApiExample("All but webhooks", {**_ALL, "webhooks": False}, respo
 
 
 class PreferencesSerializer(serializers.ModelSerializer[NotificationPreference]):
-    """E-mail preferences of owners and admins. Viewers always get the responses to their own requests."""
+    """Email preferences of owners and admins. Viewers always get the responses to their own requests."""
 
     class Meta:
         model = NotificationPreference
@@ -43,16 +43,16 @@ class NotificationPreferencesView(OrganizationScopedAPIView):
 
     @extend_schema(responses={200: PreferencesSerializer, 403: _MEMBERS_ONLY}, examples=[_EXAMPLE])
     def get(self, request: Request, **_: str) -> Response:
-        """Get the e-mail preferences of the current member."""
+        """Get the email preferences of the current member."""
         return Response(PreferencesSerializer(preference_of(self._membership())).data)
 
     @extend_schema(
         request=PreferencesChangeSerializer,
         responses={200: PreferencesSerializer, 403: _MEMBERS_ONLY},
-        examples=[OpenApiExample("Turn off webhook e-mails", {"webhooks": False}, request_only=True), _EXAMPLE],
+        examples=[OpenApiExample("Turn off webhook emails", {"webhooks": False}, request_only=True), _EXAMPLE],
     )
     def patch(self, request: Request, **_: str) -> Response:
-        """Turn categories of e-mails on or off for the current member."""
+        """Turn categories of emails on or off for the current member."""
         body = validated(PreferencesChangeSerializer, request.data)
         preference = change_preference(organization=self.organization, membership=self._membership(), changes=body)
         return Response(PreferencesSerializer(preference).data)

@@ -67,7 +67,7 @@ TENANTS = (
     ),
 )
 
-# (e-mail address, organizations and roles). One user has two organizations.
+# (email address, organizations and roles). One user has two organizations.
 USERS: tuple[tuple[str, tuple[tuple[str, Role], ...]], ...] = (
     ("owner@meadow.example", (("meadow-labs", Role.OWNER),)),
     ("viewer@meadow.example", (("meadow-labs", Role.VIEWER),)),

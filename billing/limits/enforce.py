@@ -6,7 +6,7 @@ For example, a limit of 100 USD has a threshold of 80 percent, and a fold brings
 2. `reconcile` takes the organization's advisory lock, reads the exact spend again, and lets
    `billing.limits.threshold_events` decide: write an event for 80 percent, and notify it.
 3. The event is written together with its notice (`billing.limits.notifications`), in one transaction. So each is
-   written once, even if workers die or run at the same time, and e-mails go out from the outbox afterwards.
+   written once, even if workers die or run at the same time, and emails go out from the outbox afterwards.
 
 Authorizations and changes of limits do not take the lock. Enforcement does not decide whether a call may go ahead;
 `billing.limits.authorize` does.
@@ -31,7 +31,6 @@ from billing.limits.per_value import LastCheck, values_to_check
 from billing.limits.selectors import display_values
 from billing.limits.status import statuses
 from billing.limits.threshold_events import (
-    RENOTIFY_AFTER,
     Changes,
     LimitSnapshot,
     is_up_to_date,
@@ -287,7 +286,8 @@ def _open_rows(organization: Organization, limit_value: LimitValue) -> QuerySet[
 def _rows(organization: Organization, snapshot: LimitSnapshot) -> Iterable[ThresholdEvent]:
     """Return the rows that `plan_changes` needs."""
     rule = snapshot.rule
-    is_recent = Q(reached_at__gt=snapshot.now - RENOTIFY_AFTER) if snapshot.is_rolling else Q()
+    earliest = snapshot.earliest_row
+    is_recent = Q() if earliest is None else Q(reached_at__gt=earliest)
     return ThresholdEvent.objects.filter(
         Q(resolved_at=None) | Q(window_key__in=window_keys(snapshot)) | is_recent,
         organization=organization,
@@ -304,9 +304,12 @@ def _write(
         _update(resolved.row, resolved_at=now, times=resolved.times)
     spent_usd = ZERO if evaluation is None else evaluation.spent_usd
     at = resets_at(rule, evaluation)
+    for moved in changes.moved:
+        _update(moved.row, window_key=moved.key, resets_at=at)
     for reopened in changes.reopened:
         restarted = {"reached_at": now, "spent_usd": spent_usd} if reopened.is_notified else {}
-        _update(reopened.row, resolved_at=None, resets_at=at, times=reopened.times, **restarted)
+        columns = {"window_key": reopened.key, "resets_at": at, "times": reopened.times, **restarted}
+        _update(reopened.row, resolved_at=None, **columns)
     ThresholdEvent.objects.bulk_create(
         ThresholdEvent(
             organization=organization,

@@ -108,8 +108,8 @@ def grant(
 ) -> IncreaseRequest:
     """Raise the limit to the requested or another amount, until `until` or the requested date.
 
-    Raises ForbiddenError unless `acting_as` is an owner, ConflictError if the request was answered, InvalidError naming
-    the field. An end is required, and only operators may exceed the plan's maximum.
+    Raises ForbiddenError unless `acting_as` is an owner or admin, ConflictError if the request was answered,
+    InvalidError naming the field. An end is required, and only operators may exceed the plan's maximum.
     """
     request = _open_request(organization, request, acting_as)
     if request.limit.removed_at is not None:
@@ -143,8 +143,8 @@ def decline(
     actor: Principal,
     now: datetime,
 ) -> IncreaseRequest:
-    """Decline the request. Raises ForbiddenError unless `acting_as` is an owner, ConflictError if the request was
-    answered, InvalidError without an answer."""
+    """Decline the request. Raises ForbiddenError unless `acting_as` is an owner or admin, ConflictError if the request
+    was answered, InvalidError without an answer."""
     request = _open_request(organization, request, acting_as)
     _answer(request, IncreaseState.DECLINED, clean_text(answer, param="answer", max_length=MAX_TEXT_LENGTH), actor, now)
     _notify(request, NoticeKind.INCREASE_DECLINED, "declines", actor, now)
@@ -153,8 +153,8 @@ def decline(
 
 def _open_request(organization: Organization, request: IncreaseRequest, acting_as: Role) -> IncreaseRequest:
     """Return the request, locked until the transaction ends."""
-    if acting_as is not Role.OWNER:
-        raise ForbiddenError("Only owners and operators can answer increase requests.", code="owners_only")
+    if not acting_as.may_change:
+        raise ForbiddenError("Only owners, admins and operators can answer increase requests.", code="admins_only")
     lock_limits(organization)
     requests = IncreaseRequest.objects.of(organization).select_related("limit")
     locked = requests.get_or_not_found("increase request", pk=request.pk)
@@ -209,7 +209,7 @@ def _amount(request: IncreaseRequest) -> Decimal:
 
 
 def _recipients(request: IncreaseRequest, kind: NoticeKind) -> Sequence[str] | None:
-    """Return the recipients; None: everyone whom such notices concern. A Client ID gets no e-mail, and neither does a
+    """Return the recipients; None: everyone whom such notices concern. A Client ID gets no email, and neither does a
     requester who has left."""
     if kind is NoticeKind.INCREASE_REQUESTED:
         return None

@@ -24,6 +24,8 @@ SOFT = 0
 """The threshold that represents the soft amount."""
 RENOTIFY_AFTER = timedelta(hours=24)
 """How long a threshold of a rolling window is not notified again."""
+MAX_ZONE_CHANGE = timedelta(hours=26)
+"""How far two time zones are apart, so that much a window's beginning can move."""
 _LIFTED = 0
 _PERCENT = Decimal(100)
 
@@ -66,7 +68,22 @@ class LimitSnapshot:
         return LimitWindow.LIFETIME.value if self.span.start is None else iso(self.span.start)
 
     def is_window_of(self, row: ThresholdEvent) -> bool:
-        return self.is_rolling or _window_of(row) == self.window
+        """Whether the row is of this window. It begins at another instant after a change of the time zone."""
+        start, end = self.span
+        if self.is_rolling or _window_of(row) == self.window:
+            return True
+        row_start = _start_of(row)
+        if start is None or end is None or row_start is None:
+            return False
+        shift = abs(row_start - start)
+        return shift <= MAX_ZONE_CHANGE and (shift < (end - start) / 2 or start <= row.reached_at < end)
+
+    @property
+    def earliest_row(self) -> datetime | None:
+        """The time after which a resolved row that may be reopened was reached; None: only `window_keys` find it."""
+        if self.is_rolling:
+            return self.now - RENOTIFY_AFTER
+        return None if self.span.start is None else self.span.start - MAX_ZONE_CHANGE
 
     def has_reached(self, threshold: int, amount_usd: Decimal) -> bool:
         return self.spent_usd is not None and self.spent_usd >= _threshold_usd(threshold, amount_usd)
@@ -85,9 +102,17 @@ class NewThresholdEvent(NamedTuple):
     key: str
 
 
+class Moved(NamedTuple):
+    """An open row whose window begins at another instant now, because the time zone has changed."""
+
+    row: ThresholdEvent
+    key: str
+
+
 class Reopened(NamedTuple):
     row: ThresholdEvent
     is_notified: bool
+    key: str
 
     @property
     def times(self) -> int:
@@ -116,6 +141,7 @@ class Changes:
     """The rows to write, in this order, and the notifications to send."""
 
     resolved: list[Resolved] = field(default_factory=list)
+    moved: list[Moved] = field(default_factory=list)
     reopened: list[Reopened] = field(default_factory=list)
     opened: list[NewThresholdEvent] = field(default_factory=list)
     notifications: list[Notification] = field(default_factory=list)
@@ -160,8 +186,8 @@ def window_keys(snapshot: LimitSnapshot) -> list[str]:
 def plan_changes(snapshot: LimitSnapshot, rows: Iterable[ThresholdEvent]) -> Changes:
     """Return the changes that bring the rows in line with the thresholds that are currently reached.
 
-    `rows` are those of the limit and value that are open, and resolved ones that have one of the `window_keys` or, in a
-    rolling window, are younger than `RENOTIFY_AFTER`.
+    `rows` are those of the limit and value that are open, and resolved ones that have one of the `window_keys` or were
+    reached after `earliest_row`.
     """
     rows = list(rows)
     open_rows = {row.threshold: row for row in rows if row.resolved_at is None}
@@ -173,14 +199,25 @@ def plan_changes(snapshot: LimitSnapshot, rows: Iterable[ThresholdEvent]) -> Cha
         if current is not None and _matches(reached, current, snapshot):
             del open_rows[reached.threshold]
             continue
-        previous = next((row for row in reversed(resolved) if _can_reopen(reached, row, snapshot)), None)
+        key = _key(reached.cause, snapshot)
+        previous = _to_reopen(reached, resolved, snapshot)
+        if (
+            current is not None
+            and _is_moved(reached, current, snapshot)
+            and (previous is None or previous.window_key != key)
+        ):
+            del open_rows[reached.threshold]
+            changes.moved.append(Moved(current, key))
+            continue
         is_notified = _should_notify(reached, current, previous, snapshot)
         if is_notified:
             to_notify.append(reached)
         if previous is None:
-            changes.opened.append(NewThresholdEvent(reached, _key(reached.cause, snapshot)))
+            changes.opened.append(NewThresholdEvent(reached, key))
         else:
-            changes.reopened.append(Reopened(previous, is_notified))
+            changes.reopened.append(
+                Reopened(previous, is_notified, previous.window_key if snapshot.is_rolling else key)
+            )
     changes.resolved = [Resolved(row, _is_lifted(row, snapshot)) for row in open_rows.values()]
     changes.notifications = list(_notifications(changes.resolved, to_notify, snapshot))
     return changes
@@ -197,16 +234,35 @@ def _matches(reached: ReachedThreshold, row: ThresholdEvent, snapshot: LimitSnap
     """Whether the open row is for the reached threshold. A manual pause is independent of amount and window."""
     if reached.threshold != row.threshold or reached.cause is not _cause_of(row):
         return False
-    return reached.cause is Cause.MANUAL or (reached.amount_usd == row.amount_usd and snapshot.is_window_of(row))
+    if reached.cause is Cause.MANUAL:
+        return True
+    is_same_window = snapshot.is_rolling or _window_of(row) == snapshot.window
+    return reached.amount_usd == row.amount_usd and is_same_window
+
+
+def _is_moved(reached: ReachedThreshold, row: ThresholdEvent, snapshot: LimitSnapshot) -> bool:
+    """Whether the open row is for the reached threshold, and only the beginning of its window has changed."""
+    return reached == (row.threshold, _cause_of(row), row.amount_usd) and snapshot.is_window_of(row)
+
+
+def _to_reopen(
+    reached: ReachedThreshold, resolved: Sequence[ThresholdEvent], snapshot: LimitSnapshot
+) -> ThresholdEvent | None:
+    """Return the latest resolved row to reopen instead of creating a new one, first of those with exactly its key."""
+    rows = [row for row in reversed(resolved) if _can_reopen(reached, row, snapshot)]
+    key = _key(reached.cause, snapshot)
+    return next((row for row in rows if row.window_key == key), rows[0] if rows else None)
 
 
 def _can_reopen(reached: ReachedThreshold, row: ThresholdEvent, snapshot: LimitSnapshot) -> bool:
     """Whether the resolved row is reopened instead of creating a new one."""
     if reached != (row.threshold, _cause_of(row), row.amount_usd):
         return False
-    if snapshot.is_rolling and reached.cause is not Cause.MANUAL and row.times != _LIFTED:
+    if reached.cause is Cause.MANUAL or (snapshot.is_rolling and row.times == _LIFTED):
+        return row.window_key == _key(reached.cause, snapshot)
+    if snapshot.is_rolling:
         return snapshot.now - row.reached_at < RENOTIFY_AFTER
-    return row.window_key == _key(reached.cause, snapshot)
+    return snapshot.is_window_of(row)
 
 
 def _should_notify(
@@ -279,3 +335,11 @@ def _cause_of(row: ThresholdEvent) -> Cause:
 
 def _window_of(row: ThresholdEvent) -> str:
     return row.window_key.rpartition(" ")[2]
+
+
+def _start_of(row: ThresholdEvent) -> datetime | None:
+    """Return the beginning of the row's window; None for a lifetime."""
+    try:
+        return datetime.fromisoformat(_window_of(row))
+    except ValueError:
+        return None

@@ -667,7 +667,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('created_at', models.DateTimeField(editable=False)),
-                ('actor', models.CharField(editable=False, help_text="E-mail address, Client ID, or 'system'.", max_length=254)),
+                ('actor', models.CharField(editable=False, help_text="Email address, Client ID, or 'system'.", max_length=254)),
                 ('reason', models.CharField(blank=True, max_length=255)),
                 ('dry_run', models.BooleanField(default=True, editable=False)),
                 ('start', models.DateTimeField()),
@@ -976,7 +976,7 @@ class Migration(migrations.Migration):
                 ('amount_usd', models.DecimalField(decimal_places=24, max_digits=36)),
                 ('until', models.DateTimeField(help_text='Requested end. The owner decides.', null=True)),
                 ('reason', models.CharField(max_length=500)),
-                ('requested_by', models.CharField(help_text='E-mail address or Client ID.', max_length=254)),
+                ('requested_by', models.CharField(help_text='Email address or Client ID.', max_length=254)),
                 ('requested_at', models.DateTimeField()),
                 ('state', models.CharField(choices=[('open', 'Pending'), ('granted', 'Approved'), ('declined', 'Declined')], default='open', max_length=10)),
                 ('answered_by', models.CharField(blank=True, max_length=254)),
@@ -1233,8 +1233,8 @@ class Migration(migrations.Migration):
             name='Delivery',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('channel', models.CharField(choices=[('email', 'E-mail'), ('webhook', 'Webhook')], max_length=8)),
-                ('recipient', models.CharField(help_text='An e-mail address or a URL.', max_length=500)),
+                ('channel', models.CharField(choices=[('email', 'Email'), ('webhook', 'Webhook')], max_length=8)),
+                ('recipient', models.CharField(help_text='An email address or a URL.', max_length=500)),
                 ('message_id', models.CharField(max_length=64)),
                 ('state', models.CharField(choices=[('pending', 'Pending'), ('sent', 'Sent'), ('failed', 'Failed')], default='pending', max_length=8)),
                 ('created_at', models.DateTimeField()),

@@ -1,4 +1,4 @@
-"""Addresses that get notices without being a member, and an index to count the e-mails of a recipient."""
+"""Addresses that get notices without being a member, and an index to count the emails of a recipient."""
 
 import django.contrib.postgres.fields
 import django.db.models.deletion

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("created_at", models.DateTimeField(editable=False)),
-                ("actor", models.CharField(editable=False, help_text="E-mail address.", max_length=254)),
+                ("actor", models.CharField(editable=False, help_text="Email address.", max_length=254)),
                 ("file_name", models.CharField(editable=False, max_length=255)),
                 ("size", models.PositiveBigIntegerField(editable=False)),
                 ("digest", models.CharField(editable=False, help_text="SHA-256 of the file's content.", max_length=64)),

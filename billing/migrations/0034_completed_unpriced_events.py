@@ -6,6 +6,6 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0031_named_calls")]
+    dependencies = [("billing", "0032_runs_by_time")]
 
     operations = [*run_sql_files(__file__, "write_events")]

@@ -202,7 +202,7 @@ class IncreaseRequest(TenantModel):
     amount_usd = _amount_field()
     until = models.DateTimeField(null=True, help_text="Requested end. The owner decides.")
     reason = models.CharField(max_length=500)
-    requested_by = models.CharField(max_length=254, help_text="E-mail address or Client ID.")
+    requested_by = models.CharField(max_length=254, help_text="Email address or Client ID.")
     requested_at = models.DateTimeField()
     state = models.CharField(max_length=10, choices=IncreaseState, default=IncreaseState.OPEN)
     answered_by = models.CharField(max_length=254, blank=True)

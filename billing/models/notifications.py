@@ -49,7 +49,7 @@ class Delivery(TenantModel):
 
     notice = TenantForeignKey(Notice, on_delete=models.PROTECT, related_name="deliveries")
     channel = models.CharField(max_length=8, choices=Channel)
-    recipient = models.CharField(max_length=500, help_text="An e-mail address or a URL.")
+    recipient = models.CharField(max_length=500, help_text="An email address or a URL.")
     webhook = TenantForeignKey(WebhookEndpoint, on_delete=models.DO_NOTHING, null=True, related_name="deliveries")
     message_id = models.CharField(max_length=64)
     state = models.CharField(max_length=8, choices=DeliveryState, default=DeliveryState.PENDING)
@@ -97,7 +97,7 @@ class NotificationAddress(TenantModel):
 
 
 class NotificationPreference(TenantModel):
-    """Which notices a member gets by e-mail. Without a row: owners and admins get all, viewers those about their own
+    """Which notices a member gets by email. Without a row: owners and admins get all, viewers those about their own
     requests."""
 
     # The database deletes a preference with its membership.

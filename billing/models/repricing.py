@@ -24,7 +24,7 @@ class Repricing(TenantModel):
     """
 
     created_at = models.DateTimeField(editable=False)
-    actor = models.CharField(max_length=254, editable=False, help_text="E-mail address, Client ID, or 'system'.")
+    actor = models.CharField(max_length=254, editable=False, help_text="Email address, Client ID, or 'system'.")
     reason = models.CharField(max_length=255, blank=True)
     dry_run = models.BooleanField(default=True, editable=False)
 

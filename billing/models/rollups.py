@@ -312,11 +312,12 @@ class GenerationGroup(Costs):
 
 @with_live_view
 class TagDay(Costs):
-    """A call with two tags counts under both."""
+    """A call with two tags counts under both, one without tags under an empty text. `errors` are failed requests."""
 
     pk = models.CompositePrimaryKey("organization", "day", "tag", "archived")
     day = models.DateField()
     tag = dimension()
+    errors = models.BigIntegerField(default=0, db_default=0)
 
 
 class DetailCosts(Costs):

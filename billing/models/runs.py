@@ -44,6 +44,7 @@ class Run(TenantModel):
                 name="run_by_workflow",
                 condition=~models.Q(workflow_id=""),
             ),
+            models.Index(fields=("organization", "created_at", "id"), name="run_by_time"),
             models.Index(
                 fields=("organization", "run_id"),
                 name="run_moved",

@@ -23,7 +23,7 @@ class Upload(TenantModel):
     """
 
     created_at = models.DateTimeField(editable=False)
-    actor = models.CharField(max_length=254, editable=False, help_text="E-mail address.")
+    actor = models.CharField(max_length=254, editable=False, help_text="Email address.")
     file_name = models.CharField(max_length=255, editable=False)
     size = models.PositiveBigIntegerField(editable=False)
     digest = models.CharField(max_length=64, editable=False, help_text="SHA-256 of the file's content.")

@@ -1,4 +1,4 @@
-"""Claim deliveries, record the results of attempts, and schedule retries, for e-mails and webhooks.
+"""Claim deliveries, record the results of attempts, and schedule retries, for emails and webhooks.
 
 A worker claims a few deliveries in a separate transaction, sends each of them, and records the result immediately:
 
@@ -153,7 +153,7 @@ def postpone(*, channel: Channel, now: datetime, until: datetime, error: str) ->
 def resend(*, organization: Organization, delivery: Delivery, now: datetime, actor: str) -> Delivery:
     """Send a delivery again, or a pending one now. The attempts are counted from zero.
 
-    It keeps its message id, so that a receiver can recognize a message that it has already handled. Only a sent e-mail
+    It keeps its message id, so that a receiver can recognize a message that it has already handled. Only a sent email
     gets a new id, because mail programs hide a second message with the same one.
 
     Raises NotFoundError if it is another organization's, ConflictError if its webhook was removed or is disabled.
@@ -261,7 +261,7 @@ def _in_progress(now: datetime) -> QuerySet[Delivery]:
 
 
 def shown_recipient(delivery: Delivery, *, is_open: bool) -> str:
-    """Return the recipient; those who may not see it (`is_open`) see only the host of a URL or an e-mail address."""
+    """Return the recipient; those who may not see it (`is_open`) see only the host of a URL or an email address."""
     if is_open:
         return delivery.recipient
     if delivery.channel == Channel.WEBHOOK.value:

@@ -1,4 +1,4 @@
-"""Build the text of an e-mail about a notice; the templates lay it out. Pure.
+"""Build the text of an email about a notice; the templates lay it out. Pure.
 
 A notice's `data` is the same as in webhooks (docs/notifications.md): amounts are decimal strings, times are ISO 8601.
 `build_content` turns it into a `Content`, with a function for each kind of notice.
@@ -243,12 +243,12 @@ def _threshold(context: EmailContext) -> Content:
 
 
 def _threshold_summary(context: EmailContext) -> Content:
-    """One e-mail about many values, instead of one for each."""
+    """One email about many values, instead of one for each."""
     return Content(
         label="Many near the limit",
         tone=Tone.WARNING,
         headline=f"{context.data['more_values']:,} more have passed thresholds of the limit of {context.subject}",
-        lead="There are too many to send an e-mail for each. See the list of threshold events for all of them.",
+        lead="There are too many to send an email for each. See the list of threshold events for all of them.",
         details=_limit_details(context),
         why=_why_category(context, "limits that are nearly reached"),
     )
@@ -313,7 +313,7 @@ def _requested(context: EmailContext) -> Content:
         headline=f"{request['requested_by']} requests {context.usd('amount_usd', request)}",
         lead=f"The limit of {context.subject} is {context.format_amount(context.amount)}. "
         "An owner can approve the increase until a date,"
-        " or decline it. The answer is sent by e-mail.",
+        " or decline it. The answer is sent by email.",
         details=_request_details(context),
         quote=_quote("Reason", request.get("reason")),
         button="Review request",
@@ -418,7 +418,7 @@ def _test(context: EmailContext) -> Content:
     return Content(
         label="Test message",
         tone=Tone.GOOD,
-        headline="E-mail works",
+        headline="Email works",
         lead=f"This message was sent to test the notifications of {context.organization}. No action is needed.",
         button="Open costtrack",
         page=Page.HOME,
@@ -486,7 +486,7 @@ def _nonempty(*details: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:
 
 def _why_category(context: EmailContext, topic: str) -> str:
     return (
-        f"You get this because {context.organization} sends you e-mails about {topic}: you are an owner or admin, the"
+        f"You get this because {context.organization} sends you emails about {topic}: you are an owner or admin, the"
         " limit is about you, or an admin has added this address."
     )
 
@@ -494,7 +494,7 @@ def _why_category(context: EmailContext, topic: str) -> str:
 def _why_requester(context: EmailContext) -> str:
     return (
         f"You get this because you requested an increase at {context.organization}, or are an owner or admin there who"
-        " wants e-mails about such requests."
+        " wants emails about such requests."
     )
 
 

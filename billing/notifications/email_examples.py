@@ -1,4 +1,4 @@
-"""An example notice of each kind, for the e-mail previews in the admin and for tests."""
+"""An example notice of each kind, for the email previews in the admin and for tests."""
 
 from datetime import datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Render and send notices by e-mail: the deliveries of the e-mail channel are an outbox of `costtrack.mail.sending`."""
+"""Render and send notices by email: the deliveries of the email channel are an outbox of `costtrack.mail.sending`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ def compose(delivery: Delivery) -> EmailMultiAlternatives | None:
 
 
 def email_subject(notice: Notice, organization: Organization) -> str:
-    """Return a subject without text of members or callers, which could make an e-mail look like one of another sender:
+    """Return a subject without text of members or callers, which could make an email look like one of another sender:
     the kind of notice, the organization's slug, and how much of the limit is used."""
     content = _content(notice, organization)
     bar = content.progress_bar
@@ -124,7 +124,7 @@ def _zone(data: dict[str, Any], organization: Organization) -> ZoneInfo:
 
 
 def deliver_emails(*, now: datetime, seconds: float = RUN_SECONDS) -> SendResult:
-    """Send due e-mails, for about `seconds`."""
+    """Send due emails, for about `seconds`."""
     return deliver(_Outbox(), now=now, seconds=seconds)
 
 

@@ -44,8 +44,8 @@ def notify(
 ) -> Notice:
     """Write a notice and a delivery for each recipient, in the caller's transaction.
 
-    E-mails are sent to everyone whom the notice concerns (`recipients_of`), or only to the addresses in `to`; entries
-    that are not addresses, such as the Client ID of a requester, are ignored. A recipient with too many e-mails in the
+    Emails are sent to everyone whom the notice concerns (`recipients_of`), or only to the addresses in `to`; entries
+    that are not addresses, such as the Client ID of a requester, are ignored. A recipient with too many emails in the
     last hour gets a failed delivery instead. Webhooks are the enabled endpoints that subscribed to this kind, or only
     `webhooks`. `data` is JSON-ready and becomes the `data` of the webhook's message; docs/notifications.md describes it
     for each kind.
@@ -98,10 +98,10 @@ def _delivery(notice: Notice, recipient: _Recipient) -> Delivery:
 
 
 def _refused(delivery: Delivery) -> Delivery:
-    """Mark a delivery to a recipient with too many e-mails as failed; it can be sent again from the delivery log."""
+    """Mark a delivery to a recipient with too many emails as failed; it can be sent again from the delivery log."""
     delivery.state = DeliveryState.FAILED
     delivery.finished_at = delivery.created_at
-    delivery.last_error = f"The recipient had {MAX_PER_HOUR} e-mails in the last hour."
+    delivery.last_error = f"The recipient had {MAX_PER_HOUR} emails in the last hour."
     return delivery
 
 

@@ -1,4 +1,4 @@
-"""Members' preferences for notices by e-mail."""
+"""Members' preferences for notices by email."""
 
 from collections.abc import Mapping
 
@@ -30,7 +30,7 @@ _NOTIFIED_ROLES = tuple(role.value for role in Role if role.may_change)
 
 
 def subscribed_addresses(*, organization: Organization, kind: NoticeKind) -> list[str]:
-    """Return the e-mail addresses of the active owners and admins who subscribed to this kind of notice."""
+    """Return the email addresses of the active owners and admins who subscribed to this kind of notice."""
     members = Membership.objects.of(organization).accepted().filter(role__in=_NOTIFIED_ROLES, user__is_active=True)
     if kind in CATEGORIES:
         declined = NotificationPreference.objects.of(organization).filter(**{CATEGORIES[kind]: False})
@@ -48,7 +48,7 @@ def preference_of(membership: Membership) -> NotificationPreference:
 def change_preference(
     *, organization: Organization, membership: Membership, changes: Mapping[str, bool]
 ) -> NotificationPreference:
-    """Turn categories of notices on or off, for the member's own e-mails.
+    """Turn categories of notices on or off, for the member's own emails.
 
     Raises InvalidError if `changes` is empty.
     """

@@ -1,4 +1,4 @@
-"""Who gets a notice by e-mail: owners and admins, the user whose limit it is about, and addresses that the organization
+"""Who gets a notice by email: owners and admins, the user whose limit it is about, and addresses that the organization
 has added. No one who has left: recipients are checked when a notice is written and again when it is sent.
 """
 
@@ -22,7 +22,7 @@ from organizations.services import lock_organization
 MAX_ADDRESSES = 20
 """Addresses that an organization can add."""
 MAX_PER_HOUR = 30
-"""E-mails about notices of an organization to one recipient in an hour."""
+"""Emails about notices of an organization to one recipient in an hour."""
 _HOUR = timedelta(hours=1)
 _SEPARATOR = " x "
 
@@ -51,7 +51,7 @@ def allowed_recipients(*, organization: Organization, addresses: Collection[str]
 
 
 def over_the_limit(*, organization: Organization, addresses: Sequence[str], now: datetime) -> set[str]:
-    """Return those of the addresses that had `MAX_PER_HOUR` e-mails in the last hour."""
+    """Return those of the addresses that had `MAX_PER_HOUR` emails in the last hour."""
     recent = Delivery.objects.of(organization).filter(
         channel=Channel.EMAIL, recipient__in=addresses, created_at__gt=now - _HOUR
     )

@@ -6,7 +6,7 @@ tried again in the same pass.
 
 An endpoint is disabled when it responds with 410 (Gone), or when a message has failed permanently (after nearly three
 days, `costtrack.mail.sending.BACKOFF`) and no other message was delivered for two days, which is longer than most
-weekend outages. The organization's owners and admins are notified by e-mail.
+weekend outages. The organization's owners and admins are notified by email.
 """
 
 import logging
@@ -35,7 +35,7 @@ MAX_CONCURRENT = 16
 """Number of endpoints that are sent to at the same time."""
 
 PASS_SECONDS = 20.0
-"""No delivery is claimed after this time, so that e-mails in the same queue are sent. The next pass sends the rest."""
+"""No delivery is claimed after this time, so that emails in the same queue are sent. The next pass sends the rest."""
 
 _POLL_SECONDS = 1.0
 """How often new deliveries are claimed while others are in progress."""

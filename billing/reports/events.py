@@ -17,7 +17,7 @@ from billing.models.ledger import UsageEventQuerySet
 from billing.pricing.price_book import agreements_of, called_model, compile_price, quote_at
 from billing.pricing.quote import Quote
 from billing.reports.cursors import Page, Position, page_of
-from billing.types import NO_CREDENTIAL
+from billing.types import NO_CREDENTIAL, SAMPLE_TOOL
 from costtrack.calendar import Window
 from costtrack.event_files.types import FILE_SOURCES
 from organizations.models import APICredential, Organization
@@ -85,8 +85,9 @@ def get_event(*, organization: Organization, event_id: UUID) -> UsageEvent:
 
 
 def first_event(*, organization: Organization) -> UsageEvent | None:
-    """Return the first received row that is still in the ledger, or None."""
-    event = UsageEvent.objects.of(organization).order_by("id").first()
+    """Return the first received row that is still in the ledger, or None; a test event only if there is no other."""
+    events = UsageEvent.objects.of(organization).order_by("id")
+    event = events.exclude(tool=SAMPLE_TOOL).first() or events.first()
     if event is not None:
         event.organization = organization
     return event

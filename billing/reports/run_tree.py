@@ -13,19 +13,22 @@ from typing import Any, LiteralString
 
 from psycopg import sql
 
-from billing.reports.cursors import Page, page_of
+from billing.reports.cursors import Page, StartPosition, page_of
 from billing.reports.rollup_query import Sums
 from billing.reports.rollup_reader import RollupReader, read_rollups
-from billing.reports.sql import Parameters
+from billing.reports.sql import Parameters, within
 from billing.rollups.definitions import RUN_DAYS
+from billing.rollups.sql import all_true
 from billing.rollups.workflows import children_of
-from costtrack.calendar import utc_day
+from costtrack.calendar import ALWAYS, Window, utc_day
 from costtrack.database.queries import fetch_rows
+from costtrack.errors import InvalidError
 from organizations.models import Organization
 
 MAX_WALKED = 2_000
 """Maximum number of runs of a tree that are summed."""
 MAX_ANCESTORS = 100
+_MAX_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,17 @@ RunPage = Page[RunRow, int]
 
 
 @dataclass(frozen=True, slots=True)
+class RunListFilter:
+    """Filters of runs; empty means any. The window is that of the first time they were seen. `is_root`: without a
+    parent, or with one."""
+
+    window: Window = ALWAYS
+    workflow_id: str = ""
+    parent_run_id: str = ""
+    is_root: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ancestors:
     """Ancestors from the root to the parent, limited to the nearest `MAX_ANCESTORS`. In a cycle (`has_cycle`) each
     ancestor is listed once, without the run itself."""
@@ -62,14 +76,16 @@ class Ancestors:
 
 _RUNS = sql.SQL("""
 SELECT run.id, run.run_id, run.parent_run_id, run.workflow_id, run.created_at FROM billing_run AS run
-WHERE run.organization_id = %(organization)s AND {condition} ORDER BY run.id {direction} LIMIT %(enough)s
+WHERE run.organization_id = %(organization)s AND {condition} ORDER BY {order} LIMIT %(enough)s
 """)
 _ROOTS = sql.SQL("run.parent_run_id = ''")
 _OF_WORKFLOW = sql.SQL("run.workflow_id = %(workflow)s AND run.workflow_id <> ''")
 _CHILDREN = sql.SQL("run.parent_run_id = %(parent)s AND run.parent_run_id <> ''")
 _BY_RUN_ID = sql.SQL("run.run_id = %(run)s")
 _BEFORE, _AFTER = sql.SQL("run.id < %(after)s"), sql.SQL("run.id > %(after)s")
-_NEWEST_FIRST, _OLDEST_FIRST = sql.SQL("DESC"), sql.SQL("ASC")
+_NEWEST_FIRST, _OLDEST_FIRST = sql.SQL("run.id DESC"), sql.SQL("run.id")
+_LATEST_FIRST = sql.SQL("run.created_at DESC, run.id DESC")
+_BEFORE_POSITION = sql.SQL("(run.created_at, run.id) < (%(after_at)s, %(after_id)s)")
 
 _SUMMED = sql.SQL("""
     sum(requests) AS requests, sum(unpriced) AS unpriced,
@@ -122,6 +138,39 @@ def list_runs(
     return _page(organization, condition, _NEWEST_FIRST, since, after, limit, {"workflow": workflow_id})
 
 
+def list_runs_by_time(
+    *,
+    organization: Organization,
+    filters: RunListFilter,
+    since: datetime | None = None,
+    after: StartPosition | None,
+    limit: int,
+) -> Page[RunRow, StartPosition]:
+    """Return the runs that match the filters, the latest first by the time when they were first seen. Sums are of the
+    UTC days from `since` on."""
+    values: Parameters = {"workflow": filters.workflow_id, "parent": filters.parent_run_id}
+    conditions = [within(sql.Identifier("run", "created_at"), filters.window, values)]
+    if filters.workflow_id:
+        conditions.append(_OF_WORKFLOW)
+    if filters.parent_run_id:
+        conditions.append(_CHILDREN)
+    if filters.is_root is not None:
+        conditions.append(_ROOTS if filters.is_root else sql.SQL("run.parent_run_id <> ''"))
+    if after is not None:
+        conditions.append(_BEFORE_POSITION)
+        values |= {"after_at": after.at, "after_id": _row_id(after)}
+    runs = _RUNS.format(condition=all_true(conditions), order=_LATEST_FIRST)
+    rows = _rows(organization, runs, since, limit, values)
+    rows.sort(key=attrgetter("first_seen_at", "id"), reverse=True)
+    return page_of(rows, limit, lambda row: StartPosition(row.first_seen_at, str(row.id)))
+
+
+def _row_id(position: StartPosition) -> int:
+    if not position.key.isascii() or not position.key.isdecimal() or len(position.key) > _MAX_DIGITS:
+        raise InvalidError("Invalid cursor. Remove it to start from the first page.", param="cursor")
+    return int(position.key)
+
+
 def list_child_runs(
     *, organization: Organization, run_id: str, since: datetime | None = None, after: int | None, limit: int
 ) -> RunPage:
@@ -151,15 +200,23 @@ def _page(
     limit: int,
     values: Parameters,
 ) -> RunPage:
-    # PostgreSQL text cannot contain NUL.
-    if any("\0" in value for value in values.values()):
-        return Page((), None)
     if after is not None:
-        condition = sql.SQL(" AND ").join([condition, _BEFORE if direction is _NEWEST_FIRST else _AFTER])
-    runs = _RUNS.format(condition=condition, direction=direction)
+        condition = all_true([condition, _BEFORE if direction is _NEWEST_FIRST else _AFTER])
+    runs = _RUNS.format(condition=condition, order=direction)
+    run_rows = _rows(organization, runs, since, limit, {**values, "after": after})
+    run_rows.sort(key=attrgetter("id"), reverse=direction is _NEWEST_FIRST)
+    return page_of(run_rows, limit, attrgetter("id"))
+
+
+def _rows(
+    organization: Organization, runs: sql.Composable, since: datetime | None, limit: int, values: Parameters
+) -> list[RunRow]:
+    """Return up to `limit` runs, and one more if there are more, in any order."""
+    if any("\0" in value for value in values.values() if isinstance(value, str)):
+        return []  # PostgreSQL text cannot contain NUL
 
     def compose(reader: RollupReader) -> sql.Composable:
-        reader.parameters.update(values, after=after, enough=limit + 1, max_runs=MAX_WALKED)
+        reader.parameters.update(values, enough=limit + 1, max_runs=MAX_WALKED)
         in_history = _ALL_DAYS if since is None else _SINCE.format(reader.bind(utc_day(since)))
         return _FIGURES.format(
             runs=runs,
@@ -173,9 +230,7 @@ def _page(
             total=_each("sum({0})"),
         )
 
-    rows = read_rollups(organization, compose)
-    run_rows = sorted(map(_row, rows), key=attrgetter("id"), reverse=direction is _NEWEST_FIRST)
-    return page_of(run_rows, limit, attrgetter("id"))
+    return [_row(row) for row in read_rollups(organization, compose)]
 
 
 def _each(expression: LiteralString) -> sql.Composed:

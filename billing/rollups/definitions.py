@@ -253,9 +253,10 @@ TAG_DAYS = Rollup(
     "tag_days",
     rollups.TagDay,
     (DAY, Dimension("tag", "label.tag")),
-    COSTS,
+    (*COSTS, Measure("errors", "CASE WHEN event.status = 'failure' THEN event.requests ELSE 0 END")),
     bucket="day",
-    joined="CROSS JOIN LATERAL unnest(event.tags) AS label (tag)",
+    # Events without tags count under an empty one, so that all usage is known.
+    joined="CROSS JOIN LATERAL unnest(coalesce(nullif(event.tags, '{}'), ARRAY[''::varchar])) AS label (tag)",
 )
 USER_DAYS = Rollup("user_days", rollups.UserDay, (DAY_OF_HOUR, *_columns("user_ref")), COSTS, bucket="day")
 USER_TOTALS = Rollup("user_totals", rollups.UserTotal, _columns("user_ref"), COSTS)

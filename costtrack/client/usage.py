@@ -1,4 +1,4 @@
-"""`costtrack usage summary|timeseries|breakdown`: document 001, the figures of the dashboard."""
+"""`costtrack usage summary|timeseries|breakdown|runs`: document 001, the figures of the dashboard, and runs."""
 
 import argparse
 from typing import Any
@@ -42,6 +42,14 @@ def add_to(commands: Subparsers) -> None:
     breakdown.add_argument("--limit", type=int, metavar="N", help="rows of a page (default: 100)")
     breakdown.add_argument("--cursor", metavar="CURSOR", help="the next page")
 
+    runs = add_command(usage, "runs", _runs, "workflow runs with their costs, newest first")
+    add_dates(runs)
+    runs.add_argument("--workflow-id", metavar="ID", help="only runs of this workflow")
+    runs.add_argument("--parent-run-id", metavar="ID", help="only the direct children of this run")
+    runs.add_argument("--roots", action="store_true", help="only runs without a parent")
+    runs.add_argument("--limit", type=int, metavar="N", help="1 to 200 (default: 50)")
+    runs.add_argument("--cursor", metavar="CURSOR", help="the next page")
+
 
 def _summary(options: argparse.Namespace) -> int:
     return get(options, "/usage/summary", describe, _filters(options))
@@ -61,6 +69,12 @@ def _breakdown(options: argparse.Namespace) -> int:
     names = ("group_by", "granularity", "compare", "search", "sort_by", "sort_order", "limit", "cursor")
     query = {**_filters(options), **{name: getattr(options, name) for name in names}}
     return get(options, "/usage/breakdown", _rows, query)
+
+
+def _runs(options: argparse.Namespace) -> int:
+    names = ("start_date", "end_date", "workflow_id", "parent_run_id", "limit", "cursor")
+    query = {name: getattr(options, name) for name in names}
+    return get(options, "/usage/runs", _run_list, {**query, "is_root": options.roots or None})
 
 
 def _filters(options: argparse.Namespace) -> dict[str, str | None]:
@@ -89,6 +103,21 @@ def _rows(data: Any) -> list[Section]:
     sections += field_sections("total", _flat(total)) if isinstance(total, dict) else []
     cursor = data.get("next_cursor")
     return [*sections, *(note(f"More rows: --cursor {cursor}") if cursor else [])]
+
+
+def _run_list(data: Any) -> list[Section]:
+    if not isinstance(data, dict) or not isinstance(data.get("results"), list):
+        return describe(data)
+    rows = [_run(row) for row in data["results"] if isinstance(row, dict)]
+    cursor = data.get("next_cursor")
+    return [*table("", rows, nothing="no runs"), *(note(f"More rows: --cursor {cursor}") if cursor else [])]
+
+
+def _run(row: dict[str, Any]) -> dict[str, Any]:
+    """A run with its requests, tokens and cost, and the cost with its descendants."""
+    own, total = (figures if isinstance(figures, dict) else {} for figures in (row.get("own"), row.get("total")))
+    names = ("run_id", "parent_run_id", "workflow_id", "first_seen_at", "descendants")
+    return {**{name: row.get(name) for name in names}, **own, "total_cost_usd": total.get("cost_usd")}
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Sending e-mail: the configuration of the server, Django backends, and delivery from an outbox."""
+"""Sending email: the configuration of the server, Django backends, and delivery from an outbox."""

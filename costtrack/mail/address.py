@@ -57,7 +57,7 @@ def parse_sender(text: str) -> str:
         validate_email(address)
     except ValidationError as error:
         if not address.endswith("@localhost"):
-            raise ValueError(f"{text!r} is not an e-mail address.") from error
+            raise ValueError(f"{text!r} is not an email address.") from error
     if not text.isprintable():
         raise ValueError("it must be one line.")
     return text

@@ -1,8 +1,8 @@
-"""One pass of sending e-mails from an outbox: claim a batch, send it over one connection, record each outcome; repeat.
+"""One pass of sending emails from an outbox: claim a batch, send it over one connection, record each outcome; repeat.
 
 A row is marked as sent as soon as the server has accepted it, before the next one and before QUIT. If the server is
 unavailable, all due messages are postponed for a minute, during which no other pass tries. An outbox is a table:
-notices in `billing.notifications`, e-mails about accounts in `organizations.accounts`.
+notices in `billing.notifications`, emails about accounts in `organizations.accounts`.
 """
 
 import logging
@@ -187,7 +187,7 @@ class _Run(Generic[Row]):
             message = outbox.compose(row, now=self.now)
         except Exception:
             # A message that cannot be composed must not block all others.
-            logger.exception("e-mail cannot be composed", extra={"message_id": row.message_id})
+            logger.exception("email cannot be composed", extra={"message_id": row.message_id})
             error = "The message cannot be composed. See the worker's log."
             outbox.failed(row, error=error, status=None, now=self.now, is_permanent=False)
             return

@@ -48,7 +48,7 @@ class DataFolder:
 
     @property
     def mail(self) -> Path:
-        """E-mails, until a mail server is set."""
+        """Emails, until a mail server is set."""
         return self.path / "mail"
 
     @property

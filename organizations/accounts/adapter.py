@@ -1,4 +1,4 @@
-"""Adapters of allauth: who may sign in, redirects, and e-mails."""
+"""Adapters of allauth: who may sign in, redirects, and emails."""
 
 from typing import Any
 
@@ -21,10 +21,10 @@ from organizations.accounts.secrets import decrypt, encrypt
 from organizations.models import User
 from organizations.types import SecurityEventKind
 
-WRONG_PASSWORD = "Incorrect e-mail address or password."  # noqa: S105 - a message
+WRONG_PASSWORD = "Incorrect email or password."  # noqa: S105 - a message
 _BY_USER = "login_by_user"
 """The rate limit of attempts of one user from all addresses."""
-NO_ACCESS = "This account has no access: it is not a member of any organization."
+NO_ACCESS = "Your account is not a member of any organization. Ask an owner or an admin to invite you."
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -39,19 +39,21 @@ class AccountAdapter(DefaultAccountAdapter):
         return False
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
-        """Users without access are treated as unknown, so that the response does not reveal which addresses are
-        known."""
+        """Users without an organization pass with the correct password, and `pre_login` refuses them with the reason. A
+        wrong password has the same response for every address, so that it does not reveal which ones are known."""
         user = super().authenticate(request, **credentials)
-        return user if isinstance(user, User) and user.may_sign_in else None
+        return user if isinstance(user, User) else None
 
     def reauthenticate(self, user: AbstractBaseUser, password: str) -> bool:
         authenticated = self.authenticate(self.request, email=user.get_username(), password=password)
-        return authenticated is not None and authenticated.pk == user.pk
+        return authenticated is not None and authenticated.may_sign_in and authenticated.pk == user.pk
 
     def pre_login(self, request: HttpRequest, user: AbstractBaseUser, **arguments: Any) -> HttpResponse | None:
-        """Check access. All sign-in methods call this: passwords, passkeys, links from e-mails and single sign-on."""
+        """Check access. All sign-in methods call this: passwords, passkeys, links from emails and single sign-on."""
         if isinstance(user, User) and user.may_sign_in:
             return super().pre_login(request, user, **arguments)
+        email = str(user.get_username())
+        security_log.record(SecurityEventKind.SIGN_IN_FAILED, email=email, address=client_address(request))
         return refuse(request, NO_ACCESS)
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:

@@ -1,4 +1,4 @@
-"""Sending account e-mails: `costtrack.mail.sending` on the table `AccountEmail`."""
+"""Sending account emails: `costtrack.mail.sending` on the table `AccountEmail`."""
 
 import logging
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ FAILED_RETENTION = timedelta(days=30)
 
 
 def deliver_account_emails(*, now: datetime, seconds: float = RUN_SECONDS) -> SendResult:
-    """Send due e-mails for about this many seconds."""
+    """Send due emails for about this many seconds."""
     AccountEmail.objects.filter(failed_at__lt=now - FAILED_RETENTION).delete()
     return deliver(_Outbox(), now=now, seconds=seconds)
 
@@ -66,7 +66,7 @@ class _Outbox:
         if is_permanent or attempts > len(BACKOFF):
             changes["failed_at"] = now
             logger.warning(
-                "e-mail failed permanently", extra={"message_id": row.message_id, "kind": row.kind, "status": status}
+                "email failed permanently", extra={"message_id": row.message_id, "kind": row.kind, "status": status}
             )
         else:
             changes["next_attempt_at"] = now + retry_delay_after(attempts)
@@ -99,7 +99,7 @@ def _invitation(row: AccountEmail) -> EmailMultiAlternatives | None:
 
 
 def _closing(row: AccountEmail) -> EmailMultiAlternatives | None:
-    """Compose the e-mail, or None if the organization was closed or reopened since then."""
+    """Compose the email, or None if the organization was closed or reopened since then."""
     organization, user = row.organization, row.user
     if organization is None or user is None:
         return None

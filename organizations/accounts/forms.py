@@ -26,7 +26,7 @@ from organizations.types import SecurityEventKind
 
 _MAX_NAME_LENGTH = 100
 _LABELS = {
-    "email": "E-mail",
+    "email": "Email",
     "oldpassword": "Current password",
     "password1": "New password",
     "password2": "Confirm password",
@@ -50,7 +50,7 @@ class ThemeMixin(forms.Form):
 class LoginForm(ThemeMixin, account.LoginForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["login"].label = "E-mail"
+        self.fields["login"].label = "Email"
         self.fields["login"].widget.attrs["autocomplete"] = "username webauthn"
         self.fields["password"].help_text = ""
 
@@ -61,7 +61,7 @@ class ResetPasswordForm(ThemeMixin, account.ResetPasswordForm):
         return str(self.cleaned_data["email"])
 
     def save(self, request: HttpRequest, **_: Any) -> str:
-        """Queue the e-mail. Called after the rate limit."""
+        """Queue the email. Called after the rate limit."""
         email = str(self.cleaned_data["email"])
         security_log.record(SecurityEventKind.RESET_REQUESTED, email=email, address=client_address(request))
         queue_password_reset(email)

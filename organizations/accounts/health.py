@@ -1,4 +1,4 @@
-"""The health check of account e-mails. Read-only."""
+"""The health check of account emails. Read-only."""
 
 from datetime import timedelta
 
@@ -9,7 +9,7 @@ from costtrack.health.registry import Check
 from organizations.models import AccountEmail
 
 LATE_AFTER = timedelta(minutes=5)
-"""E-mails that have been due for longer are late."""
+"""Emails that have been due for longer are late."""
 LATELY = timedelta(days=1)
 
 _LATE = "Check the workers of the queue notifications, and COSTTRACK_EMAIL_URL."
@@ -37,7 +37,7 @@ def account_email_checks() -> list[Check]:
     return [
         Check(
             "account_emails",
-            "Account e-mails",
+            "Account emails",
             "Notifications",
             ok=not is_late,
             state="late" if is_late else "current",

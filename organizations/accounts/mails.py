@@ -1,4 +1,4 @@
-"""The content of account e-mails (templates/emails)."""
+"""The content of account emails (templates/emails)."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from organizations.types import AccountEmailKind
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The texts of an e-mail and the URL of its button. `why` explains why the recipient gets it."""
+    """The texts of an email and the URL of its button. `why` explains why the recipient gets it."""
 
     subject: str
     headline: str
@@ -31,7 +31,7 @@ NOTICES = {
     "account/email/password_changed": ("Your password was changed", "The password of your account was changed."),
     "account/email/password_reset": (
         "Your password was changed",
-        "Your password was reset with a link from an e-mail.",
+        "Your password was reset with a link from an email.",
     ),
     "account/email/password_set": ("A password was set", "A password was set for your account."),
     "mfa/email/totp_activated": ("Authenticator app added", "From now on, signing in requires a code from your app."),
@@ -58,7 +58,7 @@ def invitation(user: User, organization: Organization) -> Content:
         if has_account
         else f"The link works once, within {_humanize(INVITATION_LIFETIME)}. "
         "If it has expired, an owner of the organization can send a new one.",
-        why=f"You received this e-mail because someone at {name} entered this address. "
+        why=f"You received this email because someone at {name} entered this address. "
         "If you do not know them, you can ignore it.",
     )
 
@@ -71,7 +71,7 @@ def password_reset(user: User) -> Content:
         button="Choose a new password",
         url=password_link(user),
         note=f"The link works once, within {_humanize(RESET_LIFETIME)}.",
-        why="You received this e-mail because this address was entered on the sign-in page. If that was not you, "
+        why="You received this email because this address was entered on the sign-in page. If that was not you, "
         "ignore it: your password does not change.",
     )
 
@@ -86,14 +86,14 @@ def notice(name: str, *, address: str) -> Content:
         url=settings.PUBLIC_URL + sign_in_url("mfa_index"),
         note=f"The request came from {address}. If that was not you, reset your password now, and contact your "
         "administrator.",
-        why="You received this e-mail because the sign-in settings of your account were changed.",
+        why="You received this email because the sign-in settings of your account were changed.",
     )
 
 
 def closing(kind: AccountEmailKind, organization: Organization, *, actor: str) -> Content:
     """Without the organization's name in the subject, like an invitation."""
     name, url = f"\u201c{organization.name}\u201d", settings.PUBLIC_URL + _page_of(organization)
-    why = f"You received this e-mail because you are an owner of {name}."
+    why = f"You received this email because you are an owner of {name}."
     if organization.closes_at is None:
         return Content(
             subject="Your organization on costtrack is open again",
@@ -132,7 +132,7 @@ def deleted(name: str, *, at: datetime) -> Content:
         button="Open costtrack",
         url=settings.PUBLIC_URL + sign_in_url("account_login"),
         note="The data cannot be restored.",
-        why=f"You received this e-mail because you were an owner of \u201c{name}\u201d.",
+        why=f"You received this email because you were an owner of \u201c{name}\u201d.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Links in e-mails to choose a password: invitations and password resets.
+"""Links in emails to choose a password: invitations and password resets.
 
 A link is a hash of the user's current password and last sign-in, so it works once: choosing a password invalidates it
 and all earlier links. Opening a link does not, because mail scanners open links too: allauth moves the key to the

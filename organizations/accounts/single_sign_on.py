@@ -1,6 +1,6 @@
 """Single sign-on with OpenID Connect, where settings name a provider.
 
-The user with the e-mail address that the provider has verified is signed in. Signing in never creates users, and
+The user with the email address that the provider has verified is signed in. Signing in never creates users, and
 nothing from the provider is stored.
 """
 
@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from organizations.accounts.adapter import refuse
 from organizations.models import User
 
-UNKNOWN = "No account exists for this e-mail address. Ask an owner of your organization to add it."
+UNKNOWN = "No account exists for this email address. Ask an owner of your organization to add it."
 FAILED = "Single sign-on failed. Try again, or use your password."
 
 

@@ -15,6 +15,7 @@ from unfold.widgets import (
 
 from costtrack.clock import utc_now
 from costtrack.date_fields import EndFormField, use_calendar
+from costtrack.server_url import server_url
 from organizations import services
 from organizations.admin_actions import confirmed
 from organizations.admin_base import OrganizationScopedAdmin
@@ -32,6 +33,14 @@ _GRACE_CHOICES = (
     (7 * 86_400, "after a week"),
     (30 * 86_400, "after 30 days"),
 )
+
+
+_COMMAND = """\
+curl -X POST {server}/usage/events \\
+  -H "Authorization: Bearer {api_key}" \\
+  -H "Content-Type: application/json" \\
+  -d '{{"id": "first-call", "service": "openai", "model": "gpt-4.1-mini", "input_tokens": 1200, "output_tokens": 300}}'
+"""
 
 
 class NewCredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
@@ -169,8 +178,8 @@ class APICredentialAdmin(OrganizationScopedAdmin):
             ("Client secret", issued.client_secret),
             ("API key (both in one, for Authorization: Bearer or x-api-key)", issued.api_key),
         ]
-        if issued.previous_valid_until is not None:
-            secret.append(
-                ("The previous secret stays valid until", f"{issued.previous_valid_until:%Y-%m-%d %H:%M} UTC")
-            )
-        return self.show_secret(request, issued.credential, secret)
+        valid_until = issued.previous_valid_until
+        note = "" if valid_until is None else f"The previous secret stays valid until {valid_until:%Y-%m-%d %H:%M} UTC."
+        may_send = Scope.USAGE_WRITE in issued.credential.scopes and issued.credential.organization_id is not None
+        command = _COMMAND.format(server=server_url(request), api_key=issued.api_key) if may_send else ""
+        return self.show_secret(request, issued.credential, secret, note=note, command=command)

@@ -21,12 +21,12 @@ from organizations.types import Role
 
 
 class UserIdsField(LinesField):
-    """One `user_id` on each line; empty is None, which means the e-mail address."""
+    """One `user_id` on each line; empty is None, which means the email address."""
 
     def __init__(self) -> None:
         super().__init__(
             label="User ids",
-            help_text="The user_id of events that are this member's own usage, one on each line. Empty: the e-mail "
+            help_text="The user_id of events that are this member's own usage, one on each line. Empty: the email "
             "address. A member with the role Member sees only this usage.",
         )
 
@@ -38,7 +38,7 @@ class NewMemberForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
     email = forms.EmailField(
         max_length=254,
         widget=UnfoldAdminEmailInputWidget(),
-        help_text="The user gets an e-mail, and is a member after accepting the invitation.",
+        help_text="The user gets an email, and is a member after accepting the invitation.",
     )
 
     class Meta:
@@ -105,7 +105,7 @@ class MembershipAdmin(OrganizationScopedAdmin):
         return f"A new invitation was sent to {membership.user.email}."
 
     def confirmation_context(self, request: HttpRequest, row: Membership, name: str) -> dict[str, Any]:
-        sentence = "gets a new e-mail with a link to the invitation."
+        sentence = "gets a new email with a link to the invitation."
         return {"subject": str(row), "text": f"{row.user.email} {sentence}"}
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.validators import RegexValidator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -13,7 +13,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from costtrack.clock import utc_now
-from costtrack.organization_paths import unprefixed_url
+from costtrack.organization_paths import organization_url, unprefixed_url
 from organizations import services
 from organizations.accounts.fresh_sign_in import confirm_first
 from organizations.admin_actions import button, confirmed
@@ -139,6 +139,14 @@ class OrganizationAdmin(OrganizationScopedAdmin):
         if organization.closes_at is None:
             return "open"
         return "closing" if utc_now() < organization.closes_at else "being deleted"
+
+    def response_add(
+        self, request: HttpRequest, obj: Organization, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Lead to the form that invites the first owner."""
+        messages.success(request, f"{obj.name} was created. Invite its owner.")
+        invite = organization_url(obj.slug, "organizations_membership_add")
+        return HttpResponseRedirect(f"{invite}?role={Role.OWNER.value}")
 
     def has_close_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Owners and operators close and reopen."""

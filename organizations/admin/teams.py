@@ -26,7 +26,7 @@ class TeamForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no 
     name = NameFormField(
         max_length=255, widget=UnfoldAdminTextInputWidget(), help_text="The team as your events name it."
     )
-    members = LinesField(help_text="E-mail addresses of members of the organization, one on each line.")
+    members = LinesField(help_text="Email addresses of members of the organization, one on each line.")
     addresses = LinesField(help_text="Other addresses that get notices about limits of the team, one on each line.")
 
     class Meta:

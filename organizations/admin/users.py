@@ -68,6 +68,6 @@ class UserAdmin(OperatorAdmin, DjangoUserAdmin):  # type: ignore[misc, type-arg]
     def confirmation_context(self, request: HttpRequest, row: User, name: str) -> dict[str, Any]:
         text = (
             f"{row.email} will sign in with only the password: the authenticator app, all passkeys and the recovery "
-            "codes are removed. Verify the request by a channel other than e-mail first."
+            "codes are removed. Verify the request by a channel other than email first."
         )
         return {"subject": str(row), "text": text}

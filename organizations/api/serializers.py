@@ -144,7 +144,7 @@ def _user_ids() -> serializers.ListField:
         max_length=MAX_USER_IDS,
         required=False,
         allow_null=True,
-        help_text="The `user_id`s in events that are the member's own usage. Null: the member's e-mail address.",
+        help_text="The `user_id`s in events that are the member's own usage. Null: the member's email address.",
     )
 
 
@@ -162,7 +162,7 @@ class MemberChangeSerializer(StrictSerializer):
 class TeamSerializer(serializers.ModelSerializer[Team]):
     """A team; `members` and `addresses` get notices about its limits."""
 
-    members = serializers.SerializerMethodField(help_text="E-mail addresses of its members.")
+    members = serializers.SerializerMethodField(help_text="Email addresses of its members.")
     addresses = serializers.ListField(child=serializers.EmailField())
 
     class Meta:
@@ -181,7 +181,7 @@ class TeamChangeSerializer(StrictSerializer):
         child=serializers.EmailField(max_length=254),
         required=False,
         max_length=MAX_MEMBERS,
-        help_text="E-mail addresses of members of the organization.",
+        help_text="Email addresses of members of the organization.",
     )
     addresses = serializers.ListField(
         child=serializers.EmailField(max_length=254),

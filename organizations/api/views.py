@@ -295,7 +295,7 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
         responses={201: MemberSerializer, 409: OpenApiResponse(description="The user is already a member.")},
     )
     def create(self, request: Request, **_: str) -> Response:
-        """Invite a member by e-mail address. The membership counts when the user accepts it."""
+        """Invite a member by email address. The membership counts when the user accepts it."""
         body = validated(NewMemberSerializer, request.data)
         membership = services.add_member(
             organization=self.organization,

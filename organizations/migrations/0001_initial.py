@@ -85,7 +85,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('at', models.DateTimeField(auto_now_add=True)),
-                ('actor', models.CharField(help_text="E-mail address, Client ID, or 'system'.", max_length=254)),
+                ('actor', models.CharField(help_text="Email address, Client ID, or 'system'.", max_length=254)),
                 ('action', models.CharField(help_text='For example, credential.rotated.', max_length=64)),
                 ('subject', models.CharField(help_text='The changed object.', max_length=254)),
                 ('details', models.JSONField(blank=True, default=dict)),

@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
             field=django.contrib.postgres.fields.ArrayField(
                 base_field=models.CharField(max_length=255),
                 blank=True,
-                help_text="The `user_id`s in events that are this member's own usage. Null: the member's e-mail "
+                help_text="The `user_id`s in events that are this member's own usage. Null: the member's email "
                 "address.",
                 null=True,
                 size=None,

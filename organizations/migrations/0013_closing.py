@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
                 ("closed_at", models.DateTimeField()),
                 (
                     "closed_by",
-                    models.CharField(help_text="E-mail address, or the Client ID of an operator.", max_length=254),
+                    models.CharField(help_text="Email address, or the Client ID of an operator.", max_length=254),
                 ),
                 ("reminded_at", models.DateTimeField(null=True)),
                 ("deleted_rows", models.JSONField(default=dict, help_text="By table.")),

@@ -26,7 +26,7 @@ REMINDED_BEFORE = timedelta(days=7)
 def close_organization(
     *, organization: Organization, confirmation: str, acting_as: Role, actor: str, now: datetime
 ) -> Organization:
-    """Close the organization, by an owner or an operator. `confirmation` is its slug. The owners get an e-mail.
+    """Close the organization, by an owner or an operator. `confirmation` is its slug. The owners get an email.
 
     Raises ForbiddenError for others, InvalidError for another slug, ConflictError if it is already closed.
     """
@@ -72,7 +72,7 @@ def reopen_organization(*, organization: Organization, acting_as: Role, actor: s
 
 
 def remind_owners(*, now: datetime) -> None:
-    """Send the owners of organizations that close within a week an e-mail, once, unless they were closed since then."""
+    """Send the owners of organizations that close within a week an email, once, unless they were closed since then."""
     due = Closing.objects.filter(
         reminded_at=None, organization__closes_at__gt=now, organization__closes_at__lte=now + REMINDED_BEFORE
     )
@@ -91,7 +91,7 @@ def finish_deletion(*, organization: Organization, now: datetime) -> None:
     """Delete the organization itself, its memberships, and the accounts of members who have no other one.
 
     All other rows are deleted, and the organization is locked. The installation's audit log has what was deleted, and
-    the owners get an e-mail.
+    the owners get an email.
     """
     closing = Closing.objects.get(organization=organization)
     owners = list(_owners(organization))

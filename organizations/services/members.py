@@ -44,7 +44,7 @@ def add_member(
     actor: str,
     caller_scopes: Collection[str] = ALL_SCOPES,
 ) -> Membership:
-    """Invite a user by e-mail address, and create the user if there is none. The membership counts when the user
+    """Invite a user by email address, and create the user if there is none. The membership counts when the user
     accepts it.
 
     The result is the same for every address, so it does not reveal whether the installation knows it. Raises
@@ -54,6 +54,8 @@ def add_member(
     _check_owners_business(role, acting_as)
     check_can_grant(Role(role).scopes, caller_scopes, param="role")
     user_ids = _checked_user_ids(user_ids)
+    if user_ids is None and email != email.lower():
+        user_ids = [email.lower(), email]  # the usage may have either
     lock_organization(organization)
     _check_invitations(organization, email, now=utc_now())
     user = _get_or_create_user(email)
@@ -158,7 +160,7 @@ def change_role(
 def change_user_ids(
     *, organization: Organization, membership: Membership, user_ids: Sequence[str] | None, actor: str
 ) -> Membership:
-    """Set which `user_id`s of events are the member's own usage. None: the member's e-mail address."""
+    """Set which `user_id`s of events are the member's own usage. None: the member's email address."""
     user_ids = _checked_user_ids(user_ids)
     lock_organization(organization)
     membership = _current(organization, membership)

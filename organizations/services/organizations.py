@@ -1,6 +1,7 @@
 """Create and change organizations."""
 
 import re
+import unicodedata
 from datetime import datetime
 from functools import lru_cache
 from zoneinfo import available_timezones
@@ -15,7 +16,9 @@ from organizations.models import FormerSlug, Organization, Plan
 from organizations.types import Role, WeekDay
 
 SLUG = re.compile(r"^[a-z0-9]+(-[a-z0-9]+)*\Z")
-_WEB_ADDRESS = re.compile(r"://|\bwww\.", re.IGNORECASE)
+# Also of what mail programs turn into links: a host with a path, and characters that look like these.
+_WEB_ADDRESS = re.compile(r":/|\bwww\s*\.|\w\.[^\W\d_]{2,}\s*[/:?#]|\w@\w", re.IGNORECASE)
+_SLASHES = str.maketrans(dict.fromkeys("\u2044\u2215\u29f8\uff0f", "/"))
 _MAX_SLUG_LENGTH = 63
 
 
@@ -200,10 +203,10 @@ def _free_slug(name: str) -> str:
 
 
 def _check_name(name: str) -> None:
-    """Names are in e-mails, so they are plain text on one line without an address of a web page."""
+    """Names are in emails, so they are plain text on one line without an address of a web page."""
     if not name.isprintable() or not name.strip():
         raise field_error("name", "must be printable text on one line.")
-    if _WEB_ADDRESS.search(name):
+    if _WEB_ADDRESS.search(unicodedata.normalize("NFKC", name.translate(_SLASHES))):
         raise field_error("name", "must not contain a web address.")
 
 

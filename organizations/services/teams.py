@@ -26,7 +26,7 @@ def create_team(
     addresses: Sequence[str] = (),
     actor: str,
 ) -> Team:
-    """Create a team by the name that events carry in `team`. `members` are e-mail addresses of members.
+    """Create a team by the name that events carry in `team`. `members` are email addresses of members.
 
     Raises InvalidError naming the field, ConflictError if there is a team of this name, or too many teams.
     """

@@ -1,5 +1,5 @@
 """A team whose members have a limit each, as its owner sets it up: one person is over it, one call names no user, one
-answer has a dated model name, and the provider refunds a part. The API, the pages and the e-mails say the same.
+answer has a dated model name, and the provider refunds a part. The API, the pages and the emails say the same.
 """
 
 from datetime import timedelta
@@ -47,7 +47,7 @@ def call(api: APIClient, user_id: str, name: str, **changes: Any) -> int:
 
 
 def notices(organization: Organization) -> list[tuple[str, str]]:
-    """Fold, enforce and send; return who got which e-mail."""
+    """Fold, enforce and send; return who got which email."""
     now = utc_now()
     fold(now=now)
     enforce(organization=organization, now=now)

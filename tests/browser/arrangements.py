@@ -22,7 +22,7 @@ ACME = "/organizations/acme"
 
 
 def record(api: APIClient) -> None:
-    """Write it for Acme, whose owner gets its e-mails."""
+    """Write it for Acme, whose owner gets its emails."""
     organization = Organization.objects.get(slug="acme")
     record_some(organization, Organization.objects.create(slug="globex", name="Globex Labs"))
     add_member(organization, "owner@acme.example", Role.OWNER)

@@ -38,7 +38,6 @@ def test_a_new_secret_is_shown_once(browse: Browse, owner: User, organization: O
     page = browse(owner)
     page.goto(f"{CREDENTIALS}add/")
     page.get_by_label("Name").fill("Gateway")
-    page.locator("[name=organization]").select_option(str(organization.pk), force=True)
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("The secret is shown only on this page")).to_be_visible()
     key = page.locator(".ct-secret code").last.inner_text()
@@ -57,9 +56,21 @@ def test_a_new_secret_is_shown_once(browse: Browse, owner: User, organization: O
     assert secret not in page.content()
 
 
+def test_the_secret_page_has_a_command_that_sends_the_first_event(page: PlainPage, organization: Organization) -> None:
+    key = create(page, organization)
+    command = page.document.first("#secret-command").text
+    assert f"Authorization: Bearer {key}" in command
+    assert "/usage/events" in command
+    copied = [page.document.first(button["data-copy"]).text for button in page.document.all("[data-copy]")]
+    assert key in copied
+    assert command in copied
+    page.click("Continue with Getting started", "link")
+    assert page.heading == "Getting started"
+
+
 def test_a_rotated_secret_replaces_the_old_one(page: PlainPage, organization: Organization) -> None:
     old = create(page, organization)
-    page.click("I have copied it", "link")
+    page.click("Done", "link")
     page.click("Rotate secret", "link")
     page.click("Cancel", "link")
     assert works(old)
@@ -75,7 +86,7 @@ def test_a_rotated_secret_replaces_the_old_one(page: PlainPage, organization: Or
 
 def test_a_revoked_credential_ends(page: PlainPage, organization: Organization) -> None:
     key = create(page, organization)
-    page.click("I have copied it", "link")
+    page.click("Done", "link")
     page.click("Revoke", "link")
     assert "This permanently revokes the credential with its secrets and tokens." in page.text
     assert works(key)

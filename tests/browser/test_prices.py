@@ -24,7 +24,6 @@ def test_an_organization_sets_a_price_of_its_own_and_ends_it(
     page.goto(PRICES)
     expect(page.locator("#result_list tbody")).to_contain_text("$1.25")
     page.goto(f"{PRICES}add/")
-    page.locator("[name=organization]").select_option(str(organization.pk), force=True)
     page.get_by_label("Model").fill("house-13b")
     page.get_by_label("Input", exact=True).fill("0.4")
     page.get_by_role("button", name="Save", exact=True).click()

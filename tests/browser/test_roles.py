@@ -23,6 +23,7 @@ from tests.browser.conftest import Browse
 from tests.browser.plain_pages import PlainPage
 from tests.browser.screens import DESK
 from tests.browser.test_every_page import visit
+from tests.browser.test_explore import assert_explore
 from tests.browser.test_ledger import assert_batches, assert_events, assert_unpriced_events
 from tests.browser.test_limits import (
     assert_authorizations,
@@ -36,7 +37,6 @@ from tests.browser.test_request_log import Calls, assert_calls
 from tests.browser.test_runs import Runs, assert_cost
 from tests.browser.test_sessions import assert_all
 from tests.browser.test_settings import assert_credentials, assert_entries, assert_members, assert_prices, every
-from tests.browser.test_tags import assert_tags
 from tests.browser.test_usage import assert_as_answered
 from tests.browser.walks import all_pages, answer, dollars, figures, follow, listed, start
 from tests.conftest import Key
@@ -49,7 +49,7 @@ PAGES = tuple(tab.title for entry in ENTRIES for tab in entry.tabs if not entry.
 MANAGED = ("Import files", "Credentials", "Members", "Teams", "Email addresses", "Email previews", "Audit log")
 VIEWERS = tuple(name for name in PAGES if name not in MANAGED)
 OWNERS_ELSEWHERE = (
-    *("Usage", "Pricing", "Sessions", "Request log", "Exports"),
+    *("Usage", "Explore", "Pricing", "Sessions", "Request log", "Exports"),
     *("Limits", "Limit requests", "Alerts", "Authorizations", "Prices", "Webhooks", "Deliveries"),
 )
 """They are compared with the API where each of their filters is used (the files of these pages)."""
@@ -82,7 +82,7 @@ def checks(api: APIClient, *keys: Key) -> dict[str, Check]:
         "Sessions": lambda page: assert_all(page, api),
         "Runs": lambda page: assert_cost(page, runs, "night-2"),
         "Request log": lambda page: assert_calls(page, calls.rows(range="30d")),
-        "Tags": lambda page: assert_tags(page, api),
+        "Explore": lambda page: assert_explore(page, api, range="month", group_by="model"),
         "Limits": lambda page: assert_limits(page, api, answer(api, f"{ACME}/limits")["results"]),
         "Limit requests": lambda page: assert_requests(page, answer(api, f"{ACME}/limit-requests")["results"]),
         "Alerts": lambda page: assert_threshold_events(page, threshold_events(api)),

@@ -16,7 +16,7 @@ PHONE = {"width": 390, "height": 844}
 
 
 def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
-    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in", exact=True).click()
 
@@ -63,7 +63,7 @@ def test_a_wrong_password_and_an_unknown_address_get_the_same_answer(browse: Bro
     for email in (owner.email, "nobody@acme.example"):
         page.goto("/admin/login/")
         sign_in(page, email, "wrong")
-        expect(page.get_by_text("Incorrect e-mail address or password")).to_be_visible()
+        expect(page.get_by_text("Incorrect email or password")).to_be_visible()
         answers.append(page.locator("#page").inner_text())
     assert answers[0] == answers[1]
 

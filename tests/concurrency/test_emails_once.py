@@ -1,4 +1,4 @@
-"""E-mails arrive exactly once at a real SMTP server while the workers that send them are killed and started again.
+"""Emails arrive exactly once at a real SMTP server while the workers that send them are killed and started again.
 
 There is one window that no client of SMTP can close: the server has accepted a message, and the worker is killed before
 it has written that down. Nobody can tell that from a worker that was killed just before the server accepted, so the

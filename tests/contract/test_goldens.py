@@ -35,6 +35,7 @@ _NATIVE_ROUTES = (
     "usage/credits",
     "usage/breakdown",
     "usage/price-check",
+    "usage/runs",
     "usage/own/limit-requests",
     "usage/own/limit-requests/<int:pk>",
     "usage/own/requests",

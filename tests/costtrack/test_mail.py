@@ -1,4 +1,4 @@
-"""Where e-mail goes: the settings as one address, and the folder for a first look."""
+"""Where email goes: the settings as one address, and the folder for a first look."""
 
 import stat
 from email import message_from_bytes, policy

@@ -1,4 +1,4 @@
-"""Closing and reopening an organization: who may, what works until its data is deleted, and who gets e-mails."""
+"""Closing and reopening an organization: who may, what works until its data is deleted, and who gets emails."""
 
 import io
 import json

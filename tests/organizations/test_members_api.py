@@ -15,7 +15,7 @@ PATH = "/organizations/acme/members"
 def test_an_unknown_person_is_made_without_a_password(api: APIClient) -> None:
     response = api.post(PATH, {"email": "New@Acme.example", "role": "admin"})
     assert response.status_code == 201
-    assert response.json()["email"] == "New@acme.example"
+    assert response.json()["email"] == "new@acme.example"
     user = User.objects.get(email__iexact="new@acme.example")
     assert not user.has_usable_password()
     assert not user.is_superuser

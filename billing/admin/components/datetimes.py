@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin.components.formatting import NOTHING
-from costtrack.calendar import Calendar, Span
+from costtrack.calendar import Calendar, Span, Unit
 from costtrack.clock import iso, utc_now
 from organizations.models import Organization
 
@@ -118,6 +118,17 @@ def span_name(span: Span, calendar: Calendar, *, with_day: bool = True) -> str:
     if calendar.date_of(span.start) != calendar.date_of(span.end - _SECOND):
         return f"{first_day} {start} to {last_day} {end}"
     return f"{first_day}, {start} to {end}" if with_day else f"{start} to {end}"
+
+
+def period_label(calendar: Calendar, unit: Unit, period: Span, *, is_single_day: bool = False) -> str:
+    """Return the label of a period for axes and columns: `14:00`, `Nov 02`, `Nov 02 to Nov 08`, `Nov 2026`."""
+    start = period.start.astimezone(calendar.zone)
+    if unit is Unit.HOUR:
+        return f"{start:%H:%M}" if is_single_day else f"{start:%b %d} {start:%H:%M}"
+    first, last = calendar.date_of(period.start), calendar.date_of(period.end - _SECOND)
+    if unit is Unit.DAY:
+        return f"{first:%b %d}"
+    return f"{first:%b %Y}" if unit is Unit.MONTH else f"{first:%b %d} to {last:%b %d}"
 
 
 def _length(distance: timedelta) -> str:

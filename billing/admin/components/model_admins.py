@@ -8,22 +8,29 @@ from datetime import datetime
 from typing import Any, ClassVar, cast
 
 from django.contrib.admin import ListFilter, ShowFacets
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList as DjangoChangeList
-from django.db.models import Model, QuerySet
+from django.core.paginator import Paginator
+from django.db.models import BigAutoField, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.contrib.filters.forms import AutocompleteDropdownForm
 
 from billing.admin.components.cards import Card
+from billing.admin.components.cursor_trail import PARAMETER as TRAIL
+from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import HourFilter, PeriodFilter
+from billing.reports.cursors import StartPosition, cursor_of, page_of, start_position_of
 from costtrack.changelist import PlainChangeList
 from costtrack.clock import utc_now
+from costtrack.errors import InvalidError
 from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import chosen_organization, may_change_any, request_user
 from organizations.models import Organization
 from organizations.plan_rights import PlanRights
 
 PARAMETER = "organization"
+_MAX_DIGITS = 18
 
 
 def shown_organization(request: HttpRequest) -> Organization | None:
@@ -99,6 +106,10 @@ class SingleOrganizationList(PlainChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        self.complete_results(request)
+
+    def complete_results(self, request: HttpRequest) -> None:
+        """Add to the rows of the page what their columns show."""
         rows = list(self.result_list)
         if self.organization is not None:
             for row in rows:
@@ -133,6 +144,62 @@ class SingleOrganizationList(PlainChangeList):
             if isinstance(spec, PeriodFilter | HourFilter):
                 rows = spec.queryset(request, rows)
         return rows
+
+
+class CursorList(SingleOrganizationList):
+    """A list to the end of any number of rows: pages lead to newer and older ones, without numbers.
+
+    The model admin's ordering has two columns: a time, and an id to order rows of the same time.
+    """
+
+    older: str = ""
+    """The query of the next page; empty on the last one."""
+
+    def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        given: dict[str, Any] = super().get_filters_params(params)
+        given.pop(TRAIL, None)
+        return given
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
+        queryset = super().get_queryset(request, exclude_parameters)
+        self.trail = CursorTrail.of(request.GET)
+        try:
+            position = start_position_of(self.trail.cursor, param=TRAIL)
+        except InvalidError as error:
+            raise IncorrectLookupParameters from error  # the first page
+        return queryset if position is None else queryset.filter(self._after(position))
+
+    def get_results(self, request: HttpRequest) -> None:
+        limit = self.list_per_page
+        rows = list(self.queryset[: limit + 1])
+        page = page_of(rows, limit, self._position)
+        self.older = "" if page.last is None else self.trail.older(cursor_of(page.last))
+        self.result_list = list(page.rows)
+        self.result_count = self.full_result_count = len(self.result_list)
+        self.show_full_result_count, self.show_admin_actions = False, True
+        self.can_show_all = self.multi_page = False
+        self.paginator = Paginator(self.result_list, limit)
+        self.complete_results(request)
+
+    @property
+    def _columns(self) -> list[tuple[str, str]]:
+        """Return the column and the comparison of each part of the ordering."""
+        names = [str(name) for name in self.model_admin.ordering or ()]
+        return [(name.removeprefix("-"), "lt" if name.startswith("-") else "gt") for name in names]
+
+    def _position(self, row: Any) -> StartPosition:
+        (at, _), (key, _) = self._columns
+        return StartPosition(getattr(row, at), str(getattr(row, key)))
+
+    def _after(self, position: StartPosition) -> Q:
+        (at, before), (key, after) = self._columns
+        key_value: str | int = position.key
+        if isinstance(self.model._meta.get_field(key), BigAutoField):  # noqa: SLF001 - documented for such use
+            if not position.key.isascii() or not position.key.isdecimal() or len(position.key) > _MAX_DIGITS:
+                raise IncorrectLookupParameters
+            key_value = int(position.key)
+        is_later = Q(**{f"{at}__{before}": position.at})
+        return is_later | Q(**{at: position.at, f"{key}__{after}": key_value})
 
 
 class CardsAdmin(OrganizationScopedAdmin):

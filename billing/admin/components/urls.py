@@ -36,7 +36,7 @@ def url_for_dates(request: HttpRequest, first: date, last: date, **changes: Valu
 
 def url_of_page(view: str, request: HttpRequest, **parameters: str) -> str:
     """Return the URL of another page for the same period."""
-    return admin_url(view, **{name: request.GET.get(name, "") for name in _PERIOD}, **parameters)
+    return admin_url(view, **{**{name: request.GET.get(name, "") for name in _PERIOD}, **parameters})
 
 
 def admin_url(view: str, *args: object, **query: str | int) -> str:

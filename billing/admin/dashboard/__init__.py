@@ -9,8 +9,8 @@ from billing.admin.dashboard import (
     own_usage_page,
     plan_page,
     price_check_page,
-    tags_page,
 )
+from billing.admin.dashboard.explore import explore_page
 from billing.admin.dashboard.exports import exports_page
 from billing.admin.dashboard.getting_started import getting_started_page
 from billing.admin.dashboard.pricing import pricing_page
@@ -21,6 +21,7 @@ from billing.admin.dashboard.usage import usage_page
 
 __all__ = [
     "execution_page",
+    "explore_page",
     "exports_page",
     "getting_started_page",
     "index_page",
@@ -34,6 +35,5 @@ __all__ = [
     "run_page",
     "session_list_page",
     "session_page",
-    "tags_page",
     "usage_page",
 ]

@@ -67,7 +67,7 @@ class OwnIncreasePage(OrganizationPage):
             "subject": limit_text.name_of_rule(status.rule),
             "badge": limit_text.badge(status),
             "gauge": progress_bar.labeled(status),
-            "text": "Owners are notified and approve or decline the request. You get their answer by e-mail.",
+            "text": "Owners are notified and approve or decline the request. You get their answer by email.",
             "form": form,
             "media": forms.Media(js=["admin/js/core.js"]) + form.media,
             "verb": "Send request",

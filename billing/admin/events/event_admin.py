@@ -20,7 +20,6 @@ from billing.admin.components.list_filters import (
     PeriodFilter,
 )
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationList
-from billing.admin.components.server_url import server_url
 from billing.admin.components.tables import column
 from billing.admin.components.urls import ledger_url
 from billing.admin.events.correction_actions import CorrectingAdmin
@@ -30,6 +29,7 @@ from billing.models import UnpricedEvent, UsageEvent
 from billing.models.ledger import UsageEventQuerySet
 from billing.types import CostSource, EventKind, Status, UnpricedReason
 from costtrack.money import usd
+from costtrack.server_url import server_url
 from organizations.permissions import USAGE
 
 

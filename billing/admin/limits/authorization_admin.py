@@ -14,13 +14,13 @@ from billing.admin.components.cards import Card, without_empty
 from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import ChoiceFilter, IdPeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
-from billing.admin.components.server_url import server_url
 from billing.admin.components.tables import Column, Table, column
 from billing.admin.components.urls import admin_url, event_url, ledger_url
 from billing.models import Authorization, UsageEvent
 from billing.types import AuthorizationStatus
 from costtrack.clock import utc_now
 from costtrack.money import usd
+from costtrack.server_url import server_url
 from organizations.permissions import USAGE
 
 MAX_SEARCHED = 50_000

@@ -29,7 +29,6 @@ from organizations.admin_base import Row
 from organizations.admin_request import request_user
 from organizations.permissions import INCREASE_REQUESTS
 from organizations.principals import Principal
-from organizations.types import Role
 
 
 class ApproveForm(forms.Form):
@@ -56,13 +55,13 @@ class IncreaseRequestAdmin(SingleOrganizationAdmin):
     actions_detail = ("grant", "decline")  # type: ignore[assignment]  # unfold declares an empty tuple
     empty_title = "No requests"
     empty_text = (
-        "Members can request an increase on a limit's page or by the API. Owners are notified, and approve it until a "
-        "date or decline it."
+        "Members can request an increase on a limit's page or by the API. Owners and admins are notified, and "
+        "approve it until a date or decline it."
     )
 
     def has_answer_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
-        """Allow owners, and operators, who act as owners."""
-        return obj is not None and self._role(request, obj) is Role.OWNER
+        """Allow those who may raise the limit itself: owners, admins, and operators, who act as owners."""
+        return obj is not None and self.has_manage_permission(request, obj)
 
     def available_actions(self, request: HttpRequest, row: IncreaseRequest) -> Collection[str]:
         return self.actions_detail if row.state == IncreaseState.OPEN.value else ()
@@ -92,7 +91,7 @@ class IncreaseRequestAdmin(SingleOrganizationAdmin):
                 details=without_empty(details),
                 footer=""
                 if is_answered or self.has_answer_permission(request, row)
-                else "Only an owner of the organization can answer this request.",
+                else "Only an owner or admin of the organization can answer this request.",
             )
         ]
 

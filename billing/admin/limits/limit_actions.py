@@ -123,12 +123,12 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
         "Request increase",
         icon="request_quote",
         verb="Send request",
-        text="Owners are notified and approve or decline the request. You get their answer by e-mail.",
+        text="Owners are notified and approve or decline the request. You get their answer by email.",
         form=IncreaseRequestForm,
         permission="ask",
     )
     def ask(self, request: HttpRequest, limit: SpendLimit, **given: Any) -> str:
-        return _call(request_increase, request, limit, given, "Request sent to the owners.")
+        return _call(request_increase, request, limit, given, "Request sent to the owners and admins.")
 
     @confirmed(
         "Remove",

@@ -24,6 +24,7 @@ from billing.limits.validation import (
     validate_limit_input,
 )
 from billing.models import SpendLimit
+from billing.reports.name_search import recent_names
 from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, MissingValue
 from costtrack.clock import utc_now
 from costtrack.date_fields import EndFormField, StartFormField, use_calendar
@@ -62,6 +63,9 @@ _SHOWN_IF = {
     "amount_list": _PER_VALUE,
 }
 """When a field applies, for `shown_fields.js`, which hides the others. Without scripts all are shown."""
+_SUGGESTED = (LimitScope.USER, LimitScope.MODEL, LimitScope.TAG, LimitScope.TEAM, LimitScope.WORKFLOW)
+_MAX_SUGGESTIONS = 50
+"""Of each scope."""
 _LISTS = ("conditions", "member_list", "amount_list")
 """Fields with one entry per line."""
 
@@ -129,7 +133,7 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         model = SpendLimit
         fields = tuple(name for name in (*ABOUT, *TERMS) if name not in _LISTS)
         labels = {
-            "scope": "Scope",
+            "scope": "Applies to",
             "scope_value": "Value",
             "missing": "Calls without a value",
             "default_value": "Default value",
@@ -138,8 +142,8 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         }
         help_texts = {
             "scope": "Whose spend counts toward the limit.",
-            "scope_value": "A Client ID, a user, a tag, a model, a team, ... as in your events. A model can be a "
-            "pattern with *. Empty: the limit applies to each value separately.",
+            "scope_value": "The user, tag, model, team or Client ID, as in your events. A model can be a pattern "
+            "with *. Empty: the limit applies to each value separately.",
             "missing": "For a limit that applies to each value: calls without one can be refused, or count together.",
             "default_value": "The value under which calls without one count.",
             "window": "Days, weeks, months and quarters follow the organization's time zone and week start. In a "
@@ -154,7 +158,7 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         super().__init__(*args, **kwargs)
         if "scope_value" in self.fields:
             widget = cast("SuggestingInput", self.fields["scope_value"].widget)
-            widget.suggestions = self._team_names()
+            widget.suggestions = self._suggestions()
         if self.instance.is_plan:
             for name in set(TERMS) - set(PLAN_TERMS):
                 self.fields.pop(name, None)
@@ -168,13 +172,18 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
             if name in self.fields:
                 self.fields[name].widget.attrs["data-shown-if"] = condition
 
-    def _team_names(self) -> list[str]:
-        """Return the names of the organization's teams. With several organizations to choose from, none."""
+    def _suggestions(self) -> list[str]:
+        """Return the organization's teams, and the most recent names of its usage. With several organizations to choose
+        from, none."""
         organization_id = self.instance.organization_id
         if organization_id is None and "organization" in self.fields:
             organization_id = self.fields["organization"].initial
-        teams = Team.objects.filter(organization=organization_id).order_by("name")
-        return list(teams.values_list("name", flat=True)[:MAX_TEAMS]) if organization_id is not None else []
+        organization = Organization.objects.filter(pk=organization_id).first()
+        if organization is None:
+            return []
+        teams = Team.objects.filter(organization=organization).values_list("name", flat=True)[:MAX_TEAMS]
+        names = recent_names(organization=organization, scopes=_SUGGESTED, each=_MAX_SUGGESTIONS)
+        return sorted({*teams, *(name.value for name in names)}, key=str.casefold)
 
     def clean_organization(self) -> Organization:
         """Use the organization's time zone for the time fields, which are cleaned after this one."""
@@ -294,7 +303,7 @@ class ResumeForm(OverrideForm):
 class OwnIncreaseForm(forms.Form):
     amount_usd = MoneyField(label="Requested amount (US dollars)", is_first=True)
     until = EndFormField(label="Until", required=False, help_text="How long you need the higher limit.")
-    reason = reason_field(label="Reason", max_length=MAX_TEXT_LENGTH, help_text="Sent to the owners.")
+    reason = reason_field(label="Reason", max_length=MAX_TEXT_LENGTH, help_text="Sent to the owners and admins.")
 
 
 class IncreaseRequestForm(OwnIncreaseForm, OverrideForm):

@@ -76,7 +76,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
     ordering = ("-reached_at", "-id")
     empty_title = "No thresholds reached yet"
     empty_text = (
-        "When spend reaches a threshold, the event is listed here, and owners and admins are notified by e-mail and "
+        "When spend reaches a threshold, the event is listed here, and owners and admins are notified by email and "
         "webhook."
     )
 

@@ -57,7 +57,7 @@ class DeliveryAdmin(SingleOrganizationAdmin):
     actions_detail = ("send_again",)  # type: ignore[assignment]  # unfold declares an empty tuple
     empty_title = "No deliveries yet"
     empty_text = (
-        "When a limit is near or access is paused, owners and admins get an e-mail and webhooks get a message. Each "
+        "When a limit is near or access is paused, owners and admins get an email and webhooks get a message. Each "
         "delivery is listed here with its result."
     )
 

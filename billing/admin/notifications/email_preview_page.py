@@ -1,4 +1,4 @@
-"""Previews of each e-mail with example data, for operators, owners and admins."""
+"""Previews of each email with example data, for operators, owners and admins."""
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -25,7 +25,7 @@ def email_previews(request: HttpRequest) -> TemplateResponse:
     text, html = render(notice=notice, organization=organization)
     context = {
         **admin.site.each_context(request),
-        "title": "E-mail previews",
+        "title": "Email previews",
         "choices": [(each.label, f"?kind={each.value}", each is kind) for each in NoticeKind],
         "subject": email_subject(notice, organization),
         "text": text,

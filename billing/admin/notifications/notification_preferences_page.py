@@ -1,4 +1,4 @@
-"""The page where members choose their e-mails for each organization. E-mails link to it."""
+"""The page where members choose their emails for each organization. Emails link to it."""
 
 from collections.abc import Iterable
 
@@ -50,7 +50,7 @@ def notification_preferences(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(request.get_full_path())
     context = {
         **admin.site.each_context(request),
-        "title": "E-mails you get",
+        "title": "Emails you get",
         "forms_of": forms_of,
         "email": user.email,
     }

@@ -13,13 +13,14 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.datetimes import utc
-from billing.admin.components.model_admins import SingleOrganizationAdmin, shown_organization
+from billing.admin.components.model_admins import CursorList, SingleOrganizationAdmin, shown_organization
 from billing.models.rollups import RollupRow
 from organizations.permissions import USAGE
 
 
 class EntityAdmin(SingleOrganizationAdmin):
     resource = USAGE
+    changelist_class = CursorList
     history_field = "first_at"
     read_only = True
     select_related = ("organization",)

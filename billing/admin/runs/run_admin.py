@@ -11,7 +11,7 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
 from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import ExactTextFilter
-from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
+from billing.admin.components.model_admins import CursorList, OrganizationFilter, SingleOrganizationAdmin
 from billing.admin.components.run_costs import run_cost_card
 from billing.admin.components.tables import column
 from billing.admin.components.urls import admin_url, ledger_url
@@ -23,6 +23,7 @@ from organizations.permissions import USAGE
 @admin.register(Run)
 class RunAdmin(SingleOrganizationAdmin):
     resource = USAGE
+    changelist_class = CursorList
     history_field = "created_at"
     read_only = True
     list_display = ("name", "workflow", "parent", "first_seen", "events")
@@ -33,7 +34,7 @@ class RunAdmin(SingleOrganizationAdmin):
     )
     search_fields = ("run_id",)
     search_help_text = "A run id"
-    ordering = ("-id",)
+    ordering = ("-created_at", "-id")
     empty_title = "No runs yet"
     empty_text = "A run appears when the first event with its id as run_id or parent_run_id arrives."
 

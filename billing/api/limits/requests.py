@@ -116,7 +116,7 @@ class IncreaseRequestViewSet(ValuesDisplayed[IncreaseRequest]):
         examples=[examples.REQUEST],
     )
     def create(self, request: Request, **_: str) -> Response:
-        """Request an increase. Owners and admins are notified by e-mail, and an owner answers."""
+        """Request an increase. Owners and admins are notified by email, and an owner answers."""
         data = validated(NewRequestSerializer, request.data, self.organization.calendar)
         limit = SpendLimit.objects.of(self.organization).not_removed().filter(pk=data.pop("limit")).first()
         if limit is None:
@@ -136,7 +136,7 @@ class IncreaseRequestViewSet(ValuesDisplayed[IncreaseRequest]):
     )
     @action(detail=True, methods=["post"])
     def grant(self, request: Request, **_: Any) -> Response:
-        """Grant a request: raise the limit until a date. Owners only. The requester is notified by e-mail."""
+        """Grant a request: raise the limit until a date. Owners only. The requester is notified by email."""
         return self._answer(grant, GrantSerializer)
 
     @extend_schema(
@@ -149,7 +149,7 @@ class IncreaseRequestViewSet(ValuesDisplayed[IncreaseRequest]):
     )
     @action(detail=True, methods=["post"])
     def decline(self, request: Request, **_: Any) -> Response:
-        """Decline a request. Owners only. The requester is notified by e-mail."""
+        """Decline a request. Owners only. The requester is notified by email."""
         return self._answer(decline, DeclineSerializer)
 
     def _answer(self, answer: Callable[..., IncreaseRequest], body: type[StrictSerializer]) -> Response:
@@ -185,7 +185,7 @@ class OwnIncreaseRequestViewSet(ValuesDisplayed[IncreaseRequest]):
         },
     )
     def create(self, request: Request, **_: str) -> Response:
-        """Request an increase of a limit of your own usage. Owners and admins are notified by e-mail, and an owner
+        """Request an increase of a limit of your own usage. Owners and admins are notified by email, and an owner
         answers. For users in the browser."""
         data, now = validated(NewOwnRequestSerializer, request.data, self.organization.calendar), utc_now()
         limit, value = find_own_limit(

@@ -28,7 +28,7 @@ class CreditSerializer(serializers.ModelSerializer[Credit]):
     start_date = serializers.DateTimeField(source="start")
     end_date = serializers.DateTimeField(source="end", help_text="Excluded.")
     dimensions = serializers.DictField(help_text="What the credit is about, by name.")
-    actor = serializers.CharField(help_text="E-mail address or Client ID.")
+    actor = serializers.CharField(help_text="Email address or Client ID.")
     voided_at = serializers.DateTimeField(allow_null=True)
 
     class Meta:

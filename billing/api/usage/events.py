@@ -232,7 +232,7 @@ class KnownCostSerializer(serializers.Serializer[Any]):
 
 class CorrectionSerializer(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(choices=CorrectionKind.choices)
-    actor = serializers.CharField(help_text="E-mail address or Client ID; empty for costtrack itself.")
+    actor = serializers.CharField(help_text="Email address or Client ID; empty for costtrack itself.")
     reason = serializers.CharField()
     at = serializers.DateTimeField()
 

@@ -16,6 +16,7 @@ from billing.api.usage.limits import UsageLimitsView, UsageOwnView
 from billing.api.usage.own_requests import UsageOwnRequestsView
 from billing.api.usage.price_check import UsagePriceCheckView
 from billing.api.usage.requests import UsageRequestsView
+from billing.api.usage.runs import UsageRunsView
 from billing.api.usage.timeseries import UsageTimeseriesView
 
 _event = "events/<uuid:event_id>"
@@ -34,6 +35,7 @@ urlpatterns = [
     path("credentials", UsageCredentialsView.as_view(), name="usage-credentials"),
     path("breakdown", UsageBreakdownView.as_view(), name="usage-breakdown"),
     path("requests", UsageRequestsView.as_view(), name="usage-requests"),
+    path("runs", UsageRunsView.as_view(), name="usage-runs"),
     path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
     path("export", UsageExportView.as_view(), name="usage-export"),
     path("events/<uuid:event_id>/void", EventCorrectionViewSet.as_view({"post": "void"}), name="usage-event-void"),

@@ -316,9 +316,13 @@ def _parsed_event(call: _Call, by_id: Mapping[tuple[str, str], Record]) -> Parse
 
 def _ids(record: Record) -> list[str]:
     values = record.attributes.values
-    return list(dict.fromkeys([values[name] for name in CALL_IDS if name in values]))
+    names = _CALL_IDS.intersection(values)
+    if len(names) <= 1:
+        return [values[name] for name in names]
+    return list(dict.fromkeys([values[name] for name in CALL_IDS if name in names]))
 
 
+_CALL_IDS = frozenset(CALL_IDS)
 _COSTS = frozenset(COSTS)
 
 
@@ -515,7 +519,7 @@ def _metadata(record: Record, texts: Mapping[str, str]) -> dict[str, Any] | None
     fields = {
         "sender": record.sender,
         "scope": record.scope,
-        "span_id": record.span_id,
+        "span_id": record.span_id if record.is_log else "",  # a span's is in the event's id
         "auth_mode": record.text("auth_mode"),
         "environment": texts.get("environment"),
     }

@@ -161,9 +161,19 @@ CONVENTIONS = (
         models=_CLAUDE,
         is_sure=False,
     ),
+    # Google's own instrumentation leaves thoughts out of the output.
+    Convention("opentelemetry with gemini", keys=("reasoning.output_tokens",), platforms=("google",), is_sure=False),
     Convention(
-        "opentelemetry", keys=("cache_read.input_tokens", "cache_write.input_tokens", "cache_creation.input_tokens")
+        "opentelemetry",
+        keys=(
+            "cache_read.input_tokens",
+            "cache_write.input_tokens",
+            "cache_creation.input_tokens",
+            "reasoning.output_tokens",
+        ),
     ),
+    # OpenLLMetry's names for OpenAI's numbers.
+    Convention("openllmetry", keys=("cache_read_input_tokens",), platforms=("openai", "azure"), sources=("otlp",)),
     Convention("anthropic", keys=_ANTHROPIC_KEYS, caches_inside=False),
     Convention("claude code", keys=("cache_creation_tokens",), all_keys=("cache_read_tokens",), caches_inside=False),
     Convention("ollama", keys=("prompt_eval_count",)),

@@ -23,6 +23,8 @@ _NAME_KEYS = (
     "size",
     "route",
 )
+# Most objects are a few counts with short names, which are stored as they are.
+_MAX_COUNTS, _MAX_NAME, _BIGINT = 20, 100, 2**63
 # Quotes, colon and comma of a member.
 _MEMBER_BYTES = 6
 
@@ -79,15 +81,23 @@ class _Pruning:
 
 def raw_object(usage: Any) -> tuple[dict[str, Any], bool]:
     """Return the numbers and names of the object, in its own structure, and whether some were left out."""
+    if type(usage) is dict and len(usage) <= _MAX_COUNTS and all(_is_count(*member) for member in usage.items()):
+        return dict(usage), False
     pruning = _Pruning()
     return pruning.prune(usage, "", 0) or {}, pruning.is_cut
+
+
+def _is_count(name: Any, value: Any) -> bool:
+    return (
+        type(value) is int and abs(value) < _BIGINT and type(name) is str and len(name) <= _MAX_NAME and name.isascii()
+    )
 
 
 def _storable(value: Any, key: str) -> int | float | str | bool | None:
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return value if abs(value) < 2**63 else str(value)[:_MAX_TEXT]
+        return value if abs(value) < _BIGINT else str(value)[:_MAX_TEXT]
     if isinstance(value, float):
         return value if isfinite(value) else str(value)
     if isinstance(value, Decimal):

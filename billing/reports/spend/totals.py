@@ -82,7 +82,7 @@ def spend_by_tag(*, organization: Organization, window: Window, tags: Sequence[s
     filter."""
     only = {"tag": tuple(tags)} if tags else {}
     (rows,) = read_sums(organization, RollupQuery.of(TAG_DAYS, ("tag",), window, only))
-    return sort_by_spend(rows)
+    return sort_by_spend([sums for sums in rows if sums.key != ("",)])
 
 
 def spend_by_user(*, organization: Organization, window: Window = ALWAYS, user: str | None = None) -> list[NamedSpend]:
@@ -211,47 +211,6 @@ def sort_by_spend(rows: Sequence[Sums]) -> list[NamedSpend]:
 
 def _most_expensive_first(item: NamedDaySpend) -> tuple[Decimal, str]:
     return (-item.spend, item.name)
-
-
-@dataclass(frozen=True, slots=True)
-class TagSpend:
-    """`tags` are those of `billing.reports.spend.totals.spend_by_tag`, the most expensive first. `spend` and `calls`
-    are of everything in the window. Amounts exclude `unpriced` events."""
-
-    tags: Sequence[NamedSpend]
-    spend: Decimal
-    calls: int
-    unpriced: int
-
-    @property
-    def min_untagged(self) -> Decimal:
-        """A lower bound of the spend without any tag; exact if no call has two tags."""
-        return max(self.spend - sum((tag.spend for tag in self.tags), ZERO), ZERO)
-
-
-def get_tag_spend(*, organization: Organization, window: Window) -> TagSpend:
-    """Return spend by tag and in total, from one snapshot."""
-    queries = RollupQuery.of(TAG_DAYS, ("tag",), window), RollupQuery.of(MODEL_DAYS, (), window)
-    tags, totals = read_sums(organization, *queries)
-    return TagSpend(
-        tags=sort_by_spend(tags),
-        spend=sum((sums.cost for sums in totals), ZERO),
-        calls=sum(sums.requests for sums in totals),
-        unpriced=sum(sums.unpriced for sums in totals),
-    )
-
-
-def list_tag_days(
-    *, organization: Organization, window: Window, tags: Sequence[str]
-) -> dict[str, list[tuple[date, Decimal]]]:
-    """Return the daily cost of a few tags, for the UTC days on which they were used."""
-    days: dict[str, list[tuple[date, Decimal]]] = {tag: [] for tag in tags}
-    if tags:
-        (rows,) = read_sums(organization, RollupQuery.of(TAG_DAYS, ("day", "tag"), window, {"tag": tuple(tags)}))
-        for sums in rows:
-            day, tag = sums.key
-            days[tag].append((date.fromisoformat(day), sums.cost))
-    return days
 
 
 MAX_DAYS = 3_660

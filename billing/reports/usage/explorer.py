@@ -22,7 +22,7 @@ from psycopg import sql
 
 from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.usage.figures import ZERO_FIGURES, Figures, GroupBy, UsageFilter
-from billing.reports.usage.totals import columns_of, key_of, unnest_tags, usage_rows
+from billing.reports.usage.totals import Rows, columns_of, key_of, tag_rows, unnest_tags, usage_rows
 from billing.types import Status
 from costtrack.calendar import Span, Window
 from costtrack.errors import InvalidError
@@ -106,15 +106,17 @@ _SUMS = (
 )
 """In the order of the fields of `Figures`."""
 
-_STATEMENT = sql.SQL("""
-WITH usage AS MATERIALIZED (
-    SELECT width_bucket(at, {boundaries}::timestamptz[]) AS part, {raw_keys}, {user},
+_USAGE = sql.SQL("""
+    SELECT width_bucket(at, {boundaries}::timestamptz[]) AS part, {selected},
         sum(requests) AS requests, coalesce(sum(requests) FILTER (WHERE status = 'failure'), 0) AS errors,
         sum(input_tokens + cache_read_tokens + cache_creation_tokens) AS prompt_tokens,
         sum(output_tokens) AS completion_tokens, sum(cache_read_tokens) AS cached_tokens,
         sum(token_cost_usd + compute_cost_usd) AS cost_usd, sum(unpriced) AS unpriced_events,
         sum(cache_creation_tokens) AS cache_creation_tokens
-    FROM ({rows}) AS cost {joined} GROUP BY part, {raw_key_names}, user_ref
+    FROM ({rows}) AS cost {joined} GROUP BY {grouped}
+""")
+_STATEMENT = sql.SQL("""
+WITH usage AS MATERIALIZED ({usage}
 ), keyed AS (
     SELECT part, {keys}, {names}, user_ref, {sums} FROM usage {tags}
 ), groups AS (
@@ -130,7 +132,7 @@ WITH usage AS MATERIALIZED (
 )
 SELECT NULL::bigint AS position, NULL::text[] AS keys, NULL::text[] AS names, NULL::text AS value,
     (SELECT {users} FROM usage WHERE {is_main}) AS users, part, {figures}, (SELECT count(*) FROM matching) AS count
-FROM usage GROUP BY part
+FROM {all_usage} GROUP BY part
 UNION ALL
 SELECT page.position, ARRAY[{page_keys}], ARRAY[{page_names}], page.value::text, page.users, part, {keyed_figures}, 0
 FROM page JOIN keyed USING ({key_names})
@@ -211,7 +213,12 @@ class _Explorer:
         query = self.query
         pieces = [Window(*span) for span in pairwise(self.boundaries) if self._is_covered(Span(*span))]
         columns = columns_of(query.by) | ({"user_ref"} if query.with_users else set())
-        self.rows_of = usage_rows(query.organization, query.filters, pieces, columns)
+        self.all_rows: Rows | None = None
+        if query.by == (GroupBy.TAG,) and query.filters == UsageFilter() and not query.with_users:
+            self.rows_of = tag_rows(query.organization, pieces)
+            self.all_rows = usage_rows(query.organization, query.filters, pieces, set())
+        else:
+            self.rows_of = usage_rows(query.organization, query.filters, pieces, columns)
         rows = read_rollups(query.organization, self._compose)
         return self._page(rows)
 
@@ -231,12 +238,8 @@ class _Explorer:
         users = sql.SQL("count(DISTINCT nullif(user_ref, '')) FILTER (WHERE {})").format(is_main)
         sort = _SORTS.get(query.sort, sql.Identifier(query.sort.value))
         return _STATEMENT.format(
-            boundaries=reader.bind(self.boundaries),
-            raw_keys=list_of(column for key in keys for column in key.selected),
-            raw_key_names=list_of(column for key in keys for column in key.grouped),
-            user=sql.SQL("cost.user_ref") if query.with_users else sql.SQL("NULL::text AS user_ref"),
-            rows=self.rows_of(reader),
-            joined=sql.SQL(" ").join(key.join for key in keys),
+            usage=self._usage(reader, keys),
+            all_usage=self._all_usage(reader),
             keys=list_of(key.key for key in keys),
             names=list_of(key.name for key in keys),
             sums=list_of(map(sql.Identifier, _SUMS)),
@@ -260,6 +263,31 @@ class _Explorer:
             page_keys=list_of(map(sql.Identifier, self.key_names)),
             page_names=list_of(sql.Identifier("page", name) for name in self.names),
         )
+
+    def _usage(self, reader: RollupReader, keys: Sequence[_Key]) -> sql.Composable:
+        user = sql.SQL("cost.user_ref") if self.query.with_users else sql.SQL("NULL::text AS user_ref")
+        return _USAGE.format(
+            boundaries=reader.bind(self.boundaries),
+            selected=sql.SQL(", ").join([*(column for key in keys for column in key.selected), user]),
+            rows=self.rows_of(reader),
+            joined=sql.SQL(" ").join(key.join for key in keys),
+            grouped=sql.SQL(", ").join(
+                [sql.SQL("part"), *(column for key in keys for column in key.grouped), sql.SQL("user_ref")]
+            ),
+        )
+
+    def _all_usage(self, reader: RollupReader) -> sql.Composable:
+        """Return what the total is the sum of: rows of a rollup of tags do not add up."""
+        if self.all_rows is None:
+            return sql.SQL("usage")
+        usage = _USAGE.format(
+            boundaries=reader.bind(self.boundaries),
+            selected=sql.SQL("NULL::text AS user_ref"),
+            rows=self.all_rows(reader),
+            joined=_NOTHING,
+            grouped=sql.SQL("part"),
+        )
+        return sql.SQL("({}) AS all_usage").format(usage)
 
     def _period_cost(self, reader: RollupReader) -> sql.Composable:
         if self.query.sort is not SortBy.PERIOD:

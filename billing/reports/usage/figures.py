@@ -165,6 +165,9 @@ class Figures:
     def __add__(self, other: Self) -> Self:
         return type(self)(*(getattr(self, name) + getattr(other, name) for name in _NAMES))
 
+    def __sub__(self, other: Self) -> Self:
+        return type(self)(*(getattr(self, name) - getattr(other, name) for name in _NAMES))
+
 
 _NAMES = tuple(field.name for field in fields(Figures))
 ZERO_FIGURES = Figures()

@@ -15,6 +15,7 @@ from itertools import pairwise
 from psycopg import sql
 
 from billing.ingest.validate import FUTURE_TOLERANCE
+from billing.reports.buckets import plan_sources
 from billing.reports.rollup_query import COST_COLUMNS, RollupQuery
 from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.usage.figures import DIMENSION_OF, ZERO_FIGURES, Figures, GroupBy, Spend, Summary, UsageFilter
@@ -24,10 +25,12 @@ from billing.rollups.definitions import (
     DETAIL_DAYS,
     DETAIL_HOURS,
     ORGANIZATION_HOURS,
+    TAG_DAYS,
     USAGE_DAYS,
     USAGE_HOURS,
     Rollup,
 )
+from billing.rollups.sql import column_list
 from costtrack.calendar import Preset, Span, Unit, Window
 from costtrack.clock import MICROSECOND
 from organizations.models import Organization
@@ -153,6 +156,32 @@ def usage_rows(organization: Organization, filters: UsageFilter, windows: Sequen
     return lambda reader: query.rows(reader, selected)
 
 
+_TAG_ROWS = sql.SQL("""
+SELECT at, ARRAY[tag] AS tags, 'success' AS status, requests - errors AS requests, {others} FROM ({rows}) AS tag_day
+UNION ALL
+SELECT at, ARRAY[tag], 'failure', errors, {zeros} FROM ({rows}) AS tag_day WHERE errors <> 0
+""")
+
+
+def tag_rows(organization: Organization, windows: Sequence[Window]) -> Rows:
+    """Return what selects all usage by tag from its rollup: rows of `usage_rows` with one tag each, and failed requests
+    in rows of their own. An event with several tags has several rows. Raises InvalidError if the edges of the windows
+    have too many events to read."""
+    edges = [source.windows for source in plan_sources(windows, (TAG_DAYS,)) if source.rollup is None]
+    for of_ledger in edges:
+        check_event_count(organization, UsageFilter(), of_ledger)
+    query, others = RollupQuery((TAG_DAYS,), tuple(windows)), [name for name in COST_COLUMNS if name != "requests"]
+
+    def rows(reader: RollupReader) -> sql.Composable:
+        return _TAG_ROWS.format(
+            rows=query.rows(reader, (*COST_COLUMNS, "errors", "tag")),
+            others=column_list(others),
+            zeros=sql.SQL(", ").join([sql.Literal(0)] * len(others)),
+        )
+
+    return rows
+
+
 def columns_of(dimensions: Iterable[GroupBy]) -> set[str]:
     """Return the columns that `key_of` needs."""
     columns = {DIMENSION_OF[by].column for by in dimensions}
@@ -192,7 +221,10 @@ def _sums_between(
     """Return the sums between adjacent boundaries by the 1-based number of the interval."""
     if not pieces:
         return {}
-    rows = usage_rows(organization, filters, pieces, columns_of([by] if by is not None else []))
+    if by is GroupBy.TAG and filters == UsageFilter():
+        rows = tag_rows(organization, pieces)
+    else:
+        rows = usage_rows(organization, filters, pieces, columns_of([by] if by is not None else []))
     key, joined = key_of(by) if by is not None else (sql.Literal(_ALL), _NOTHING)
 
     def compose(reader: RollupReader) -> sql.Composable:

@@ -1,5 +1,5 @@
 -- Row-level security: inside a tenant scope, only the rows of its organizations can be read and written.
--- Rows without an organization (operators' credentials, account e-mails) are invisible there.
+-- Rows without an organization (operators' credentials, account emails) are invisible there.
 
 ALTER TABLE organizations_organization ENABLE ROW LEVEL SECURITY;
 CREATE POLICY organizations_organization_tenant ON organizations_organization TO costtrack_tenant

@@ -26,7 +26,7 @@ def webhook(organization: Organization) -> WebhookEndpoint:
 
 @pytest.fixture
 def delivery(organization: Organization, webhook: WebhookEndpoint) -> tuple[Delivery, Delivery]:
-    """An e-mail and a webhook message about the same."""
+    """An email and a webhook message about the same."""
     notice = notify(
         organization=organization, kind=NoticeKind.PAUSED, subject="Paused", data={}, now=NOW, to=["ada@acme.example"]
     )

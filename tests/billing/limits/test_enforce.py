@@ -111,11 +111,33 @@ def test_open_threshold_events_follow_a_change_of_the_time_zone(
     for zone in ("Asia/Tokyo", "Europe/Berlin", "UTC"):
         organization.time_zone = zone
         organization.save()
-        enforced()
+        assert enforced() == [], "a threshold is announced once in a window, whatever its time zone"
         resets_at = ThresholdEvent.objects.filter(limit=limit, resolved_at=None).values_list("resets_at", flat=True)
         period = {LimitWindow.CALENDAR_DAY: Unit.DAY, LimitWindow.CALENDAR_MONTH: Unit.MONTH}.get(window)
         end = NOW + 7 * DAY if period is None else organization.calendar.period(period, NOW).end
         assert set(resets_at) == {end}
+
+
+@pytest.mark.parametrize("window", [LimitWindow.CALENDAR_DAY, LimitWindow.CALENDAR_WEEK, LimitWindow.CALENDAR_MONTH])
+def test_a_change_of_the_time_zone_announces_nothing_again_and_the_next_window_does(
+    organization: Organization, enforced: Enforce, spend: Spend, window: LimitWindow
+) -> None:
+    make_limit(organization, window=window)
+    spend("10")
+    assert len(enforced()) == 1
+    for zone in ("Pacific/Kiritimati", "Pacific/Honolulu", "Asia/Kolkata", "UTC", "America/New_York"):
+        organization.time_zone = zone
+        organization.save()
+        assert enforced() == [], zone
+    unit = {
+        LimitWindow.CALENDAR_DAY: Unit.DAY,
+        LimitWindow.CALENDAR_WEEK: Unit.WEEK,
+        LimitWindow.CALENDAR_MONTH: Unit.MONTH,
+    }
+    following = organization.calendar.period(unit[window], NOW).end
+    assert len(enforced(following)) == 1  # it is back
+    spend("10", at=following + HOUR)
+    assert len(enforced(following + HOUR)) == 1
 
 
 @pytest.mark.parametrize(

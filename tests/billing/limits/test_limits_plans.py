@@ -180,7 +180,9 @@ def test_the_admin_makes_and_moves_organizations_with_their_limits(operator: Use
     client = Client()
     client.force_login(operator)
     form = {"name": "Initech", "slug": "", "time_zone": "UTC", "week_start": 1}
-    assert client.post("/admin/organizations/organization/add/", {**form, "plan": "pro"}).status_code == 302
+    response = client.post("/admin/organizations/organization/add/", {**form, "plan": "pro"})
+    invite = "/o/initech/admin/organizations/membership/add/?role=owner"
+    assert (response.status_code, response["Location"]) == (302, invite), "the next step"
     organization = Organization.objects.get(slug="initech")
     assert limits_of(organization) == [("calendar_month", 800)]
     page = f"/admin/organizations/organization/{organization.pk}/change/"

@@ -79,7 +79,10 @@ class ThresholdEventLog:
         """Whether anything was written. What the database refuses, this refuses."""
         for resolved in changes.resolved:
             resolved.row.resolved_at, resolved.row.times = self.now, resolved.times
+        for moved in changes.moved:
+            moved.row.window_key = moved.key
         for reopened in changes.reopened:
+            reopened.row.window_key = reopened.key
             reopened.row.resolved_at, reopened.row.times = None, reopened.times
             if reopened.is_notified:
                 reopened.row.reached_at = self.now
@@ -97,7 +100,7 @@ class ThresholdEventLog:
         assert len(keys) == len(set(keys))
         open_thresholds = self.open()
         assert len(open_thresholds) == len(set(open_thresholds))
-        return bool(changes.resolved or changes.reopened or changes.opened)
+        return bool(changes.resolved or changes.moved or changes.reopened or changes.opened)
 
     def open(self) -> list[int]:
         return sorted(row.threshold for row in self.rows if row.resolved_at is None)

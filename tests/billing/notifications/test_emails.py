@@ -1,4 +1,4 @@
-"""What e-mails say: every kind, as text and as HTML, with nothing missing and times on the organization's clocks."""
+"""What emails say: every kind, as text and as HTML, with nothing missing and times on the organization's clocks."""
 
 import re
 from html.parser import HTMLParser
@@ -67,7 +67,7 @@ def test_every_kind_is_complete_in_both_parts(kind: NoticeKind) -> None:
     )
     for part in (text, page.text):
         assert not {"None", "{{", "{%", "&amp;", "&#x27;"} & set(part.split())
-        assert "Choose which e-mails you get" in part
+        assert "Choose which emails you get" in part
         assert "Acme Research" in part
         assert "You get this because" in part
     assert all(len(line) <= 100 for line in text.splitlines())

@@ -1,4 +1,4 @@
-"""Who gets e-mails about notices: owners and admins, the user whom a limit is about, and added addresses; never someone
+"""Who gets emails about notices: owners and admins, the user whom a limit is about, and added addresses; never someone
 who has left."""
 
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""E-mails through a real SMTP server on loopback: what it accepts, refuses, does not answer."""
+"""Emails through a real SMTP server on loopback: what it accepts, refuses, does not answer."""
 
 import time
 from datetime import timedelta
@@ -218,7 +218,7 @@ def test_a_notice_that_cannot_be_made_into_a_message_keeps_no_other_from_going(
     assert deliver_emails(now=NOW).sent == 1
     assert [message.to for message in mail.outbox] == [["brin@acme.example"]]
     assert Delivery.objects.get(recipient="ada@acme.example").attempts == 1
-    assert "e-mail cannot be composed" in caplog.text
+    assert "email cannot be composed" in caplog.text
 
 
 def test_a_pass_ends_in_time_and_the_next_one_goes_on(organization: Organization) -> None:

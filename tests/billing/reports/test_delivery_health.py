@@ -1,4 +1,4 @@
-"""What the operators' health page says of e-mails and webhooks."""
+"""What the operators' health page says of emails and webhooks."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ from tests.usage import NOW
 
 @pytest.fixture
 def delivery(organization: Organization, owner: User) -> Delivery:
-    """An e-mail that waits."""
+    """An email that waits."""
     notify(organization=organization, kind=NoticeKind.TEST, subject="Hello", data={}, now=NOW, to=[owner.email])
     return Delivery.objects.get()
 

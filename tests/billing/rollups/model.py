@@ -86,7 +86,7 @@ class Counted:
     def _tags_or_scopes(self, columns: Sequence[str]) -> list[dict[str, str]]:
         tags = self.body.get("tags", ())
         if "tag" in columns:
-            return [{"tag": tag} for tag in tags]
+            return [{"tag": tag} for tag in tags or ("",)]
         if "scope" not in columns:
             return [{}]
         scopes = [("organization", ""), *(("tag", tag) for tag in tags)]

@@ -39,7 +39,7 @@ def test_a_call_counts_under_each_of_its_tags(send: Send) -> None:
     send({**CALL, "tags": ["a", "b"]}, {**CALL, "tags": ["b"]}, CALL)
     fold(now=NOW)
 
-    assert dict(TagDay.objects.values_list("tag", "requests")) == {"a": 1, "b": 2}
+    assert dict(TagDay.objects.values_list("tag", "requests")) == {"a": 1, "b": 2, "": 1}
 
 
 def test_reads_have_what_is_not_folded_yet(send: Send, organization: Organization) -> None:

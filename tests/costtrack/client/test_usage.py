@@ -1,4 +1,4 @@
-"""`costtrack usage summary|timeseries|breakdown`."""
+"""`costtrack usage summary|timeseries|breakdown|runs`."""
 
 import pytest
 
@@ -53,6 +53,10 @@ FILTERS = [part for name, value in QUERY.items() for part in (f"--{name.replace(
         (
             ["breakdown", *FILTERS, "--group-by", "team,tag", "--tag", "red", "--compare", "--limit", "5"],
             {**QUERY, "group_by": "team,tag", "tag": "red", "compare": "true", "limit": "5"},
+        ),
+        (
+            ["runs", "--workflow-id", "w", "--parent-run-id", "r", "--roots", "--limit", "5", "--cursor", "abc"],
+            {"workflow_id": "w", "parent_run_id": "r", "is_root": "true", "limit": "5", "cursor": "abc"},
         ),
     ],
 )
@@ -134,5 +138,16 @@ def test_a_breakdown_is_a_table_with_its_total(run: Run, server: Server) -> None
         "total",
         "requests 2",
         "cost $1.50",
+        "More rows: --cursor abc",
+    ]
+
+
+def test_runs_are_a_table_with_the_cost_of_their_descendants(run: Run, server: Server) -> None:
+    names = {"run_id": "r", "parent_run_id": None, "workflow_id": "nightly", "descendants": 2}
+    row = {**names, "own": {"requests": 3, "cost_usd": "1.5"}, "total": {"cost_usd": "2"}}
+    server.answers({"results": [{**row, "first_seen_at": "2026-11-01T00:00:00Z"}], "next_cursor": "abc"})
+    assert run("usage", "runs").lines == [
+        "run id parent run id workflow id first seen at descendants requests cost total cost",
+        "r nightly 2026-11-01T00:00:00Z 2 3 $1.50 $2.00",
         "More rows: --cursor abc",
     ]

@@ -1,4 +1,4 @@
-"""The outbox of e-mails about accounts: each is a row before it is a message."""
+"""The outbox of emails about accounts: each is a row before it is a message."""
 
 from datetime import timedelta
 

@@ -1,11 +1,11 @@
-"""Signing in and out by e-mail address and password."""
+"""Signing in and out by email address and password."""
 
 from collections.abc import Callable
 
 import pytest
 from django.test import Client
 
-from organizations.accounts.adapter import WRONG_PASSWORD
+from organizations.accounts.adapter import NO_ACCESS, WRONG_PASSWORD
 from organizations.models import Membership, User
 from tests.conftest import Key
 from tests.organizations.accounts.conftest import BETTER, INSIDE, LOGIN, PASSWORD, sign_in
@@ -26,14 +26,24 @@ def test_operators_sign_in_without_a_membership(client: Client, operator: User) 
     assert sign_in(client, operator.email).status_code == 302
 
 
-def test_whoever_may_not_come_in_gets_the_same_answer_as_for_a_wrong_password(client: Client, owner: User) -> None:
+def test_a_wrong_password_does_not_reveal_which_addresses_are_known(client: Client, owner: User) -> None:
     User.objects.create_user("lonely@example.com", PASSWORD)
     User.objects.create_user("former@acme.example", PASSWORD, is_active=False)
-    tries = [("lonely@example.com", PASSWORD), ("former@acme.example", PASSWORD), ("nobody@x.example", PASSWORD)]
+    tries = [("lonely@example.com", "wrong"), ("former@acme.example", PASSWORD), ("unknown@x.example", PASSWORD)]
     for email, password in [*tries, (owner.email, "wrong")]:
         page = sign_in(client, email, password)
         assert page.status_code == 200
         assert WRONG_PASSWORD in page.content.decode()
+
+
+def test_a_user_without_an_organization_learns_why_after_the_correct_password(client: Client, owner: User) -> None:
+    Membership.objects.filter(user=owner).delete()
+    refused = sign_in(client, owner.email)
+    assert refused["Location"] == LOGIN
+    page = client.get(LOGIN).content.decode()
+    assert NO_ACCESS in page
+    assert WRONG_PASSWORD not in page
+    assert "_auth_user_id" not in client.session
 
 
 @pytest.mark.parametrize("email", ["a\x00@acme.example", "nobody", "", "x" * 400 + "@acme.example"])

@@ -1,9 +1,11 @@
 """The getting started page: a credential, snippets that send usage, and the first event."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.utils.html import format_html
@@ -12,21 +14,34 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.event_table import tokens_in
 from billing.admin.components.organization_page import OrganizationPage
-from billing.admin.components.server_url import server_url
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, change_url, event_url
 from billing.admin.dashboard.getting_started.snippets import SECRET, environment, integrations
+from billing.ingest.sample_event import send_sample_event
 from billing.ledger.net_cost import load_adjusted_event
+from billing.models import SpendLimit, UsageEvent
 from billing.reports.events import first_event
+from billing.types import SAMPLE_TOOL
 from costtrack.admin_site import register_page
+from costtrack.errors import ForbiddenError
 from costtrack.money import usd
 from costtrack.organization_paths import unprefixed_url
-from organizations.models import APICredential
+from costtrack.server_url import server_url
+from organizations.models import APICredential, Membership
 from organizations.permissions import CREDENTIALS, ORGANIZATION
 from organizations.selectors import cheapest_plan_with_api
 from organizations.types import Scope
 
 _MAX_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ChecklistItem:
+    """A step of the setup. `url` is empty for users who may not take it."""
+
+    text: str
+    is_done: bool
+    url: str
 
 
 class _Steps(OrganizationPage):
@@ -44,6 +59,7 @@ class _Steps(OrganizationPage):
         return {
             "received": self.times.two_lines(event.received_at),
             "url": event_url(event.pk),
+            "is_sample": event.tool == SAMPLE_TOOL,
             "details": [
                 ("What", f"{event.service} / {called}" if event.service else called),
                 ("Tokens", f"{formatting.count(tokens_in(event))} in, {formatting.count(event.output_tokens)} out"),
@@ -79,6 +95,7 @@ class GettingStartedPage(_Steps):
         ]
         return {
             **self.next_steps(),
+            "checklist": self._checklist(has_credential=bool(sending)),
             "credentials": self._table(credentials[:_MAX_SHOWN]),
             "has_more": len(credentials) > _MAX_SHOWN,
             "can_send": bool(sending),
@@ -89,6 +106,29 @@ class GettingStartedPage(_Steps):
             "reference_url": unprefixed_url("schema-docs"),
             "first": self.first_event(),
         }
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Send a test event."""
+        if not self.role.may_change:
+            raise ForbiddenError("Only owners and admins can send a test event.", code="missing_scope")
+        send_sample_event(organization=self.organization, now=self.now)
+        messages.success(request, "The test event was received. It costs nothing.")
+        return HttpResponseRedirect(f"{request.path}#first-event")
+
+    def _checklist(self, *, has_credential: bool) -> list[ChecklistItem]:
+        organization = self.organization
+        limits = SpendLimit.objects.of(organization).filter(removed_at=None, is_plan=False)
+        members = Membership.objects.filter(organization=organization)
+        items = (
+            ("Create a credential", has_credential, "organizations_apicredential_add"),
+            ("Send the first event", UsageEvent.objects.of(organization).exclude(tool=SAMPLE_TOOL).exists(), ""),
+            ("Set a spend limit", limits.exists(), "billing_spendlimit_add"),
+            ("Invite a colleague", len(members[:2]) > 1, "organizations_membership_add"),
+        )
+        return [
+            ChecklistItem(text, is_done, (admin_url(view) if view else "#send-usage") if self.role.may_change else "")
+            for text, is_done, view in items
+        ]
 
     def _credentials(self) -> Any:
         """Return the credentials that are not revoked, newest first."""

@@ -1,4 +1,4 @@
-"""URLs of the request log for numbers on the usage page."""
+"""URLs of the request log and the explorer for numbers on the usage page."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ from billing.admin.components.datetimes import url_time
 from billing.admin.components.urls import url_of_page
 from billing.admin.components.usage_form import BY_COST, FILTERS
 from billing.reports.usage.figures import DIMENSION_OF, GroupBy
-from billing.reports.usage.query import UsageQuery
+from billing.reports.usage.query import DEFAULT_RANGE, UsageQuery
 from billing.types import NO_CREDENTIAL
 from costtrack.calendar import Span
 
@@ -36,6 +36,12 @@ def urls_of_calls(query: UsageQuery, spans: Sequence[Span]) -> FilteredURLs:
 def calls_url(query: UsageQuery, request: HttpRequest, **filters: str) -> str:
     """Return the URL of the calls in the page's period."""
     return url_of_page(_LOG, request, **{**_filters(query), **filters})
+
+
+def explore_url(query: UsageQuery, request: HttpRequest, by: GroupBy) -> str:
+    """Return the URL of the explorer for the page's period and filters, with a row for every group."""
+    period = {} if request.GET.get("range") or request.GET.get("start_date") else {"range": DEFAULT_RANGE.value}
+    return url_of_page("explore", request, **{**period, **_filters(query), "group_by": by.value})
 
 
 def filters_for(by: GroupBy, key: str | None) -> dict[str, str]:

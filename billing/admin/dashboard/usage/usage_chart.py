@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from billing.admin.components import formatting
 from billing.admin.components.charts import Chart, Line, Overlay, Role
-from billing.admin.components.datetimes import span_name
+from billing.admin.components.datetimes import period_label, span_name
 from billing.admin.components.percent_bar import share_of
 from billing.admin.components.urls import url_for_dates, url_with
 from billing.admin.components.usage_form import STACKS, VIEWS
@@ -169,7 +169,7 @@ def usage_chart(
     return UsageChart(
         chart=Chart(
             title=f"{title} by {unit}" + (f" and {stacked}" if stacked else ""),
-            labels=[_label(calendar, unit, period, is_single_day=is_single_day) for period in times.bars],
+            labels=[period_label(calendar, unit, period, is_single_day=is_single_day) for period in times.bars],
             lines=lines,
             unit="usd" if view is View.COST else "count",
             urls=urls,
@@ -363,21 +363,10 @@ def _days(calendar: Calendar, period: Span) -> tuple[date, date]:
     return calendar.date_of(period.start), calendar.date_of(period.end - _SECOND)
 
 
-def _label(calendar: Calendar, unit: Unit, period: Span, *, is_single_day: bool) -> str:
-    """Return the label of a bar."""
-    start = period.start.astimezone(calendar.zone)
-    if unit is Unit.HOUR:
-        return f"{start:%H:%M}" if is_single_day else f"{start:%b %d} {start:%H:%M}"
-    first, last = _days(calendar, period)
-    if unit is Unit.DAY:
-        return f"{first:%b %d}"
-    return f"{first:%b %Y}" if unit is Unit.MONTH else f"{first:%b %d} to {last:%b %d}"
-
-
 def _name(calendar: Calendar, unit: Unit, period: Span, *, is_single_day: bool) -> str:
     """Return the name of a period for sentences."""
     if unit is Unit.HOUR:
         return span_name(period, calendar, with_day=not is_single_day)
     if unit is Unit.DAY:
         return f"{_days(calendar, period)[0]:%A, %b %d}"
-    return _label(calendar, unit, period, is_single_day=is_single_day)
+    return period_label(calendar, unit, period, is_single_day=is_single_day)

@@ -22,17 +22,18 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 from rest_framework.test import APIClient
 
-from billing.admin.components.server_url import server_url
 from billing.admin.dashboard.getting_started.snippets import environment, integrations
 from billing.models import UsageEvent
 from costtrack import cli
 from costtrack.clock import utc_now
+from costtrack.server_url import server_url
 from organizations.models import APICredential, Organization, User
-from organizations.types import Scope
+from organizations.types import Role, Scope
 from tests.billing.admin.conftest import SignIn
 from tests.billing.ingest.test_otlp_senders import request as export_request
 from tests.billing.ingest.test_otlp_senders import sender
 from tests.conftest import Key, make_key
+from tests.limits import set_limit
 from tests.otlp import PROTOBUF
 from tests.usage import Send, set_price
 
@@ -347,6 +348,43 @@ def test_an_event_without_a_price_says_so_until_it_has_one(
     set_price("house-13b", input="3")
     price_unpriced(organization=organization, now=utc_now())
     assert "$3.00" in page(browser)
+
+
+def test_the_checklist_follows_what_is_done(
+    sign_in: SignIn, owner: User, viewer: User, organization: Organization, send: Send
+) -> None:
+    browser = sign_in(owner)
+    organization.memberships.filter(user=viewer).delete()
+
+    def open_steps() -> list[str]:
+        return [item.text for item in browser.get(PATH).context["checklist"] if not item.is_done]
+
+    assert open_steps() == ["Create a credential", "Send the first event", "Set a spend limit", "Invite a colleague"]
+    make_key(organization, Scope.USAGE_WRITE)
+    send({"cost_usd": "1"})
+    set_limit(organization, "10")
+    organization.memberships.create(user=viewer, role=Role.VIEWER)
+    assert open_steps() == []
+
+
+def test_a_test_event_shows_the_way_and_costs_nothing(sign_in: SignIn, owner: User, viewer: User, send: Send) -> None:
+    browser = sign_in(owner)
+    assert "Send a test event" in page(browser)
+    answer = browser.post(PATH)
+    assert (answer.status_code, answer["Location"]) == (302, f"{PATH}#first-event")
+    shown = page(browser)
+    assert "The test event was received. It costs nothing." in shown
+    assert "Step 3: Test event received" in shown
+    event = UsageEvent.objects.get()
+    assert (event.tool, event.compute_cost_usd, event.cost_usd, event.model) == ("costtrack-test", 0, 0, "")
+    summary = browser.get("/usage/summary?range=7d").json()
+    assert (summary["requests"], summary["cost_usd"]) == (0, "0")
+    assert not next(item for item in browser.get(PATH).context["checklist"] if "first event" in item.text).is_done
+
+    send({"model": "m", "cost_usd": "1"})
+    assert "Step 3: First event received" in page(browser)
+    assert sign_in(viewer).post(PATH).status_code == 403
+    assert UsageEvent.objects.count() == 2
 
 
 def test_another_organizations_events_do_not_count(

@@ -24,7 +24,7 @@ def page_of(delivery: Delivery, action: str = "change") -> str:
 
 
 def create_delivery(organization: Organization, *, to: str = "owner@acme.example") -> Delivery:
-    """A test message by e-mail."""
+    """A test message by email."""
     notice = notify(
         organization=organization,
         kind=NoticeKind.TEST,

@@ -1,4 +1,4 @@
-"""The admin's pages about e-mails: what they look like, and which ones a member gets."""
+"""The admin's pages about emails: what they look like, and which ones a member gets."""
 
 import pytest
 from django.test import Client

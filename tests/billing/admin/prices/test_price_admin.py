@@ -185,7 +185,7 @@ def test_the_form_names_the_field_that_is_wrong(
 def test_a_price_that_runs_into_a_later_one_is_refused_with_a_message(owner: User, organization: Organization) -> None:
     price(organization, "house-model", 9, effective_from=APRIL)
     response = signed_in(owner).post(ADD, new_price(organization), follow=True)
-    assert "another price of this model begins at 2026-04-01" in response.content.decode()
+    assert "nother price of this model begins at 2026-04-01" in response.content.decode()
     assert PriceVersion.objects.count() == 1
 
 
@@ -231,7 +231,7 @@ def test_an_end_cannot_be_taken_away_or_moved_to_a_later_instant(owner: User, or
     version = price(organization, "house-model", 9, effective_to=MARCH)
     client = signed_in(owner)
     assert list(errors(client.post(change_page(version), ending("")))) == ["effective_to"]
-    for day, expected in (("2026-04-01", "the price has ended"), ("2025-12-31", "the price begins at")):
+    for day, expected in (("2026-04-01", "he price has ended"), ("2025-12-31", "he price begins at")):
         response = client.post(change_page(version), ending(day), follow=True)
         assert expected in response.content.decode()
     version.refresh_from_db()
