@@ -6,7 +6,8 @@ from django.conf import settings
 from django.http import StreamingHttpResponse
 
 from billing.exports.cells import text_cell
-from billing.exports.usage_csv import Row, csv_lines, file_name, mark_if_incomplete
+from billing.exports.table_files import Row, csv_lines, mark_if_incomplete
+from billing.exports.usage_files import file_name
 from billing.reports.price_check.differences import CallDifference, call_differences
 from billing.reports.price_check.selection import CallSelection
 from costtrack.clock import iso
@@ -28,7 +29,7 @@ def differences_response(*, organization: Organization, selection: CallSelection
     return StreamingHttpResponse(
         mark_if_incomplete(_chunks(organization, selection)),
         content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+        headers={"Content-Disposition": f'attachment; filename="{name}.csv"', "Cache-Control": "no-store"},
     )
 
 

@@ -32,11 +32,27 @@ from organizations.models import Organization
 breaker = Breaker("spans of other requests")
 LIFETIME_SECONDS = 3600
 _TIMEOUT_SECONDS = 0.25
-# Of one request, of one trace, and of an organization in an hour. About 100 bytes each.
-_MAX_TRACES, _MAX_SPANS_PER_TRACE, MAX_SPANS_PER_HOUR = 1_000, 2_000, 500_000
+# Of one request, of one trace, and of an organization in an hour. A span takes about 100 bytes.
+_MAX_TRACES, _MAX_BYTES_PER_TRACE, MAX_SPANS_PER_HOUR = 1_000, 200_000, 500_000
 
-_encode = msgspec.json.Encoder().encode
-_decoder = msgspec.json.Decoder(TraceSpan)
+# A trace is one text to which requests append a line for each span, so that a request takes three commands.
+_ADD = """
+for number, key in ipairs(KEYS) do
+    if redis.call('STRLEN', key) < tonumber(ARGV[2]) then
+        redis.call('APPEND', key, ARGV[number + 2])
+        redis.call('EXPIRE', key, ARGV[1])
+    end
+end
+"""
+_SIZES = """
+local sizes = {}
+for number, key in ipairs(KEYS) do
+    sizes[number] = redis.call('STRLEN', key)
+end
+return sizes
+"""
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(tuple[str, TraceSpan])
 
 
 class TraceContext:
@@ -53,32 +69,31 @@ class TraceContext:
         if len(self._traces) > _MAX_TRACES:
             self._traces = set(sorted(self._traces)[:_MAX_TRACES])
         self._own = {(record.trace_id, record.span_id): record for record in records if not record.is_log}
+        self._sizes: Counter[str] = Counter()
         self.known = KnownSpans()
-        if self._traces:
-            self._read(sorted(self._traces))
+        self._read(sorted(self._traces))
 
     def add(self, events: Sequence[ParsedEvent]) -> None:
         """Store the spans of the request, before its calls are stored."""
         spans = to_store(self._records, events, self._traces) if self._traces else {}
-        number = sum(map(len, spans.values()))
-        if not number:
+        if not spans:
             return
-        known = Counter(trace_id for trace_id, _ in self.known.records)
+        lines = {
+            trace_id: b"".join(_encoder.encode((span_id, span)) + b"\n" for span_id, span in by_id.items())
+            for trace_id, by_id in spans.items()
+        }
+        for trace_id, text in lines.items():
+            self._sizes[trace_id] += len(text)
+        counter = f"costtrack:spans:{self._organization.pk}"
 
         def write(client: redis.Redis) -> None:
-            counter = f"costtrack:spans:{self._organization.pk}"
             with client.pipeline(transaction=False) as pipeline:
                 pipeline.set(counter, 0, ex=LIFETIME_SECONDS, nx=True)
-                pipeline.incrby(counter, number)
+                pipeline.incrby(counter, sum(map(len, spans.values())))
                 _, total = pipeline.execute()
-                if total > MAX_SPANS_PER_HOUR:
-                    return
-                for trace_id, by_id in spans.items():
-                    if known[trace_id] + len(by_id) <= _MAX_SPANS_PER_TRACE:
-                        fields = [part for span_id, span in by_id.items() for part in (span_id, _encode(span))]
-                        pipeline.hset(self._key(trace_id), items=fields)
-                        pipeline.expire(self._key(trace_id), LIFETIME_SECONDS)
-                pipeline.execute()
+            if total <= MAX_SPANS_PER_HOUR:
+                bounds = (LIFETIME_SECONDS, _MAX_BYTES_PER_TRACE)
+                client.eval(_ADD, len(lines), *map(self._key, lines), *bounds, *lines.values())
 
         _try(write)
 
@@ -86,9 +101,8 @@ class TraceContext:
         """Add to the calls of other requests what the spans of this one say, and the other way round."""
         if not self._traces:
             return
-        before = self.known.records.keys() | self._own
-        counts = Counter(trace_id for trace_id, _ in before)
-        self._read([trace_id for trace_id, size in self._current_sizes().items() if size > counts[trace_id]])
+        before = self.known.records.keys() | self._own.keys()
+        self._read([trace_id for trace_id, size in self._current_sizes().items() if size != self._sizes[trace_id]])
         read_since = self.known.records.keys() - before
         by_id = self.known.records | self._own
         found: dict[SpanId, dict[str, str]] = {}
@@ -121,25 +135,19 @@ class TraceContext:
 
     def _current_sizes(self) -> dict[str, int]:
         traces = sorted(self._traces)
-
-        def count(client: redis.Redis) -> list[int]:
-            with client.pipeline(transaction=False) as pipeline:
-                for trace_id in traces:
-                    pipeline.hlen(self._key(trace_id))
-                return list(pipeline.execute())
-
-        return dict(zip(traces, _try(count) or [], strict=False))
+        sizes = _try(lambda client: client.eval(_SIZES, len(traces), *map(self._key, traces)))
+        return dict(zip(traces, sizes or (), strict=False))
 
     def _read(self, traces: Sequence[str]) -> None:
-        def read(client: redis.Redis) -> list[dict[str, str]]:
-            with client.pipeline(transaction=False) as pipeline:
-                for trace_id in traces:
-                    pipeline.hgetall(self._key(trace_id))
-                return list(pipeline.execute())
-
-        for trace_id, spans in zip(traces, _try(read) or [], strict=False):
-            for own_id, encoded in spans.items():
-                self.known.add((trace_id, own_id), _decoder.decode(encoded))
+        if not traces:
+            return
+        texts = _try(lambda client: client.mget(list(map(self._key, traces))))
+        for trace_id, text in zip(traces, texts or (), strict=False):
+            encoded = (text or "").encode()
+            self._sizes[trace_id] = len(encoded)
+            for line in encoded.splitlines():
+                own_id, span = _decoder.decode(line)
+                self.known.add((trace_id, own_id), span)
 
 
 def _is_inside(span_id: SpanId, by_id: Mapping[SpanId, Record], spans: AbstractSet[SpanId]) -> bool:

@@ -8,7 +8,7 @@ _ERRORS = models.BigIntegerField(default=0, db_default=0)
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0035_metric_senders")]
+    dependencies = [("billing", "0036_workflow_trees")]
 
     operations = [
         migrations.AddField("tagday", "errors", _ERRORS),

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from django.db import connection, transaction
 
-from billing.exports.usage_csv import INCOMPLETE
+from billing.exports.table_files import INCOMPLETE
 from organizations.models import Organization
 from tests.concurrency.conftest import Server, StartServer
 from tests.conftest import Key

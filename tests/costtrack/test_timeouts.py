@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from billing.exports.usage_csv import INCOMPLETE
+from billing.exports.table_files import INCOMPLETE
 from costtrack.tenancy import owner_scope, tenant_reads, tenant_scope
 from costtrack.timeouts import is_query_timeout, statement_timeout
 from organizations.models import Organization, User
@@ -197,7 +197,7 @@ def test_a_stream_that_has_begun_says_that_it_is_incomplete(
     api: APIClient, slow: Callable[[str], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     Organization.objects.update(plan="enterprise")
-    slow("billing.exports.usage_csv.list_calls")
+    slow("billing.exports.usage_files.list_calls")
     response: Any = api.get("/usage/export?rows=requests")
     assert response.status_code == 200
     *_, last = b"".join(response.streaming_content).decode().splitlines()
@@ -209,7 +209,7 @@ def test_a_stream_that_has_begun_says_that_it_is_incomplete(
 
 def test_a_stream_that_fails_otherwise_says_so_too(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     Organization.objects.update(plan="enterprise")
-    monkeypatch.setattr("billing.exports.usage_csv.list_calls", None)
+    monkeypatch.setattr("billing.exports.usage_files.list_calls", None)
     response: Any = api.get("/usage/export?rows=requests")
     pieces = iter(response.streaming_content)
     assert next(pieces).startswith(b"time,id,")

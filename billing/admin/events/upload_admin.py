@@ -25,7 +25,7 @@ from billing.admin.components.model_admins import OrganizationFilter, SingleOrga
 from billing.admin.components.tables import Column, Table, column
 from billing.admin.components.urls import admin_url
 from billing.exports.cells import text_cell
-from billing.exports.usage_csv import csv_lines
+from billing.exports.table_files import csv_lines
 from billing.ingest.upload_chunks import StoredRecord, mapped_columns
 from billing.ingest.uploads import (
     MAX_RECORDS,

@@ -63,8 +63,9 @@ class GroupByField(serializers.Field[tuple[GroupBy, ...], str, str, Any]):
         return tuple(map(GroupBy, names))
 
 
-class BreakdownQuery(UsageQuerySerializer):
-    group_by = GroupByField(help_text=f"One or two of: {', '.join(_NAMES)}. Two have a comma between them.")
+class ExplorerParameters(UsageQuerySerializer):
+    """What a breakdown and its file have in common."""
+
     granularity = serializers.ChoiceField(
         required=False,
         allow_blank=True,
@@ -84,6 +85,10 @@ class BreakdownQuery(UsageQuerySerializer):
     sort_order = serializers.ChoiceField(
         required=False, choices=["asc", "desc"], help_text="Default: descending; by `name` ascending."
     )
+
+
+class BreakdownQuery(ExplorerParameters):
+    group_by = GroupByField(help_text=f"One or two of: {', '.join(_NAMES)}. Two have a comma between them.")
     limit = serializers.IntegerField(default=100, min_value=1, max_value=MAX_ROWS, help_text="Rows of a page.")
     cursor = serializers.CharField(
         required=False, allow_blank=True, max_length=MAX_CURSOR_LENGTH, help_text="`next_cursor` of the previous page."
@@ -203,7 +208,7 @@ class UsageBreakdownView(UsageView):
 def explorer_query(query: UsageQuery) -> ExplorerQuery:
     """Build the query from the parameters. Raises InvalidError if it has too many periods or cells."""
     extra = query.extra
-    unit, sort, limit = extra.get("granularity"), SortBy(extra["sort_by"]), extra["limit"]
+    unit, sort, limit = extra.get("granularity"), SortBy(extra["sort_by"]), extra.get("limit", 1)
     periods: list[Span] = []
     if unit:
         periods = split_into_periods(query.calendar, query.window, Unit(unit), param="granularity")

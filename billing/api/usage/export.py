@@ -1,4 +1,4 @@
-"""`GET /usage/export`: usage as a CSV file, for plans with exports."""
+"""`GET /usage/export`: usage as a file, for plans with exports."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -11,10 +11,11 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
+from billing.api.usage.breakdown import ExplorerParameters, GroupByField, explorer_query
 from billing.api.usage.figures import UsageView
-from billing.api.usage.query import UsageQuerySerializer, usage_query
-from billing.exports.usage_csv import Rows, csv_response
-from billing.reports.usage.figures import GroupBy
+from billing.api.usage.query import usage_query
+from billing.exports.table_files import CONTENT_TYPES, FileFormat
+from billing.exports.usage_files import Rows, explorer_response, usage_response
 from costtrack.serializers import optional_text
 
 
@@ -23,6 +24,13 @@ class CsvRenderer(BaseRenderer):
 
     media_type = "text/csv"
     format = "csv"
+
+
+class ParquetRenderer(BaseRenderer):
+    """Accepts the media type of Parquet."""
+
+    media_type = CONTENT_TYPES[FileFormat.PARQUET]
+    format = "parquet"
 
 
 class _ErrorsInJson(DefaultContentNegotiation):
@@ -35,23 +43,32 @@ class _ErrorsInJson(DefaultContentNegotiation):
         return JSONRenderer(), JSONRenderer.media_type
 
 
-class ExportQuery(UsageQuerySerializer):
+class ExportQuery(ExplorerParameters):
     rows = serializers.ChoiceField(
-        default=Rows.REQUESTS, choices=[rows.value for rows in Rows], help_text="One row per event or per day."
+        default=Rows.REQUESTS,
+        choices=[rows.value for rows in Rows],
+        help_text="One row per event, per day, or per row of the breakdown.",
     )
+    format = serializers.ChoiceField(default=FileFormat.CSV, choices=[file_format.value for file_format in FileFormat])
     endpoint = optional_text("Only with `rows=requests`.")
-    group_by = serializers.ChoiceField(
-        required=False, choices=[by.value for by in GroupBy], help_text="One row per day and value, with `rows=days`."
+    group_by = GroupByField(
+        required=False,
+        help_text="With `rows=days`, one row per day and value of this dimension; one or two with `rows=breakdown`.",
     )
     bom = serializers.BooleanField(
-        default=False, help_text="Begin the file with a byte order mark, so that Excel reads it as UTF-8."
+        default=False, help_text="Begin a CSV file with a byte order mark, so that Excel reads it as UTF-8."
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if attrs.get("endpoint") and attrs["rows"] == Rows.DAYS:
-            raise serializers.ValidationError({"endpoint": "Cannot be combined with rows=days."})
-        if attrs.get("group_by") and attrs["rows"] == Rows.REQUESTS:
-            raise serializers.ValidationError({"group_by": "Requires rows=days."})
+        rows, group_by = attrs["rows"], attrs.get("group_by", ())
+        if attrs.get("endpoint") and rows != Rows.REQUESTS:
+            raise serializers.ValidationError({"endpoint": f"Cannot be combined with rows={rows}."})
+        if group_by and rows == Rows.REQUESTS:
+            raise serializers.ValidationError({"group_by": "Requires rows=days or rows=breakdown."})
+        if len(group_by) > 1 and rows == Rows.DAYS:
+            raise serializers.ValidationError({"group_by": "One dimension with rows=days."})
+        if not group_by and rows == Rows.BREAKDOWN:
+            raise serializers.ValidationError({"group_by": "Required with rows=breakdown."})
         return super().validate(attrs)
 
 
@@ -59,7 +76,7 @@ class UsageExportView(UsageView):
     """`GET /usage/export`"""
 
     own_transactions: ClassVar[bool] = True
-    renderer_classes = (CsvRenderer, JSONRenderer)
+    renderer_classes = (CsvRenderer, JSONRenderer, ParquetRenderer)
     content_negotiation_class = _ErrorsInJson
 
     @extend_schema(
@@ -67,21 +84,28 @@ class UsageExportView(UsageView):
         parameters=[ExportQuery],
         responses={
             (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, description="A header and the rows, in UTF-8."),
+            (200, CONTENT_TYPES[FileFormat.JSON]): OpenApiResponse(
+                {"type": "array", "items": {"type": "object"}}, description="An object per row; amounts are strings."
+            ),
+            (200, CONTENT_TYPES[FileFormat.PARQUET]): OpenApiResponse(
+                OpenApiTypes.BINARY, description="Amounts are decimals, times are UTC."
+            ),
             403: OpenApiResponse(
                 description="The scope is missing, or the plan has no exports (`plan_without_exports`)."
             ),
         },
     )
     def get(self, request: Request) -> StreamingHttpResponse:
-        """Export usage as CSV: events (calls, tools, compute charges, session summaries) newest first, or days oldest
-        first. Both add up to the summary. Texts are safe to open in a spreadsheet."""
+        """Export usage as CSV, JSON or Parquet: events (calls, tools, compute charges, session summaries) newest first,
+        days oldest first, or all rows of the breakdown. All of them add up to the summary. Texts of CSV are safe to
+        open in a spreadsheet."""
         self.plan_rights.check_exports()
         query = usage_query(self, ExportQuery)
-        group_by = query.extra.get("group_by")
-        return csv_response(
-            query,
-            Rows(query.extra["rows"]),
-            endpoint=query.extra.get("endpoint", ""),
-            by=GroupBy(group_by) if group_by is not None else None,
-            with_bom=query.extra["bom"],
+        extra = query.extra
+        rows, file_format = Rows(extra["rows"]), FileFormat(extra["format"])
+        if rows is Rows.BREAKDOWN:
+            return explorer_response(explorer_query(query), file_format=file_format, with_bom=extra["bom"])
+        by = next(iter(extra.get("group_by", ())), None)
+        return usage_response(
+            query, rows, endpoint=extra.get("endpoint", ""), by=by, file_format=file_format, with_bom=extra["bom"]
         )

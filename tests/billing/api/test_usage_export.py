@@ -12,7 +12,7 @@ import time_machine
 from django.test import Client
 from rest_framework.test import APIClient
 
-from billing.exports import usage_csv
+from billing.exports import usage_files
 from costtrack.clock import iso
 from organizations.models import Organization, Plan, User
 from organizations.types import Scope
@@ -60,18 +60,18 @@ def test_requests_are_a_file_in_plain_values(api: APIClient, send: Send) -> None
         "time,id,event_id,request_id,endpoint,capability,service,model,client_id,status,status_code,"
         "prompt_tokens,completion_tokens,cached_tokens,total_tokens,cost_usd,voided,kind,"
         "sent_model,provider,user_id,team,end_user,agent_id,environment,"
-        "run_id,workflow_id,session_id,execution_id,cost_group,tool,tags"
+        "run_id,workflow_id,session_id,execution_id,cost_group,tool,tags,credential_name"
     )
     assert priced.startswith("2026-11-02T11:00:00Z,")
-    assert priced.endswith(",1,,/v1/chat,,,gpt-4o,,success,200,5,0,0,5,0.2,false,model_call,gpt-4o,openai,,,,,,,,,,,,")
-    assert unpriced.endswith(",,,,,,unpriced,,success,,0,0,0,0,,false,model_call,unpriced,,,,,,,,,,,,,")
+    assert priced.endswith(",1,,/v1/chat,,,gpt-4o,,success,200,5,0,0,5,0.2,false,model_call,gpt-4o,openai,,,,,,,,,,,,,")
+    assert unpriced.endswith(",,,,,,unpriced,,success,,0,0,0,0,,false,model_call,unpriced,,,,,,,,,,,,,,")
 
 
 @pytest.mark.usefixtures("enterprise")
 def test_all_requests_are_in_it_and_none_that_came_in_since(
     api: APIClient, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage_csv, "_PAGE", 3)
+    monkeypatch.setattr(usage_files, "_PAGE", 3)
     send(*(call(number) for number in range(10)))
     response = api.get(PATH)
     chunks = response.streaming_content  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from benchmarks.touched import touched
-from billing.exports import pricing_zip, usage_csv
+from billing.exports import pricing_zip, usage_files
 from billing.ledger.corrections import adjust
 from billing.ledger.partitions import ensure_month, partitions
 from billing.ledger.reprice import Selection, reprice_step
@@ -169,7 +169,7 @@ READS: dict[str, Read] = {
 def test_equal_times_read_no_more_than_different_ones(
     organization: Organization, other_organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage_csv, "_PAGE", PAGE)
+    monkeypatch.setattr(usage_files, "_PAGE", PAGE)
     monkeypatch.setattr(pricing_zip, "_PAGE", PAGE)
     acme, globex = Reader.of(organization), Reader.of(other_organization)
     READS["GET /usage/events"](globex)  # plans the functions that other statements call

@@ -21,6 +21,8 @@ from billing.admin.components.urls import admin_url, url_with
 from billing.admin.components.usage_form import UsageQueryPage
 from billing.admin.dashboard.explore.explore_form import MEASURES, ExploreForm, period_order
 from billing.admin.dashboard.explore.explore_table import ExploreTable, others
+from billing.exports.table_files import FileFormat
+from billing.exports.usage_files import explorer_response
 from billing.reports.usage.explorer import ExplorerPage, ExplorerQuery, ExplorerRow, SortBy, explore
 from billing.reports.usage.figures import DIMENSION_OF, DIMENSIONS, ZERO_FIGURES, Figures, GroupBy, UsageFilter
 from billing.reports.usage.query import UsageQuery, split_into_periods
@@ -33,6 +35,7 @@ ROWS_PER_PAGE = 50
 _MAX_COLUMNS = 100
 _MAX_LINES = 8
 _ROWS = "#rows"
+_FORMATS = ((FileFormat.CSV, "CSV"), (FileFormat.PARQUET, "Parquet"), (FileFormat.JSON, "JSON"))
 
 
 class ExplorePage(UsageQueryPage):
@@ -71,7 +74,14 @@ class ExplorePage(UsageQueryPage):
             "trail": trail,
             "older": trail.older(page.next_cursor) + _ROWS if page.next_cursor is not None else "",
             "empty": self._empty_state(query, page),
+            **self._files(),
         }
+
+    def _files(self) -> dict[str, Any]:
+        if (refused := self.plan_rights.exports_refusal()) is not None:
+            return {"without_exports": refused.message}
+        query, path = url_with(self.request).partition("?")[2], admin_url("explore_file")
+        return {"files": [(label, f"{path}?{query}&format={name}".replace("?&", "?")) for name, label in _FORMATS]}
 
     def _filters(self, query: UsageQuery) -> list[tuple[str, str, str]]:
         """Return the label, the value, and the URL without it, of each filter."""
@@ -102,7 +112,9 @@ class ExplorePage(UsageQueryPage):
         return EmptyState("query_stats", "No usage in this period", "Choose a longer period, or send events.", links)
 
 
-def explorer_query(form: ExploreForm, query: UsageQuery, *, after: str, limit: int) -> ExplorerQuery:
+def explorer_query(
+    form: ExploreForm, query: UsageQuery, *, after: str = "", limit: int = ROWS_PER_PAGE
+) -> ExplorerQuery:
     """Build the query of a form. Raises InvalidError if it has too many periods."""
     periods = split_into_periods(query.calendar, query.window, form.unit, param="columns") if form.unit else []
     if len(periods) > _MAX_COLUMNS:
@@ -186,6 +198,22 @@ def _name(explored: ExplorerQuery, row: ExplorerRow) -> str:
     return ", ".join(name or key or DIMENSION_OF[by].without for by, name, key in names)
 
 
+class ExploreFile(UsageQueryPage):
+    """All rows of the explorer as a file: the parameters are those of the page, and `format`."""
+
+    title: ClassVar[str] = "Explore"
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.plan_rights.check_exports()
+        form = ExploreForm(request.GET)
+        query = self.usage_query(form.filters, period_of(form, self.organization.calendar, self.now).span)
+        name = request.GET.get("format", "")
+        file_format = FileFormat(name) if name in set(FileFormat) else FileFormat.CSV
+        response = explorer_response(explorer_query(form, query), file_format=file_format, with_bom=True)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+
 class _Redirect(OrganizationPage):
     """The former page of tags. Its filters are those of the explorer."""
 
@@ -200,4 +228,5 @@ class _Redirect(OrganizationPage):
 
 
 register_page("explore/", ExplorePage.as_view(), name="explore")
+register_page("explore/file/", ExploreFile.as_view(), name="explore_file")
 register_page("tags/", _Redirect.as_view(), name="tags")

@@ -8,7 +8,7 @@ from django.http import QueryDict
 
 from billing.admin.components.date_range import RANGES, PeriodForm
 from billing.admin.components.form_fields import text_filter
-from billing.exports.usage_csv import Rows
+from billing.exports.usage_files import Rows
 from billing.reports.usage.figures import DIMENSIONS, UsageFilter
 from billing.types import NO_CREDENTIAL, Status
 from organizations.models import APICredential

@@ -19,7 +19,7 @@ from billing.admin.components.date_range import period_of
 from billing.admin.components.usage_form import UsageQueryPage
 from billing.admin.dashboard.exports.export_form import ALL, PricingExportForm, UsageExportForm, credential_choices
 from billing.exports.pricing_zip import MAX_ROWS, ExportFilter, pricing_zip
-from billing.exports.usage_csv import csv_response
+from billing.exports.usage_files import usage_response
 from billing.reports.pricing.run_filter import RunFilter, list_models
 from billing.reports.pricing.uuids import find_groups
 from costtrack.admin_site import register_page
@@ -99,7 +99,7 @@ class UsageDownload(_Download):
         cleaned = form.cleaned_data
         query = self.usage_query(form.filters, period_of(form, self.organization.calendar, self.now).span)
         return self.begun(
-            csv_response(query, cleaned["rows"], endpoint=cleaned["endpoint"], with_bom=True), cleaned["download"]
+            usage_response(query, cleaned["rows"], endpoint=cleaned["endpoint"], with_bom=True), cleaned["download"]
         )
 
 

@@ -17,7 +17,7 @@ from billing.admin.dashboard.usage.usage_metrics import figures_of_spend, figure
 from billing.admin.dashboard.usage.usage_page_form import UsagePageForm
 from billing.admin.dashboard.usage.usage_tables import breakdown
 from billing.admin.limits.limit_summary_card import LimitOverview, limit_overview
-from billing.exports.usage_csv import Rows
+from billing.exports.usage_files import Rows
 from billing.limits.pace import organization_pace
 from billing.models import IngestBatch
 from billing.reports.overview import backlog

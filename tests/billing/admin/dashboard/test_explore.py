@@ -226,3 +226,25 @@ def test_the_number_of_queries_does_not_depend_on_the_rows(browser: Client, send
     with CaptureQueriesContext(connection) as many:
         get(browser, "group_by=user")
     assert len(many) <= len(few) + 2  # of unfolded events
+
+
+@pytest.mark.usefixtures("usage", "whole_history")
+def test_all_rows_are_files(browser: Client) -> None:
+    page = get(browser, "range=30d&group_by=user&then_by=tag&search=a&sort_by=name&sort_order=asc")
+    for label, url in page.context["files"]:
+        response: Any = browser.get(url)
+        assert response["Content-Disposition"].startswith('attachment; filename="usage-breakdown-user-tag-acme-2026-')
+        assert response["Content-Disposition"].endswith(f'.{label.lower()}"')
+        assert b"ada" in b"".join(response.streaming_content)
+    with_periods: Any = browser.get(f"{PAGE}file/?range=30d&columns=week&group_by=credential")
+    lines = b"".join(with_periods.streaming_content).decode("utf-8-sig").splitlines()
+    assert lines[0].startswith("credential,credential_name,start_date,end_date,requests,")
+    assert lines[1].startswith(",,2026-10-19,2026-10-25,")
+
+
+@pytest.mark.usefixtures("usage")
+def test_a_plan_without_exports_says_so(browser: Client) -> None:
+    page = get(browser)
+    assert "files" not in page.context
+    assert page.context["without_exports"] in page.content.decode()
+    assert browser.get(f"{PAGE}file/").status_code == 403

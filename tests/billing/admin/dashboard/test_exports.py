@@ -19,7 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from billing.exports import pricing_zip as zipping
-from billing.exports import usage_csv
+from billing.exports import usage_files
 from costtrack.clock import iso, utc_now
 from organizations.models import Organization, Plan, User
 from tests.billing.admin.conftest import SignIn
@@ -301,7 +301,7 @@ def test_credentials_to_choose_from_are_the_organizations(
 def test_memory_does_not_grow_with_the_rows(
     sign_in: SignIn, owner: User, enterprise: Organization, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage_csv, "_PAGE", 100)
+    monkeypatch.setattr(usage_files, "_PAGE", 100)
     monkeypatch.setattr(zipping, "_PAGE", 100)
     now = utc_now()
     browser = sign_in(owner)
