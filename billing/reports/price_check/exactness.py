@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Case, Count, OuterRef, Q, Subquery, Sum, Value, When
+from django.db.models import Case, Count, F, OuterRef, Q, Subquery, Sum, Value, When
 from django.db.models.fields import CharField
 from django.db.models.fields.json import KT
 
@@ -116,7 +116,7 @@ def _original_costs(rows: UsageEventQuerySet) -> Any:
 
 def _corrections(organization: Organization, rows: UsageEventQuerySet) -> Any:
     """Return the sums of corrections, by the original exactness of the call's cost. `became_known` of the `corrected`
-    calls had no cost before."""
+    calls had no cost before; those that another source has only moved to other dimensions cancel each other out."""
     calls = UsageEvent.objects.of(organization).filter(id=OuterRef("adjusts"), kind=EventKind.MODEL_CALL.value)
     return (
         rows.filter(kind=EventKind.ADJUSTMENT.value)
@@ -131,7 +131,7 @@ def _corrections(organization: Organization, rows: UsageEventQuerySet) -> Any:
             events=Sum("requests"),
             sum_usd=Sum("token_cost_usd"),
             corrected=Count("adjusts", distinct=True),
-            became_known=Count("adjusts", filter=Q(unpriced__lt=0)),
+            became_known=Sum(-F("unpriced")),
         )
         .order_by("service", "model", "original")
     )

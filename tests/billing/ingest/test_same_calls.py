@@ -16,8 +16,12 @@ from billing.ledger.corrections import adjust, void
 from billing.ledger.net_cost import load_adjusted_event
 from billing.ledger.price_unpriced import price_unpriced
 from billing.models import CallKey, IngestBatch, Session, UnpricedEvent, UsageEvent
+from billing.reports.price_check.exactness import exactness_by_model, total_exactness
+from billing.reports.price_check.selection import CallSelection
 from billing.rollups.fold import fold
 from billing.rollups.verify import verify
+from billing.types import Exactness
+from costtrack.calendar import Span
 from organizations.models import Organization
 from tests.usage import NOW, Send, set_price
 
@@ -72,6 +76,12 @@ def _calls() -> list[UsageEvent]:
 def _with(report: ParsedEvent, **changes: Any) -> ParsedEvent:
     names = ("index", "event", "reading", "is_gateway_cost", "call_ids", "may_repeat_calls", "is_from_provider")
     return ParsedEvent(**{**{name: getattr(report, name) for name in names}, **changes})
+
+
+def _by_exactness(organization: Organization) -> dict[Exactness, int]:
+    selection = CallSelection(Span(NOW - timedelta(days=1), NOW))
+    totals = total_exactness(exactness_by_model(organization, selection))
+    return {exactness: spend.events for exactness, spend in totals.items() if spend.events}
 
 
 def test_the_same_call_of_another_source_is_a_duplicate(organization: Organization) -> None:
@@ -246,9 +256,11 @@ def test_a_call_without_a_price_has_what_later_reports_add_when_a_price_comes(or
     assert _send(organization, _report("four", model="new", tags=["b"])).duplicates == 1
     assert UnpricedEvent.objects.count() == 1
     assert not IngestBatch.objects.filter(format="adjustment", unpriced__gt=0).exists()
+    assert _by_exactness(organization) == {Exactness.UNKNOWN: 1}
     set_price("new", provider="acme", organization=organization, **PRICES)
     assert price_unpriced(organization=organization, now=NOW) == 1
     assert price_unpriced(organization=organization, now=NOW) == 0
+    assert _by_exactness(organization) == {Exactness.COMPUTED: 1}
     fold(now=NOW)
     (event,) = _calls()
     adjusted_event = load_adjusted_event(event)
@@ -278,9 +290,11 @@ def test_a_later_report_names_the_model_of_a_call_without_one(organization: Orga
     _send(organization, _report("one", model="", service=""))
     _send(organization, _report("two", model="new"))
     assert UnpricedEvent.objects.get().model == "new"
+    assert _by_exactness(organization) == {Exactness.UNKNOWN: 1}
     set_price("new", provider="acme", organization=organization, **PRICES)
     assert price_unpriced(organization=organization, now=NOW) == 1
     assert load_adjusted_event(_calls()[0]).cost_usd == Decimal("0.0012")
+    assert _by_exactness(organization) == {Exactness.COMPUTED: 1}
 
 
 def test_a_providers_report_comes_before_a_clients(organization: Organization) -> None:
