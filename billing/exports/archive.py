@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from io import StringIO
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import msgspec
 from django.db.models import Model, QuerySet, Sum
@@ -35,15 +35,17 @@ from organizations.models import APICredential, AuditEntry, Membership, Organiza
 
 _README = """Archive of {name} ({slug}), made on {now:%Y-%m-%d %H:%M} UTC.
 
-events.ndjson           one event on each line, with its net cost, as POST /usage/events takes it
-credits.ndjson          one credit on each line, as POST /usage/credits takes it
-usage-by-day.csv        sums by day (UTC), API credential, capability, service, model and status; also of
-                        events that were deleted because of their age
-organization.ndjson     the organization's settings
-{tables}
+{files}
 
 Secrets of API credentials and webhooks are not in the archive.
 """
+_FILES = {
+    "events.ndjson": "one event on each line, with its net cost, as POST /usage/events takes it",
+    "credits.ndjson": "one credit on each line, as POST /usage/credits takes it",
+    "usage-by-day.csv": "sums by day (UTC), API credential, capability, service, model and status; also of events "
+    "that were deleted because of their age",
+    "organization.ndjson": "the organization's settings",
+}
 _TABLES: dict[str, type[Model]] = {
     "limits": SpendLimit,
     "limit-overrides": LimitOverride,
@@ -107,7 +109,9 @@ def write_archive(*, organization: Organization, now: datetime) -> Iterator[byte
     sink = _Sink()
     with ZipFile(sink, "w", ZIP_DEFLATED) as archive:
         for name, chunks in _files(organization, now):
-            with archive.open(name, "w", force_zip64=True) as member:
+            member_info = ZipInfo(name, now.timetuple()[:6])
+            member_info.compress_type = ZIP_DEFLATED
+            with archive.open(member_info, "w", force_zip64=True) as member:
                 for chunk in chunks:
                     member.write(chunk)
                     if sink.size >= _CHUNK:
@@ -117,8 +121,9 @@ def write_archive(*, organization: Organization, now: datetime) -> Iterator[byte
 
 
 def _files(organization: Organization, now: datetime) -> Iterator[tuple[str, Iterator[bytes]]]:
-    tables = "\n".join(f"{f'{name}.ndjson':<24}{_title(model)}" for name, model in _TABLES.items())
-    text = _README.format(name=organization.name, slug=organization.slug, now=now, tables=tables)
+    files = _FILES | {f"{name}.ndjson": _title(model) for name, model in _TABLES.items()}
+    listed = "\n".join(f"{name}: {text}" for name, text in files.items())
+    text = _README.format(name=organization.name, slug=organization.slug, now=now, files=listed)
     yield "README.txt", iter([text.encode()])
     yield "events.ndjson", export_events(organization.pk)
     yield "credits.ndjson", export_credits(organization.pk)

@@ -127,6 +127,7 @@ class LimitSet:
         manual_override = manual[-1] if manual else None
         return replace(
             rule_of(limit, value, self._display_value(limit, value)),
+            own_value=first,
             conditions=array_literal(compile_conditions(match.conditions)) if limit.compiled_conditions else None,
             base_amount_usd=base_usd,
             amount_usd=max(_amount(raised), base_usd) if raised is not None else base_usd,

@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from billing.limits.balances import read_balances, split_by_event
-from billing.limits.cache import LimitSet, limit_set
+from billing.limits.cache import LimitSet, known_value, limit_set
 from billing.limits.evaluate import evaluate, fits_at, needs_event_detail
 from billing.limits.forecast import forecast
 from billing.limits.pace import WeeklyPace, read_paces
@@ -131,6 +131,12 @@ class LimitFilter:
         return self.value if self.of_credential is None else self.of_credential
 
 
+def _own_value(organization: Organization, rule: Rule, filters: LimitFilter, now: datetime) -> str:
+    """Return the value of the rule's scope in the spelling of the filters."""
+    is_name = filters.value is not None and rule.scope not in (LimitScope.ORGANIZATION, LimitScope.CREDENTIAL)
+    return known_value(organization, rule.scope, rule.own_value, now=now) if is_name else rule.own_value
+
+
 @dataclass(frozen=True, slots=True)
 class PerValueStatus:
     """A per-value limit. `rule` applies to values without an override.
@@ -151,7 +157,8 @@ def list_limits(
 ) -> list[LimitStatus | PerValueStatus]:
     """Return the limits in the order of their creation, with balances from one snapshot."""
     all_limits = limit_set(organization)
-    single_rules = [rule for rule in all_limits.single_limit_rules(now=now) if filters.has(rule.scope, rule.value)]
+    rules_now = all_limits.single_limit_rules(now=now)
+    single_rules = [rule for rule in rules_now if filters.has(rule.scope, _own_value(organization, rule, filters, now))]
     per_value = list(_per_value_limits(organization, all_limits, filters, now))
     rules = [*single_rules, *(rule for limit in per_value for rule in limit.rules)]
     results = iter(statuses(organization=organization, rules=rules, now=now))

@@ -99,6 +99,8 @@ class Rule:
     conditions: str | None = None
     scope_value: str = ""
     """The value of the limit's own scope, if it has one."""
+    own_value: str = ""
+    """The same of this rule, as rollups store it, also if the rows are those of all conditions together."""
     further: tuple[tuple[LimitScope, str], ...] = ()
     period: Period = NO_PERIOD
     ignores_spend: bool = False

@@ -89,7 +89,7 @@ GETS = (
 POSTS = ("/system/pricing", "/system/groups")
 PAGES = (
     "pricing/?range=custom&{dates}",
-    "tags/?range=custom&{dates}",
+    "explore/?range=custom&group_by=tag&{dates}",
     "usage/?range=custom&{dates}",
     "requests/?range=custom&{dates}",
     "price-check/?range=custom&{dates}",

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, date, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 from django.utils.html import format_html, format_html_join
@@ -25,6 +25,7 @@ from billing.pricing.quote import QuoteLine
 from billing.reports.events import Explanation, explain
 from billing.reports.known_costs import KnownCost, known_costs, why_cost_counts
 from billing.types import CorrectionKind, CostBasis, CostSource, EventKind, Status
+from costtrack.calendar import Preset
 from costtrack.clock import utc_now
 from costtrack.ids import batch_of
 from costtrack.money import ZERO, usd
@@ -356,8 +357,9 @@ def _user(event: UsageEvent) -> SafeString | str:
 
 
 def _tags(event: UsageEvent) -> SafeString:
-    url = organization_url(event.organization.slug, "tags")
-    period = _period(event, event.occurred_at.astimezone(UTC).date())  # that page has UTC days
+    """Link to the explorer with each tag."""
+    url = organization_url(event.organization.slug, "explore")
+    period = _period(event, event.organization.calendar.date_of(event.occurred_at)) or {"range": Preset.DAYS_30.value}
     links = (formatting.link(f"{url}?{urlencode({'tag': tag, **period})}", tag) for tag in event.tags)
     return format_html_join(", ", "{}", ((link,) for link in links))
 

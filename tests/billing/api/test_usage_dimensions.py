@@ -249,8 +249,8 @@ def test_the_page_has_the_filters_and_groups(owner: User, send: Send) -> None:
     send(*({**event, "id": f"{n}", "occurred_at": now.isoformat()} for n, event in enumerate(EVENTS)), now=now)
     page = client.get("/o/acme/admin/usage/?range=today&group_by=team&user_id=ada")
     assert page.status_code == 200
-    chosen = page.context["tables"][0]
-    assert (chosen.title, [row.name for row in chosen.rows]) == ("Top teams", ["ads", "search"])
-    assert "Figures are filtered by user" in page.content.decode()
+    chosen = page.context["breakdown"]
+    assert (chosen.title, [row.name for row in chosen.rows]) == ("By team", ["ads", "search"])
+    assert "Filtered by user" in page.content.decode()
     log = client.get("/o/acme/admin/requests/?range=today&team=search&end_user=globex")
     assert [call.user_ref for call in log.context["listed"].calls] == ["bob"]

@@ -190,6 +190,28 @@ def test_filters(organization: Organization, api: APIClient, send: Send) -> None
     assert ids("state=ok&scope=user&scope_value=cleo") == [each.pk]
 
 
+def test_limits_with_rows_of_their_own_are_found_by_the_value_of_their_scope(
+    organization: Organization, api: APIClient, key: Any
+) -> None:
+    """Of the newer scopes, and of several conditions together."""
+    client_id = key.credential.client_id
+    conditions = [{"scope": "team", "scope_value": "core"}]
+    found = {}
+    for scope, value, sought, more in (
+        ("end_user", "cust", "%20cust", {}),
+        ("team", "core", "core", {}),
+        ("provider", "openai", "OpenAI", {}),
+        ("model", "gpt-4o", "openai%2FGPT-4o", {"conditions": conditions}),
+        ("credential", client_id, client_id, {"conditions": conditions}),
+    ):
+        terms = {"scope": scope, "scope_value": value, "window": "lifetime", "amount_usd": "5", **more}
+        made = api.post("/organizations/acme/limits", terms, format="json")
+        assert made.status_code == 201, made.content
+        found[scope] = ([limit["id"] for limit in ask(api, f"scope={scope}&scope_value={sought}")], made.json()["id"])
+        assert ask(api, f"scope={scope}&scope_value=other") == []
+    assert {scope: ids for scope, (ids, made) in found.items() if ids != [made]} == {}
+
+
 def test_what_was_done_manually_is_reported(organization: Organization, api: APIClient, send: Send) -> None:
     raised, paused, opened = (set_limit(organization, "10") for _ in range(3))
     raise_limit(amount_usd=Decimal(20), **excepted(organization, raised))

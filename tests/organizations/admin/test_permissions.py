@@ -30,7 +30,7 @@ USAGE_LISTS = {
     "/usage/authorizations": "billing/authorization/",
     "/costs/runs": "runs/",
     "/costs/sessions": "sessions/",
-    "/spend/tags": "tags/",
+    "/spend/tags": "explore/",
     "/usage/summary": "usage/",
     "/usage/requests": "requests/",
     "/usage/price-check": "price-check/",

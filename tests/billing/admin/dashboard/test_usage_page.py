@@ -161,7 +161,7 @@ def test_a_limit_that_is_near_stands_at_the_head(
     page = get(browser).content.decode()
     assert "2 limits need attention:" in page
     assert "Organization, day (paused until Tue 00:00); Organization, rolling 7 days (90%)" in page
-    assert page.count('role="status"') == 1
+    assert page.count('class="ct-banner ct-attention') == 1
 
 
 @pytest.mark.usefixtures("month")

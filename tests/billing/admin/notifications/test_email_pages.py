@@ -39,10 +39,10 @@ def test_a_kind_that_is_none_is_not_found(signed_in: Client) -> None:
 def test_previews_are_for_those_who_run_something(client: Client, viewer: User, operator: User) -> None:
     client.force_login(viewer)
     assert client.get(PREVIEWS).status_code == 403
-    assert PREVIEWS not in client.get("/o/acme/admin/usage/").content.decode()
+    assert "/email-previews/" not in client.get("/o/acme/admin/billing/webhookendpoint/").content.decode()
     client.force_login(operator)
     assert client.get(PREVIEWS).status_code == 200
-    assert PREVIEWS in client.get("/admin/").content.decode()
+    assert "/email-previews/" in client.get("/o/acme/admin/billing/webhookendpoint/").content.decode()
 
 
 def test_a_member_chooses_for_each_organization(
