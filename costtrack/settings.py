@@ -81,6 +81,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "organizations.accounts.middleware.SecondFactorMiddleware",
     "organizations.middleware.AdminTenantScopeMiddleware",
+    "organizations.clock.ClockMiddleware",
 ]
 
 ROOT_URLCONF = "costtrack.urls"

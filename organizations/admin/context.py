@@ -7,13 +7,19 @@ from django.utils.functional import SimpleLazyObject
 
 from organizations.admin.switcher import switcher
 from organizations.admin_request import chosen_organization
+from organizations.clock import other_clock_url, shows_utc, zone_of
 
 
 def organization_context(request: HttpRequest) -> dict[str, Any]:
     """A context processor for admin pages only."""
     if not hasattr(request, "organization"):
         return {}
+    organization = chosen_organization(request)
+    has_zone = organization is not None and organization.time_zone != "UTC"
     return {
-        "chosen_organization": chosen_organization(request),
+        "chosen_organization": organization,
+        "shows_utc": shows_utc(request),
+        "clock_zone": "UTC" if organization is None else zone_of(organization.calendar).key,
+        "other_clock_url": other_clock_url(request) if has_zone else "",
         "switcher": SimpleLazyObject(lambda: switcher(request)),
     }

@@ -345,7 +345,7 @@ def test_a_viewer_asks_for_more_and_the_owner_grants_it(
     expect(page.get_by_role("button", name="Save")).to_have_count(0)
     expect(page.get_by_role("link", name="Raise until")).to_have_count(0)
     choose(page, "Request increase", amount_usd="25", reason="Reindexing the handbook")
-    expect(page.get_by_text("Request sent to the owners.")).to_be_visible()
+    expect(page.get_by_text("Request sent to the owners and admins.")).to_be_visible()
 
     of_owner = PlainPage(owner)
     open_first_limit(of_owner)
