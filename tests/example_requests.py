@@ -437,7 +437,7 @@ _BODIES: dict[str, Callable[[int], Any]] = {
 def endpoints() -> Iterator[Endpoint]:
     """All that the URL configuration has, without the admin and what needs no credential."""
     for route, pattern in routes(get_resolver().url_patterns):
-        if not route or route.startswith(("admin/", "schema", "healthz", "readyz")):
+        if not route or route.startswith(("admin/", "schema", "healthz", "readyz", "metrics")):
             continue
         if hasattr(pattern.callback, "cls"):
             for method in methods_of(pattern.callback):

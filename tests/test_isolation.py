@@ -138,7 +138,7 @@ def urls(other: Organization) -> dict[str, list[str]]:
     values = candidates(other)
     found: dict[str, list[str]] = {}
     for route, pattern in routes(get_resolver().url_patterns):
-        if route.startswith(("admin/", "schema", "healthz", "readyz")) or "static" in route:
+        if route.startswith(("admin/", "schema", "healthz", "readyz", "metrics")) or "static" in route:
             continue
         paths = [route]
         for name in pattern.pattern.converters:
