@@ -10,6 +10,7 @@ from django.urls import Resolver404, resolve
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costtrack.settings")
 
+from costtrack.metrics.instruments import start_publishing_pool
 from costtrack.organization_paths import split
 from costtrack.web_server.front import Front
 from costtrack.web_server.limits import BODY_BYTES
@@ -40,4 +41,5 @@ def _is_authentic(environ: dict[str, Any]) -> bool:
 
 
 application = Front(wsgi_application, settings.WEB_LIMITS, get_max_bytes=_max_bytes, is_authentic=_is_authentic)
+start_publishing_pool()
 end_with_parent()

@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "up": _up,
         "serve": _serve,
         "manage": _manage,
+        "doctor": _doctor,
         "rollups": _rollups,
         "backup": _backup,
         "restore": _restore,
@@ -57,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     manage = commands.add_parser("manage", help="run a Django management command on the data of `costtrack up`")
     _add_data_dir(manage)
     manage.add_argument("arguments", nargs=argparse.REMAINDER, metavar="django command ...")
+
+    about = "examine the data folder, the machine, the settings and what runs; exit code 1 for a failure"
+    doctor = commands.add_parser("doctor", help=about)
+    _add_address(doctor)
+    _add_data_dir(doctor)
+    doctor.add_argument("--backups", type=Path, metavar="FOLDER", help="also check the age of the newest backup there")
 
     _add_rollups(commands.add_parser("rollups", help="fold, verify or rebuild the rollups, or drop old events"))
 
@@ -151,6 +158,12 @@ def _manage(options: argparse.Namespace) -> int:
     from costtrack.supervisor.manage import manage
 
     return manage(options.data_dir, options.arguments)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from costtrack.supervisor.doctor import Options, doctor
+
+    return doctor(Options(options.host, options.port, options.data_dir, options.backups))
 
 
 def _rollups(options: argparse.Namespace) -> int:

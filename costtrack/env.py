@@ -15,6 +15,7 @@ import dj_database_url
 
 _TRUE = {"true", "1", "yes", "on"}
 _FALSE = {"false", "0", "no", "off"}
+MIN_TOKEN_LENGTH = 16
 
 Parsed = TypeVar("Parsed")
 
@@ -84,6 +85,22 @@ class Environment:
             self._wrong(f"{name}_FILE", f"The file cannot be read: {error}.", "Check its path and permissions.")
             return default
 
+    def folder(self, name: str) -> Path | None:
+        """Return an optional folder, and create it if it is missing."""
+        raw = self.values.get(name)
+        if not raw:
+            return None
+        path = Path(raw)
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            self._wrong(name, f"The folder cannot be created: {error}.", "Check its path and permissions.")
+            return None
+        if not os.access(path, os.W_OK | os.X_OK):
+            self._wrong(name, f"This user may not write to {path}.", "Check its permissions.")
+            return None
+        return path
+
     def required(self, name: str, default: str, hint: str, parse: Callable[[str], Parsed]) -> Parsed:
         """Parse a secret that must be set. The default only lets the settings load. Messages never contain the value,
         which may include a password."""
@@ -120,6 +137,13 @@ def parse_database_url(url: str) -> dict[str, Any]:
     if not url.startswith(("postgresql://", "postgres://")):
         raise ValueError("it must start with postgresql://.")
     return {**dj_database_url.parse(url), "ENGINE": "costtrack.database"}
+
+
+def parse_token(text: str) -> str:
+    """Return a token unchanged if it is long enough. Raises ValueError, whose message does not contain it."""
+    if text and len(text) < MIN_TOKEN_LENGTH:
+        raise ValueError(f"it is shorter than {MIN_TOKEN_LENGTH} characters.")
+    return text
 
 
 def parse_redis_url(url: str) -> str:

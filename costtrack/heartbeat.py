@@ -5,9 +5,10 @@ The probe task (`costtrack.tasks.tick`) records when a message of each queue was
 trips. Times are durations, or by Redis' clock, because the clocks of machines differ.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import msgspec
 import redis
@@ -107,16 +108,26 @@ def queue_length(queue: str) -> int:
     return int(client().llen(queue))
 
 
+def is_full(memory: Mapping[str, Any]) -> bool:
+    """Whether Redis refuses writes, by the reply to INFO. (With another policy than noeviction it drops keys.)"""
+    limit = memory.get("maxmemory", 0)
+    return 0 < limit <= memory["used_memory"] and memory.get("maxmemory_policy") == "noeviction"
+
+
 def read() -> HeartbeatSnapshot:
+    """Read all heartbeats. Raises redis.OutOfMemoryError if Redis is full, because nothing is then written to it."""
     queues = [queue.value for queue in Queue]
     names = sorted(map(str, client().smembers(_WORKERS)))
     with client().pipeline(transaction=False) as pipeline:
+        pipeline.info("memory")
         pipeline.time()
         pipeline.mget([_BEAT, *(_WORKER + name for name in names)])
         pipeline.mget([_TICK + queue for queue in queues])
         for queue in queues:
             pipeline.llen(queue)
-        time, (beat, *workers), ticks, *lengths = pipeline.execute()
+        memory, time, (beat, *workers), ticks, *lengths = pipeline.execute()
+    if is_full(memory):
+        raise redis.OutOfMemoryError
     _forget(name for name, worker in zip(names, workers, strict=True) if worker is None)
     return HeartbeatSnapshot(
         workers=[msgspec.json.decode(worker, type=Worker) for worker in workers if worker is not None],

@@ -13,13 +13,14 @@ from django.http.response import HttpResponseBase
 
 from costtrack import error_pages
 from costtrack.client_address import client_address
+from costtrack.metrics.instruments import HTTP_REQUESTS
 from costtrack.secret_links import has_secret, path_for_logs
 from costtrack.timeouts import is_query_timeout, log_query_timeout, statement_timeout
 
 logger = logging.getLogger("costtrack.request")
 
 _ACCEPTABLE_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
-_QUIET = ("/healthz", "/readyz", "/static/")
+_QUIET = ("/healthz", "/readyz", "/metrics", "/static/")
 # Sends the origin, which Django's CSRF check needs, without the path, which may be a secret.
 _REFERRER_POLICY = "strict-origin"
 
@@ -38,6 +39,7 @@ class RequestContextMiddleware:
         started = time.perf_counter()
         response = self.get_response(request)
         response["X-Request-Id"] = request_id
+        HTTP_REQUESTS.labels(response.status_code).inc()
         if has_secret(request.path):
             response["Referrer-Policy"] = _REFERRER_POLICY
         if not request.path.startswith(_QUIET):

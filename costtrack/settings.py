@@ -9,9 +9,10 @@ from kombu import Queue as BrokerQueue
 
 from costtrack.beat_schedule import SCHEDULE
 from costtrack.content_policy import content_policy
-from costtrack.env import Environment, parse_database_url, parse_redis_url
+from costtrack.env import Environment, parse_database_url, parse_redis_url, parse_token
 from costtrack.logs import logging_config
 from costtrack.mail.address import parse_email_url, parse_public_url, parse_sender
+from costtrack.metrics_folder import VARIABLE as METRICS_FOLDER_VARIABLE
 from costtrack.openapi_settings import OPENAPI
 from costtrack.queues import REDELIVERED_AFTER_SECONDS, Queue, task_limits, task_routes
 from costtrack.sign_in_settings import sign_in_settings
@@ -26,8 +27,15 @@ _HINT = "Set it, or run `costtrack up`, which starts its own servers (then: `cos
 
 DEBUG = env.boolean("COSTTRACK_DEBUG", default=False)
 SECRET_KEY = env.required(
-    "COSTTRACK_SECRET_KEY", secrets.token_urlsafe(50), "Set it to 50 random characters, and never change it.", str
+    "COSTTRACK_SECRET_KEY",
+    secrets.token_urlsafe(50),
+    "Set it to 50 random characters. docs/secrets.md says how to change it.",
+    str,
 )
+# Earlier keys, which still verify and decrypt while the key is being rotated.
+SECRET_KEY_FALLBACKS = [
+    key for key in (part.strip() for part in env.secret("COSTTRACK_SECRET_KEY_FALLBACKS").split(",")) if key
+]
 ALLOWED_HOSTS = env.comma_separated("COSTTRACK_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.comma_separated("COSTTRACK_CSRF_TRUSTED_ORIGINS")
 BEHIND_HTTPS = env.boolean("COSTTRACK_HTTPS", default=True)
@@ -81,6 +89,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "organizations.accounts.middleware.SecondFactorMiddleware",
     "organizations.middleware.AdminTenantScopeMiddleware",
+    "organizations.clock.ClockMiddleware",
 ]
 
 ROOT_URLCONF = "costtrack.urls"
@@ -301,6 +310,11 @@ LOG_FORMAT = env.choice("COSTTRACK_LOG_FORMAT", "console" if DEBUG else "json", 
 LOG_LEVEL = env.choice("COSTTRACK_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 LOGGING_CONFIG = "costtrack.logs.configure"
 LOGGING = logging_config(json_lines=LOG_FORMAT == "json", level=LOG_LEVEL)
+
+# --- Metrics ---------------------------------------------------------------------------------------------------
+
+METRICS_TOKEN = env.optional("COSTTRACK_METRICS_TOKEN", "", "Set it to 32 random characters.", parse_token)
+METRICS_FOLDER = env.folder(METRICS_FOLDER_VARIABLE)
 
 # --- The admin's theme -----------------------------------------------------------------------------------------
 

@@ -15,7 +15,9 @@ RATE_LIMITS = {
     "login": "60/m/ip",
     "login_failed": "30/m/ip,5/5m/key",  # the key is the user and the client address
     "login_by_user": "100/h/key",
-    "reset_password": "20/m/ip,3/10m/key",
+    "reset_password": "20/m/ip",
+    "reset_password_by_client": "3/10m/key",  # the key is the address as entered and the client address
+    "reset_password_by_user": "20/h/key",
     "reset_password_from_key": "30/m/ip",
     "change_password": "10/m/user",
     "reauthenticate": "10/m/user",

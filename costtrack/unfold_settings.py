@@ -18,7 +18,11 @@ ADMIN_THEME: dict[str, Any] = {
     "SHOW_HISTORY": False,  # the audit log has all changes, also those by API
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",
-    "STYLES": [lambda _request: static("costtrack/frame.css"), lambda _request: static("costtrack/admin.css")],
+    "STYLES": [
+        lambda _request: static("costtrack/fonts.css"),
+        lambda _request: static("costtrack/frame.css"),
+        lambda _request: static("costtrack/admin.css"),
+    ],
     "COLORS": {
         "primary": {
             "50": "oklch(98.4% .014 180.7)",

@@ -2,16 +2,21 @@
 
 A secret has 256 random bits, so a plain HMAC-SHA-256 is enough; its key, the pepper, is not in the database, so a
 stolen table cannot be searched for known keys. Peppers are numbered and can be rotated: the newest hashes, all verify.
+
+Pepper 1 is derived from SECRET_KEY if none is configured. The derived one also verifies if others are configured, and
+so do those of SECRET_KEY_FALLBACKS, so that peppers can be introduced and SECRET_KEY can be changed in operation.
 """
 
 import hashlib
 import hmac
 import secrets
+from dataclasses import dataclass
 from functools import lru_cache
 
 from django.conf import settings
 
 _DERIVED_PEPPER = 1
+_NO_PEPPER = b"\0" * 32
 
 
 def parse_peppers(text: str) -> dict[int, bytes]:
@@ -29,15 +34,34 @@ def parse_peppers(text: str) -> dict[int, bytes]:
     return peppers
 
 
+@dataclass(frozen=True, slots=True)
+class _Peppers:
+    """`newest` hashes new secrets. `values` are those that verify, by their number; the first one also hashes."""
+
+    newest: int
+    values: dict[int, tuple[bytes, ...]]
+
+
 @lru_cache(maxsize=4)
-def _peppers(configured: str, secret_key: str) -> dict[int, bytes]:
-    if configured:
-        return parse_peppers(configured)
-    return {_DERIVED_PEPPER: hashlib.sha256(b"costtrack.credential-pepper:" + secret_key.encode()).digest()}
+def _peppers(configured: str, secret_keys: tuple[str, ...]) -> _Peppers:
+    values: dict[int, tuple[bytes, ...]] = {number: (value,) for number, value in parse_peppers(configured).items()}
+    newest = next(reversed(values), _DERIVED_PEPPER)
+    derived = (hashlib.sha256(b"costtrack.credential-pepper:" + key.encode()).digest() for key in secret_keys)
+    values[_DERIVED_PEPPER] = (*values.get(_DERIVED_PEPPER, ()), *derived)
+    return _Peppers(newest, values)
 
 
-def _current_peppers() -> dict[int, bytes]:
-    return _peppers(settings.CREDENTIAL_PEPPERS, settings.SECRET_KEY)
+def _current_peppers() -> _Peppers:
+    return _peppers(settings.CREDENTIAL_PEPPERS, (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
+
+
+def newest_pepper() -> int:
+    """Return the number of the pepper that hashes new secrets."""
+    return _current_peppers().newest
+
+
+def is_pepper_known(pepper: int) -> bool:
+    return pepper in _current_peppers().values
 
 
 def new_client_id() -> str:
@@ -53,15 +77,16 @@ def new_secret() -> str:
 def hash_secret(secret: str) -> tuple[str, int]:
     """Return the keyed hash of a secret, and the number of its pepper (the newest)."""
     peppers = _current_peppers()
-    number = list(peppers)[-1]
-    return _digest(secret, peppers[number]), number
+    return _digest(secret, peppers.values[peppers.newest][0]), peppers.newest
 
 
 def verify_secret(secret: str, expected_hash: str, pepper: int | None) -> bool:
     """Compare in constant time. A removed pepper verifies nothing, in the same time."""
-    known = _current_peppers().get(pepper) if pepper is not None else None
-    digest = _digest(secret, known or b"\0" * 32)
-    return hmac.compare_digest(digest, expected_hash) and known is not None and bool(expected_hash)
+    all_values = _current_peppers().values
+    known = all_values.get(pepper, ()) if pepper is not None else ()
+    unknown = (_NO_PEPPER,) * (max(map(len, all_values.values())) - len(known))
+    matches = [hmac.compare_digest(_digest(secret, value), expected_hash) for value in (*known, *unknown)]
+    return any(matches[: len(known)]) and bool(expected_hash)
 
 
 def _digest(secret: str, pepper: bytes) -> str:

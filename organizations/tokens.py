@@ -10,6 +10,7 @@ import hmac
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import jwt
 from django.conf import settings
@@ -27,7 +28,9 @@ class Claims:
     secret_id: str
 
     def is_issued_for(self, secret_hash: str) -> bool:
-        return hmac.compare_digest(self.secret_id, _secret_id(secret_hash))
+        """Whether the token names the secret with this hash. The id depends on the key that signed the token."""
+        matches = [hmac.compare_digest(self.secret_id, _secret_id(secret_hash, key)) for key in _keys()]
+        return any(matches)
 
 
 def issue_token(
@@ -37,36 +40,45 @@ def issue_token(
     claims = {
         "sub": client_id,
         "client_id": client_id,
-        "secret_id": _secret_id(secret_hash),
+        "secret_id": _secret_id(secret_hash, _keys()[0]),
         "scope": " ".join(scopes),
         "token_use": _USE,
         "iat": int(now.timestamp()),
         "exp": int(expires_at.timestamp()),
     }
-    return jwt.encode(claims, _key(), algorithm=_ALGORITHM)
+    return jwt.encode(claims, _keys()[0], algorithm=_ALGORITHM)
 
 
 def read_token(token: str, *, now: datetime) -> Claims | None:
     """Return the claims, or None if the token is invalid, has expired, or names no secret, as in earlier releases."""
+    claims = next(filter(None, (_decode(token, key) for key in _keys())), None)
+    if claims is None or claims.get("token_use") != _USE or now.timestamp() >= claims["exp"]:
+        return None
+    return Claims(claims["client_id"], frozenset(claims["scope"].split()), claims["secret_id"])
+
+
+def _decode(token: str, key: bytes) -> dict[str, Any] | None:
     try:
-        claims = jwt.decode(
+        claims: dict[str, Any] = jwt.decode(
             token,
-            _key(),
+            key,
             algorithms=[_ALGORITHM],
             # Time is the caller's `now`, not the library's own clock.
             options={"require": ["client_id", "secret_id", "scope", "exp"], "verify_exp": False, "verify_iat": False},
         )
     except jwt.InvalidTokenError:
         return None
-    if claims.get("token_use") != _USE or now.timestamp() >= claims["exp"]:
-        return None
-    return Claims(claims["client_id"], frozenset(claims["scope"].split()), claims["secret_id"])
+    return claims
 
 
-def _secret_id(secret_hash: str) -> str:
+def _secret_id(secret_hash: str, key: bytes) -> str:
     """Return an id of a secret that reveals neither the secret nor its hash."""
-    return hmac.new(_key(), f"secret:{secret_hash}".encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.new(key, f"secret:{secret_hash}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def _key() -> bytes:
-    return hashlib.sha256(b"costtrack.oauth-token:" + settings.SECRET_KEY.encode()).digest()
+def _keys() -> list[bytes]:
+    """The keys that verify tokens. The first one signs new ones."""
+    return [
+        hashlib.sha256(b"costtrack.oauth-token:" + secret_key.encode()).digest()
+        for secret_key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    ]

@@ -24,8 +24,10 @@ from rest_framework.test import APIClient
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 import costtrack.urls  # noqa: F401 - imports the admins, over which some tests are parametrized
+from billing.reports import rollup_reader
 from costtrack.celery import app
 from costtrack.jobs import forget_marks
+from costtrack.revision_cache import RevisionCache
 from organizations.models import APICredential, Membership, Organization, Plan, User
 from organizations.services import issue_credential
 from organizations.types import Role, Scope
@@ -201,8 +203,10 @@ def _statements_can_be_distributed(statement_problems: dict[str, statements.Prob
 
 
 @pytest.fixture(autouse=True)
-def _empty_cache() -> None:
+def _empty_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     cache.clear()
+    # Organizations of different tests have the same ids.
+    monkeypatch.setattr(rollup_reader, "last_states", RevisionCache(rollup_reader.MAX_ORGANIZATIONS))
     forget_marks()
 
 

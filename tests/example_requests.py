@@ -437,10 +437,10 @@ _BODIES: dict[str, Callable[[int], Any]] = {
 def endpoints() -> Iterator[Endpoint]:
     """All that the URL configuration has, without the admin and what needs no credential."""
     for route, pattern in routes(get_resolver().url_patterns):
-        if not route or route.startswith(("admin/", "schema", "healthz", "readyz")):
+        if not route or route.startswith(("admin/", "schema", "healthz", "readyz", "metrics")):
             continue
-        for method in METHODS:
-            if _answers(pattern.callback, method):
+        if hasattr(pattern.callback, "cls"):
+            for method in methods_of(pattern.callback):
                 yield Endpoint(method, route, pattern)
 
 
@@ -453,7 +453,12 @@ def routes(patterns: list[URLPattern | URLResolver], prefix: str = "") -> Iterat
             yield route, pattern
 
 
-def _answers(view: Any, method: str) -> bool:
-    """Whether a view has the method; viewsets say so for each route."""
+def methods_of(view: Any) -> list[str]:
+    """The methods of an endpoint, which a viewset has for each route; of other views all, as they do not list them."""
+    endpoint = getattr(view, "cls", None)
     actions = getattr(view, "actions", None)
-    return method in actions if actions is not None else hasattr(getattr(view, "cls", view), method)
+    return [
+        method
+        for method in METHODS
+        if endpoint is None or (method in actions if actions is not None else hasattr(endpoint, method))
+    ]

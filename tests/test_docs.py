@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
-TOP = ("benchmarks", "billing", "costtrack", "docs", "examples", "organizations", "templates", "tests", ".ci")
+TOP = ("benchmarks", "billing", "costtrack", "deploy", "docs", "examples", "organizations", "templates", "tests", ".ci")
 # In recipes: files that a reader adds, and an ellipsis.
 _ADDED = re.compile(r"acme|\.\.\.")
 _FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)

@@ -1,1 +1,1 @@
-"""The demo: two organizations with a month of realistic usage."""
+"""The demo: two organizations with three months of realistic usage."""

@@ -13,20 +13,26 @@ LIMITS: Mapping[str, Sequence[LimitInput]] = {
     "meadow-labs": (
         _PER_RUN,
         LimitInput(
-            scope=LimitScope.USER, window=LimitWindow.ROLLING_7D, amount_usd=Decimal(15), thresholds=(70, 90, 100)
+            scope=LimitScope.ORGANIZATION,
+            window=LimitWindow.CALENDAR_WEEK,
+            amount_usd=Decimal(12),
+            action=LimitAction.NOTIFY,
+        ),
+        LimitInput(
+            scope=LimitScope.USER, window=LimitWindow.ROLLING_7D, amount_usd=Decimal(6), thresholds=(70, 90, 100)
         ),
         LimitInput(
             scope=LimitScope.TAG,
             scope_value="project:search",
             window=LimitWindow.CALENDAR_MONTH,
-            amount_usd=Decimal(75),
-            soft_amount_usd=Decimal(50),
+            amount_usd=Decimal(30),
+            soft_amount_usd=Decimal(20),
         ),
         LimitInput(
             scope=LimitScope.MODEL,
             scope_value="gpt-4.1",
             window=LimitWindow.CALENDAR_DAY,
-            amount_usd=Decimal(10),
+            amount_usd=Decimal(4),
             action=LimitAction.NOTIFY,
         ),
     ),
@@ -35,15 +41,15 @@ LIMITS: Mapping[str, Sequence[LimitInput]] = {
         LimitInput(
             scope=LimitScope.ORGANIZATION,
             window=LimitWindow.CALENDAR_MONTH,
-            amount_usd=Decimal(400),
-            soft_amount_usd=Decimal(250),
+            amount_usd=Decimal(65),
+            soft_amount_usd=Decimal(45),
         ),
-        LimitInput(scope=LimitScope.WORKFLOW, window=LimitWindow.CALENDAR_WEEK, amount_usd=Decimal(30)),
+        LimitInput(scope=LimitScope.WORKFLOW, window=LimitWindow.CALENDAR_WEEK, amount_usd=Decimal(8)),
         LimitInput(
             scope=LimitScope.TAG,
             scope_value="project:risk",
             window=LimitWindow.ROLLING_7D,
-            amount_usd=Decimal(15),
+            amount_usd=Decimal(4),
             action=LimitAction.NOTIFY,
         ),
     ),

@@ -44,8 +44,8 @@ TENANTS = (
         Profile(
             seed=11,
             workflows=("code-review", "release-notes"),
-            executions_per_day=7,
-            chats_per_day=60,
+            executions_per_day=3,
+            chats_per_day=9,
             projects=("search", "checkout", "docs"),
             users=("ana", "ben", "chloe"),
             has_own_model=True,
@@ -59,8 +59,8 @@ TENANTS = (
         Profile(
             seed=23,
             workflows=("market-report", "contract-check", "data-cleaning"),
-            executions_per_day=12,
-            chats_per_day=35,
+            executions_per_day=3,
+            chats_per_day=8,
             projects=("insights", "risk", "onboarding"),
             users=("dara", "emil", "farah", "gus"),
         ),
@@ -78,7 +78,7 @@ Progress = Callable[[str, int], None]
 
 
 def load_demo(*, now: datetime, progress: Progress) -> int:
-    """Create the organizations, their users and a month of usage; return the number of new events.
+    """Create the organizations, their users and three months of usage; return the number of new events.
 
     Safe to repeat: existing objects do not change, and an organization with usage gets no more.
     """

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-DAYS = 30
+DAYS = 90
+_GROWTH = 0.8
 
 Event = dict[str, Any]
 
@@ -47,11 +48,12 @@ HOURS = (1, 1, 1, 1, 1, 1, 2, 5, 9, 12, 13, 12, 8, 10, 13, 12, 10, 8, 5, 4, 3, 2
 
 
 def events(profile: Profile, now: datetime) -> Iterator[Event]:
-    """Yield the events of the last 30 days, oldest day first."""
+    """Yield the events of the last 90 days, oldest day first. Usage grows slowly."""
     source = random.Random(profile.seed)  # noqa: S311 - made-up data, not a secret
     for days_ago in range(DAYS, -1, -1):
         day = (now - timedelta(days=days_ago)).replace(hour=0, minute=0, second=0, microsecond=0)
         busy = 0.25 if day.weekday() >= 5 else source.uniform(0.8, 1.25)  # noqa: PLR2004 - Saturday and Sunday
+        busy *= 1 + _GROWTH * (0.5 - days_ago / DAYS)
         for number in range(round(profile.executions_per_day * busy)):
             yield from _until(now, _execution(profile, source, day, number))
         for number in range(round(profile.chats_per_day * busy)):

@@ -23,6 +23,7 @@ from billing.ledger.types import Appended, LedgerEntry, Outcome
 from billing.ledger.write import PriceRevisions, PricesChangedError
 from billing.pricing.price_book import PriceBook, price_book, unconfirmed_price_book
 from billing.types import POSSIBLE_DUPLICATE_FLAG, UnpricedReason
+from costtrack.metrics.instruments import EVENTS, FLAGGED, INGEST_SECONDS, UNPRICED
 from costtrack.money import MAX_AMOUNT_USD, ZERO, plain
 from organizations.models import APICredential, Organization
 
@@ -82,6 +83,37 @@ def ingest(
 
     With an `id_prefix`, an event without an id gets the prefix and its index as id, so a repeated event is a duplicate.
     """
+    with INGEST_SECONDS.time():
+        result = _ingest(organization, credential, format, parsed, now, id_prefix)
+    _count(format, result)
+    return result
+
+
+def _count(format: str, result: IngestResult) -> None:  # noqa: A002
+    """Add the outcome of a batch to the metrics."""
+    outcomes = {
+        "accepted": result.accepted,
+        "duplicate": result.duplicates,
+        "conflict": result.conflicts,
+        "rejected": result.rejected,
+    }
+    for outcome, number in outcomes.items():
+        if number:
+            EVENTS.labels(format, outcome).inc(number)
+    if result.unpriced:
+        UNPRICED.labels(format).inc(result.unpriced)
+    if result.flagged:
+        FLAGGED.labels(format).inc(result.flagged)
+
+
+def _ingest(
+    organization: Organization,
+    credential: APICredential | None,
+    format: str,  # noqa: A002
+    parsed: ParsedBatch,
+    now: datetime,
+    id_prefix: str | None,
+) -> IngestResult:
     if id_prefix is not None:
         for parsed_event in parsed.events:
             parsed_event.event.id = parsed_event.event.id or f"{id_prefix}{parsed_event.index}"

@@ -34,8 +34,9 @@ from billing.limits.reserve import lock_rules, requested, set_transaction_option
 from billing.limits.types import Balance, Dimensions, Rule
 from billing.models import Authorization
 from billing.types import AuthorizationStatus, LimitScope, LimitUnit
-from costtrack.errors import ConflictError, InvalidError
+from costtrack.errors import ConflictError, DomainError, InvalidError
 from costtrack.ids import ids_at, new_id
+from costtrack.metrics.instruments import AUTHORIZATIONS, AUTHORIZE_SECONDS
 from costtrack.money import ZERO
 from costtrack.tenancy import tenant_reads, tenant_scope
 from organizations.failures import log_failure
@@ -115,6 +116,31 @@ def authorize(
     The row is written with asynchronous commit, because it expires anyway. Do not call this inside a transaction: the
     locks would be held, and the reservation would be invisible to others, until that transaction commits.
     """
+    answer = "failed"
+    try:
+        with AUTHORIZE_SECONDS.time():
+            grant = _authorize(organization, credential, request, now)
+        answer = _answer(grant)
+    except SpendLimitExceededError:
+        answer = "refused"
+        raise
+    except DomainError:
+        answer = "invalid"
+        raise
+    finally:
+        AUTHORIZATIONS.labels(answer).inc()
+    return grant
+
+
+def _answer(grant: Grant) -> str:
+    if not grant.is_new:
+        return "repeated"
+    return "capped" if grant.authorization.caps else "granted"
+
+
+def _authorize(
+    organization: Organization, credential: APICredential | None, request: AuthorizationRequest, now: datetime
+) -> Grant:
     authorization = _new_authorization(organization, credential, request, now)
     all_limits = cached_limit_set(organization)
     _check_required(organization, all_limits, request.dimensions, now)

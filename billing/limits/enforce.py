@@ -224,13 +224,14 @@ def reconcile(*, organization: Organization, limit_value: LimitValue, now: datet
         now = _not_before_existing(organization, limit_value, now)
         all_limits = limit_set(organization)
         rule, evaluation = all_limits.rule(limit_value.limit_id, limit_value.value, now=now), None
+        hit_at = None
         if rule is None:
             rule = _former_rule(organization, limit_value)
             changes = plan_changes_without_limit(_open_rows(organization, limit_value))
         else:
             if not is_for_all_values(rule):
                 (status,) = statuses(organization=organization, rules=[rule], now=now)
-                evaluation = status.evaluation
+                evaluation, hit_at = status.evaluation, status.hit_at
             spent_usd = ZERO if evaluation is None else evaluation.spent_usd
             snapshot = take_snapshot(
                 organization=organization, all_limits=all_limits, rule=rule, spent_usd=spent_usd, now=now
@@ -239,7 +240,12 @@ def reconcile(*, organization: Organization, limit_value: LimitValue, now: datet
         _write(organization, changes, rule, evaluation, now)
         for notification in changes.notifications if is_notified else ():
             notify_threshold_event(
-                organization=organization, rule=rule, evaluation=evaluation, notification=notification, now=now
+                organization=organization,
+                rule=rule,
+                evaluation=evaluation,
+                hit_at=hit_at,
+                notification=notification,
+                now=now,
             )
         return len(changes.notifications)
 

@@ -20,24 +20,34 @@ _MAX_VALUE_LENGTH = 60
 
 
 def notify_threshold_event(
-    *, organization: Organization, rule: Rule, evaluation: Evaluation | None, notification: Notification, now: datetime
+    *,
+    organization: Organization,
+    rule: Rule,
+    evaluation: Evaluation | None,
+    hit_at: datetime | None,
+    notification: Notification,
+    now: datetime,
 ) -> Notice:
     """Write the notice in the caller's transaction.
 
-    `evaluation` is None for a limit that is no longer in force, or that is paused for all of its values.
+    `evaluation` is None for a limit that is no longer in force, or that is paused for all of its values. `hit_at` is
+    when the amount will be reached at the present pace.
     """
     return notify(
         organization=organization,
         kind=notification.kind,
         subject=f"{organization.name}: {_sentence(organization, rule, evaluation, notification)}",
-        data=_data(organization, rule, evaluation, notification.threshold, now),
+        data={
+            **_data(organization, rule, evaluation, notification.threshold, now),
+            "hit_at": iso(_full_minute(hit_at)),
+        },
         now=now,
     )
 
 
 def notify_summary(*, organization: Organization, rule: Rule, count: int, now: datetime) -> Notice:
     """Write one notice for all values of a per-value limit beyond `MAX_NOTICES_PER_LIMIT`."""
-    data = {**_data(organization, rule, None, None, now), "more_values": count}
+    data = {**_data(organization, rule, None, None, now), "hit_at": None, "more_values": count}
     subject = f"{organization.name}: {count:,} more have passed thresholds of the {_limit_label(rule)}"
     return notify(organization=organization, kind=NoticeKind.THRESHOLD, subject=subject, data=data, now=now)
 
@@ -112,9 +122,16 @@ def _amount(amount: Decimal) -> str:
     return usd(amount).replace("$", "")
 
 
+def _full_minute(at: datetime | None) -> datetime | None:
+    """Round up to the minute."""
+    if at is None:
+        return None
+    full = at.replace(second=0, microsecond=0)
+    return full if full == at else full + MINUTE
+
+
 def _local(organization: Organization, at: datetime) -> str:
     """Format a time in the organization's time zone, rounded up to the minute."""
-    full = at.replace(second=0, microsecond=0)
-    local = (full if full == at else full + MINUTE).astimezone(organization.calendar.zone)
+    local = (_full_minute(at) or at).astimezone(organization.calendar.zone)
     time = f"{local:%I:%M %p}".removeprefix("0")
     return f"{local:%a, %b} {local.day}, {local.year}, {time} ({organization.time_zone})"

@@ -16,7 +16,6 @@ class Migration(migrations.Migration):
             "limit_conditions",
             "limit_usage",
             "limit_reserved",
-            "limit_balances",
             "limit_balance_details",
             "limit_spend_by_instant",
             "live_scopes",

@@ -9,7 +9,7 @@ from costtrack.database.sql_files import run_sql_files
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0039_untagged_days"),
+        ("billing", "0040_saved_views"),
         ("organizations", "0014_lower_case_addresses"),
     ]
 

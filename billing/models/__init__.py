@@ -26,6 +26,7 @@ from billing.models.quarantine import QuarantinedRecord
 from billing.models.repricing import Repricing
 from billing.models.rollups import Execution, GenerationGroup, Session
 from billing.models.runs import Run
+from billing.models.saved_views import SavedView
 from billing.models.uploads import Upload, UploadChunk, UploadError
 from billing.models.usage_issues import UsageIssue
 
@@ -58,6 +59,7 @@ __all__ = [
     "Repricing",
     "RollupCheck",
     "Run",
+    "SavedView",
     "Session",
     "SpendLimit",
     "ThresholdEvent",

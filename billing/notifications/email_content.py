@@ -237,7 +237,11 @@ def _threshold(context: EmailContext) -> Content:
         headline=f"{context.capitalized_subject} has {what}",
         lead=f"{_spent_sentence(context)} {then}",
         progress_bar=_progress_bar(context),
-        details=_limit_details(context, ("Resets", context.format_time("resets_at"))),
+        details=_limit_details(
+            context,
+            ("Reached at this pace", context.format_time("hit_at") if threshold < _FULL else None),
+            ("Resets", context.format_time("resets_at")),
+        ),
         why=_why_category(context, "limits that are nearly reached"),
     )
 

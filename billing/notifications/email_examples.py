@@ -103,6 +103,7 @@ def _limit(
         "window_start": iso(month.start) if is_month else iso(now - 168 * HOUR),
         "window_end": iso(month.end) if is_month else None,
         "resets_at": iso(now + 29 * HOUR) if is_over else None,
+        "hit_at": None if is_over else iso(now + 7 * HOUR),
         "as_of": iso(now),
         "time_zone": "Europe/Berlin",
     }

@@ -28,6 +28,7 @@ _SLACK_FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Amount (USD)", ("limit", "amount_usd")),
     ("Spent (USD)", ("spent_usd",)),
     ("Remaining (USD)", ("remaining_usd",)),
+    ("Reached at this pace", ("hit_at",)),
     ("Resets at", ("resets_at",)),
     ("Requested (USD)", ("request", "amount_usd")),
     ("Requested by", ("request", "requested_by")),

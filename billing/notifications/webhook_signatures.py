@@ -40,6 +40,11 @@ def decrypt(token: str) -> str:
         raise UnreadableSecretError("The secret cannot be decrypted. Was COSTTRACK_SECRET_KEY changed?") from None
 
 
+def reencrypt(token: str) -> str:
+    """Encrypt a stored secret with the current SECRET_KEY. Raises UnreadableSecretError."""
+    return encrypt(decrypt(token))
+
+
 def sign(webhook: WebhookEndpoint, message_id: str, text: str, *, now: datetime) -> str:
     """Return the header `webhook-signature`: of the secret, and of the previous one during its grace period.
 

@@ -13,9 +13,10 @@ from django.db.models import QuerySet
 
 from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.outbox import notify
-from billing.notifications.webhook_signatures import encrypt, new_secret
+from billing.notifications.webhook_signatures import UnreadableSecretError, encrypt, new_secret, reencrypt
 from billing.notifications.webhook_urls import Resolve, check_url, display_url, system_addresses
 from billing.types import DeliveryState, NoticeKind, WebhookFormat
+from costtrack.encryption import Reencryption
 from costtrack.errors import ConflictError, field_error
 from organizations import audit
 from organizations.models import Organization
@@ -132,6 +133,23 @@ def rotate_webhook(
     webhook.save(update_fields=["secret", "previous_secret", "previous_valid_until"])
     _audit(webhook, actor, "webhook.rotated", grace_seconds=int(grace.total_seconds()))
     return IssuedWebhook(webhook, secret)
+
+
+def reencrypt_webhooks() -> Reencryption:
+    """Encrypt the secrets of all webhooks with the current SECRET_KEY."""
+    result = Reencryption()
+    for row in WebhookEndpoint.objects.order_by("pk").iterator():
+        with transaction.atomic():
+            webhook = _locked(row.organization, row)
+            try:
+                webhook.secret = reencrypt(webhook.secret)
+                webhook.previous_secret = webhook.previous_secret and reencrypt(webhook.previous_secret)
+            except UnreadableSecretError:
+                result.unreadable += 1
+            else:
+                webhook.save(update_fields=["secret", "previous_secret"])
+                result.encrypted += 1
+    return result
 
 
 @transaction.atomic

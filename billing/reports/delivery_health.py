@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Min, Q
 
-from billing.models import Delivery
+from billing.models import Delivery, WebhookEndpoint
 from billing.types import Channel, DeliveryState
 from costtrack.clock import utc_now
+from costtrack.health.measures import Measure, declare
 from costtrack.health.registry import Check, Link
 from costtrack.organization_paths import organization_url
 
@@ -17,6 +18,11 @@ RECENTLY = timedelta(days=1)
 
 _SECTION = "Notifications"
 _MAX_NAMED = 5
+_PENDING = declare("costtrack_deliveries_pending", "Messages of notices that are not sent yet.", "channel")
+_FAILED = declare("costtrack_deliveries_failed", "Messages that failed permanently in the last day.", "channel")
+_DUE = declare("costtrack_deliveries_due_seconds", "How long the oldest due message has been due.", "channel")
+_FAILING_WEBHOOKS = declare("costtrack_webhooks_failing", "Webhook endpoints whose last deliveries failed.")
+_DISABLED_WEBHOOKS = declare("costtrack_webhooks_disabled", "Webhook endpoints that are disabled.")
 _FAILED_ADVICE = "They are not retried automatically. Check the error and resend them:"
 _LATE_ADVICE = {
     Channel.EMAIL: "Check the workers of the notifications queue and COSTTRACK_EMAIL_URL.",
@@ -72,8 +78,25 @@ def _check(channel: Channel, counts: DeliveryCounts, now: datetime) -> Check:
         state="late" if is_late else "current",
         details=details,
         advice=_LATE_ADVICE[channel] if is_late else _FAILED_ADVICE * bool(counts.failed),
+        measures=_measures(channel, counts, now),
         links=tuple(Link(f"{slug} ({number:,})", _failed_url(slug)) for slug, number in counts.failed_by_organization),
     )
+
+
+def _measures(channel: Channel, counts: DeliveryCounts, now: datetime) -> tuple[Measure, ...]:
+    due_seconds = (now - counts.due_since).total_seconds() if counts.due_since is not None else 0.0
+    measures = (
+        _PENDING.measure(counts.pending, channel.value),
+        _FAILED.measure(counts.failed, channel.value),
+        _DUE.measure(max(due_seconds, 0.0), channel.value),
+    )
+    if channel is not Channel.WEBHOOK:
+        return measures
+    webhooks = WebhookEndpoint.objects.aggregate(
+        failing=Count("pk", filter=Q(enabled=True) & ~Q(failing_since=None)),
+        disabled=Count("pk", filter=Q(enabled=False)),
+    )
+    return (*measures, _FAILING_WEBHOOKS.measure(webhooks["failing"]), _DISABLED_WEBHOOKS.measure(webhooks["disabled"]))
 
 
 def _failed_url(slug: str) -> str:

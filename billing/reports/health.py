@@ -8,6 +8,7 @@ from django.db.models import Count, F, Max, Min, QuerySet, Sum
 from billing.models import IngestBatch, RollupCheck
 from billing.rollups.verify import LIMITS
 from costtrack.clock import utc_now
+from costtrack.health.measures import declare
 from costtrack.health.registry import Check
 
 LATE_AFTER = timedelta(seconds=10)
@@ -15,6 +16,12 @@ OVERDUE_AFTER = timedelta(days=2)
 
 _SECTION = "Rollups"
 MAX_NAMED = 5
+_LAG = declare("costtrack_fold_lag_seconds", "Age of the oldest batch that is not in the rollups yet.")
+_UNFOLDED = declare("costtrack_unfolded_batches", "Batches that are not in the rollups yet.")
+_DIFFERENCES = declare(
+    "costtrack_verify_differences", "Differences from the ledger that the last verification found.", "of"
+)
+_VERIFIED_AT = declare("costtrack_verified_timestamp_seconds", "Time of the last verification.", "of")
 _REPAIR = "Run costtrack rollups verify for details, costtrack rollups rebuild to repair. Please report it."
 
 
@@ -59,7 +66,12 @@ class Verification:
             more = ", ..." if len(self.differing) > MAX_NAMED else ""
             details["Wrong"] = f"{self.differences:,} {unit}: {', '.join(self.differing[:MAX_NAMED])}{more}"
         ok = state in ("right", "pending")
-        return Check(name, "Verified", section, ok=ok, state=state, details=details, advice=advice)
+        measures = [_DIFFERENCES.measure(self.differences, name)]
+        if self.last_at is not None:
+            measures.append(_VERIFIED_AT.measure(self.last_at.timestamp(), name))
+        return Check(
+            name, "Verified", section, ok=ok, state=state, details=details, advice=advice, measures=tuple(measures)
+        )
 
 
 def fold_lag(*, now: datetime) -> FoldLag:
@@ -108,4 +120,5 @@ def _fold_check(lag: FoldLag) -> Check:
         state="current" if ok else "late",
         details={"Unfolded": f"{lag.batches:,} batches", "Behind": f"{lag.seconds:,.1f} s"},
         advice="" if ok else "Totals are correct, but reads are slower. Check the workers of the rollups queue.",
+        measures=(_LAG.measure(lag.seconds), _UNFOLDED.measure(lag.batches)),
     )

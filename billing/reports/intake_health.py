@@ -11,6 +11,7 @@ from itertools import starmap
 from billing.types import UnpricedReason
 from costtrack.clock import utc_now
 from costtrack.database.queries import fetch_rows
+from costtrack.health.measures import declare
 from costtrack.health.registry import Check, Link
 from costtrack.ids import ids_at
 from costtrack.organization_paths import organization_url
@@ -30,6 +31,11 @@ _FORMATS = {
 _MAX_REFUSED_PERCENT = 50
 # Metrics and logs are exported at different times, so the last minutes may differ.
 _MIN_COVERED_PERCENT = 90
+
+_UNPRICED_EVENTS = declare(
+    "costtrack_unpriced_events", f"Events without a known cost; up to {MAX_EXAMINED} are counted."
+)
+_LAST_EVENT = declare("costtrack_last_event_timestamp_seconds", "When the last batch of events was received.")
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -147,7 +153,12 @@ class UnpricedGroup:
     reason: UnpricedReason
     events: int
     first_at: datetime
-    is_all: bool
+    examined: int
+    """Unpriced events of all groups, up to `MAX_EXAMINED`."""
+
+    @property
+    def is_all(self) -> bool:
+        return self.examined < MAX_EXAMINED
 
     @property
     def title(self) -> str:
@@ -182,7 +193,7 @@ def list_unpriced_groups() -> list[UnpricedGroup]:
     """Return the models with the most unpriced events."""
     rows = fetch_rows(_UNPRICED, {"max_rows": MAX_EXAMINED, "models": MAX_MODELS})
     return [
-        UnpricedGroup(slug, service, model, UnpricedReason(reason), events, first_at, is_all=examined < MAX_EXAMINED)
+        UnpricedGroup(slug, service, model, UnpricedReason(reason), events, first_at, examined)
         for slug, service, model, reason, events, first_at, examined in rows
     ]
 
@@ -240,7 +251,8 @@ def _intake_check(now: datetime) -> Check:
     }
     if day.refused:
         details["Rejected in the last day"] = _number(day.refused, is_all=day.is_all)
-    return Check("intake", "Events", "Intake", ok=True, state=_state(last, now), details=details)
+    measures = (_LAST_EVENT.measure(last.timestamp()),) if last else ()
+    return Check("intake", "Events", "Intake", ok=True, state=_state(last, now), details=details, measures=measures)
 
 
 def _state(last: datetime | None, now: datetime) -> str:
@@ -256,7 +268,8 @@ def _number(number: int, *, is_all: bool) -> str:
 def _unpriced_checks(groups: list[UnpricedGroup]) -> list[Check]:
     section = "Models without a price"
     if not groups:
-        return [Check("unpriced", "Events", section, ok=True, state="all priced")]
+        measures = (_UNPRICED_EVENTS.measure(0),)
+        return [Check("unpriced", "Events", section, ok=True, state="all priced", measures=measures)]
     return [
         Check(
             f"unpriced_{index}",
@@ -272,6 +285,7 @@ def _unpriced_checks(groups: list[UnpricedGroup]) -> list[Check]:
             },
             advice=_HINTS.get(group.reason, _SET_A_PRICE),
             links=(Link("View events", organization_url(group.slug, "billing_unpricedevent_changelist")),),
+            measures=(_UNPRICED_EVENTS.measure(group.examined),) if index == 1 else (),
         )
         for index, group in enumerate(groups, 1)
     ]

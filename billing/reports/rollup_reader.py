@@ -7,7 +7,7 @@ Without unfolded batches a statement reads only the tables. With them, it also r
 Adding up ten thousand events takes longer than most reports, and a batch never changes. So the process caches the sums
 by the state of the unfolded batches (`billing_unfolded_state`), and sends them along with the statement as arrays. The
 statement compares the state itself, in its own snapshot, and reads nothing if it has changed; then it is composed
-again (docs/decisions/024-unfolded-sums.md).
+again (docs/decisions/024-unfolded-sums.md). A report begins with the state that the process has seen last.
 
 Rollups that are read by key (`Rollup.is_read_by_key`) use sums only if many events are unfolded. Otherwise the events
 are read as rows, which needs no second statement when the state has changed. Their sums are cached by key, and a report
@@ -42,6 +42,7 @@ MAX_SUMS_BYTES = 512 * 1024
 """Larger sums are not cached; the events are added up for each report."""
 MAX_EVENTS_AS_ROWS = 1_000
 """The maximum number of unfolded events that a rollup that is read by key reads as rows."""
+MAX_ORGANIZATIONS = 10_000
 _ENTRY_BYTES = 1024
 _MAX_ATTEMPTS = 4
 
@@ -71,6 +72,9 @@ _TOO_LARGE = Sums({}, is_too_large=True)
 
 unfolded_sums: RevisionCache[tuple[int, str], str, Sums] = RevisionCache(MAX_BYTES, size_of=lambda sums: sums.size)
 """The cache of this process, by organization and rollup."""
+
+last_states: RevisionCache[int, str, str] = RevisionCache(MAX_ORGANIZATIONS)
+"""The last known state of each organization; empty: nothing was unfolded."""
 
 Compose = Callable[["RollupReader"], sql.Composable]
 
@@ -102,7 +106,8 @@ class RollupReader:
     def __init__(self, organization: Organization) -> None:
         self._organization_id = organization.pk
         # The state of the unfolded batches that the statement is composed for; None: nothing is unfolded.
-        self._state: str | None = None
+        self._state = last_states.peek(organization.pk) or None
+        self._is_guess = self._state is not None
         self._newer_state: str | None = None
         self._depends_on_state = True
         self._uses_sums = True
@@ -154,16 +159,17 @@ class RollupReader:
     def _try(self, compose: Compose) -> tuple[bool, list[tuple[Any, ...]]]:
         self.parameters = {"organization": self._organization_id}
         self._newer_state = self._state
-        self._depends_on_state = self._has_no_unfolded
+        self._depends_on_state = self._has_no_unfolded or self._is_guess
         statement = compose(self)
         if self._newer_state != self._state:
-            self._state = self._newer_state
+            self._know(self._newer_state)
             return False, []
         is_current: sql.Composable = sql.SQL("true")
         if self._depends_on_state:
             is_current = sql.SQL("{} IS NOT DISTINCT FROM {}").format(_STATE, self.bind(self._state))
         rows = fetch_rows(_WITH_STATE.format(state=_STATE, statement=statement, is_current=is_current), self.parameters)
-        state, self._state = self._state, rows[0][0]
+        state = self._state
+        self._know(rows[0][0])
         is_read = not self._depends_on_state or state == self._state
         return is_read, [row[2:] for row in rows if row[1]]
 
@@ -173,12 +179,22 @@ class RollupReader:
         self._depends_on_state = True
         key = (self._organization_id, rollup.name)
         sums = unfolded_sums.get(key, self._state)
+        if sums is None and self._is_guess:
+            # Reading the state costs less than adding up for an outdated one.
+            [(self._newer_state,)] = fetch_rows(sql.SQL("SELECT {}").format(_STATE), self.parameters)
+            self._is_guess = False
+            if self._newer_state != self._state:
+                return _TOO_LARGE
         if sums is None:
             self._newer_state, sums = self._load_sums(rollup)
             # Sums of another state may lack a batch, because they begin with the first batch of this state.
             if self._newer_state == self._state:
                 unfolded_sums.put(key, self._state, sums)
         return sums
+
+    def _know(self, state: str | None) -> None:
+        self._state, self._is_guess = state, False
+        last_states.put(self._organization_id, state or "", state or "")
 
     def _load_sums(self, rollup: Rollup) -> tuple[str | None, Sums]:
         """Return the sums, and the state of the same snapshot."""

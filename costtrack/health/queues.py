@@ -11,6 +11,7 @@ import logging
 import redis
 
 from costtrack import heartbeat
+from costtrack.health.measures import Measure, declare
 from costtrack.health.registry import Check
 from costtrack.heartbeat import Beat, HeartbeatSnapshot, Worker
 from costtrack.queues import GRACE_SECONDS, TASKS, Queue, time_limit_of
@@ -22,6 +23,10 @@ MANY_MESSAGES = 100
 """With this many pending messages, beat stops sending frequent tasks to a queue (`costtrack.beat`)."""
 _SECTION = "Queues"
 _NEVER = float("inf")
+
+_PENDING = declare("costtrack_queue_messages", "Messages that no worker has taken.", "queue")
+_WORKERS = declare("costtrack_queue_workers", "Live workers that take the queue.", "queue")
+_PROBE = declare("costtrack_queue_probe_age_seconds", "Time since a worker executed the last probe.", "queue")
 
 
 def queue_checks() -> list[Check]:
@@ -62,7 +67,15 @@ def _queue_check(queue: Queue, snapshot: HeartbeatSnapshot) -> Check:
             "Running tasks": "; ".join(tasks) or "none",
         },
         advice=_advice(queue, state, snapshot),
+        measures=_measures(queue, snapshot, len(workers)),
     )
+
+
+def _measures(queue: Queue, snapshot: HeartbeatSnapshot, workers: int) -> tuple[Measure, ...]:
+    measures = (_PENDING.measure(snapshot.pending[queue], queue), _WORKERS.measure(workers, queue))
+    if queue not in snapshot.ticks:
+        return measures
+    return (*measures, _PROBE.measure(snapshot.ticks[queue], queue))
 
 
 def _advice(queue: Queue, state: str, snapshot: HeartbeatSnapshot) -> str:

@@ -7,12 +7,14 @@
         state, details = "late" if lag > 10 else "current", {"Lag": f"{lag:.1f} s"}
         return [Check("fold_lag", "Folding", "Rollups", ok=lag <= 10, state=state, details=details)]
 
-Functions run on every request of the page, so they must be fast.
+Functions run on every request of the page and of `/metrics`, so they must be fast.
 """
 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from costtrack.health.measures import Measure
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +30,7 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class Check:
     """The result of a check. `state` is one public word. The rest is for operators: `details` are texts with their
-    headings, `advice` is what to do, also before it is a failure."""
+    headings, `advice` is what to do, also before it is a failure, and `measures` are the numbers for `/metrics`."""
 
     name: str
     title: str
@@ -38,6 +40,7 @@ class Check:
     details: Mapping[str, str] = field(default_factory=dict)
     advice: str = ""
     links: tuple[Link, ...] = ()
+    measures: tuple[Measure, ...] = ()
 
 
 CheckFunction = Callable[[], list[Check]]
@@ -60,10 +63,18 @@ def register(name: str, function: CheckFunction, *, needed_for_requests: bool) -
     _sources[name] = _Source(name, function, needed_for_requests)
 
 
-def checks(*, needed_for_requests: bool = False) -> list[Check]:
-    """Run all checks, or only those needed for requests."""
-    sources = [source for source in _sources.values() if source.needed_for_requests or not needed_for_requests]
+def checks(*, needed_for_requests: bool | None = None) -> list[Check]:
+    """Run all checks, or only those needed for requests, or only the others."""
+    sources = [source for source in _sources.values() if needed_for_requests in (None, source.needed_for_requests)]
     return [check for source in sources for check in _run(source)]
+
+
+def checks_if_reachable() -> tuple[list[Check], list[Check]]:
+    """Run the checks needed for requests, and then the others, unless the database is unreachable: most of the others
+    would wait for it, one after the other."""
+    needed = checks(needed_for_requests=True)
+    is_reachable = all(check.ok for check in needed if check.name == "database")
+    return needed, checks(needed_for_requests=False) if is_reachable else []
 
 
 def _run(source: _Source) -> list[Check]:

@@ -13,6 +13,7 @@ from costtrack.database import catalog
 from costtrack.database.declared import Migration, pending
 from costtrack.database.first_schema import ADVICE, is_first_schema
 from costtrack.database.inspection import Kind, Problem, describe, inspect
+from costtrack.health.measures import declare
 from costtrack.health.registry import Check
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,10 @@ _CONNECT_SECONDS = 2
 _STATEMENT_MILLISECONDS = 2000
 _MEGABYTE = 1024 * 1024
 _NEARLY_ALL = 0.9
+_USED_CONNECTIONS = declare("costtrack_database_connections", "Client connections of the PostgreSQL server.")
+_MAX_CONNECTIONS = declare("costtrack_database_max_connections", "max_connections of the PostgreSQL server.")
+_USED_MEMORY = declare("costtrack_redis_memory_bytes", "Memory that Redis uses.")
+_MAX_MEMORY = declare("costtrack_redis_max_memory_bytes", "maxmemory of Redis; 0 is unlimited.")
 _CONNECTIONS = """
 SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity WHERE backend_type = 'client backend'
 """
@@ -65,14 +70,46 @@ def _postgres(database: _Database) -> Check:
     details = {"Version": database.version, "Connections": f"{database.connections:,} of {database.max_connections:,}"}
     is_near = database.connections >= _NEARLY_ALL * database.max_connections
     advice = "Few connections are left. Raise max_connections, or use PgBouncer." if is_near else ""
-    return Check("database", "PostgreSQL", _SECTION, ok=True, state="reachable", details=details, advice=advice)
+    return Check(
+        "database",
+        "PostgreSQL",
+        _SECTION,
+        ok=True,
+        state="reachable",
+        details=details,
+        advice=advice,
+        measures=(
+            _USED_CONNECTIONS.measure(database.connections),
+            _MAX_CONNECTIONS.measure(database.max_connections),
+        ),
+    )
 
 
 def _redis(info: dict[str, Any]) -> Check:
-    details = {"Version": str(info["redis_version"]), "Memory": f"{info['used_memory'] / _MEGABYTE:,.1f} MB"}
-    may_lose = info.get("maxmemory", 0) and info.get("maxmemory_policy") != "noeviction"
-    advice = "Redis may drop queued messages when it is full. Set maxmemory-policy noeviction." if may_lose else ""
-    return Check("redis", "Redis", _SECTION, ok=True, state="reachable", details=details, advice=advice)
+    used, limit = info["used_memory"], info.get("maxmemory", 0)
+    memory = f"{used / _MEGABYTE:,.1f} MB"
+    if limit:
+        memory += f" of {limit / _MEGABYTE:,.1f} MB"
+    is_full = heartbeat.is_full(info)
+    return Check(
+        "redis",
+        "Redis",
+        _SECTION,
+        ok=not is_full,
+        state="full" if is_full else "reachable",
+        details={"Version": str(info["redis_version"]), "Memory": memory},
+        advice=_memory_advice(info),
+        measures=(_USED_MEMORY.measure(used), _MAX_MEMORY.measure(limit)),
+    )
+
+
+def _memory_advice(info: dict[str, Any]) -> str:
+    used, limit = info["used_memory"], info.get("maxmemory", 0)
+    if limit and info.get("maxmemory_policy") != "noeviction":
+        return "Redis may drop queued messages when it is full. Set maxmemory-policy noeviction."
+    if limit and used >= limit:
+        return "Redis is out of memory and refuses writes: tasks and heartbeats are lost. Raise maxmemory."
+    return "Redis is nearly full. Raise maxmemory." if limit and used >= _NEARLY_ALL * limit else ""
 
 
 def _migration_state(applied: frozenset[Migration]) -> str:

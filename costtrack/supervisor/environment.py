@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-from costtrack import embedded
+from costtrack import embedded, metrics_folder
 from costtrack.supervisor.folder import DataFolder
 
 # Set for every child process: identifies its data folder.
@@ -38,10 +38,13 @@ def child_environment(folder: DataFolder, hosts: Iterable[str] = (), url: str | 
     environment["COSTTRACK_ALLOWED_HOSTS"] = ",".join([allowed, *hosts])
     environment["DJANGO_SETTINGS_MODULE"] = "costtrack.settings"
     environment["PYTHONUNBUFFERED"] = "1"
+    environment.setdefault(metrics_folder.VARIABLE, str(folder.metrics))
     environment[DATA_DIR] = str(folder.path)
     return environment
 
 
 def command_environment(folder: DataFolder) -> dict[str, str]:
-    """Like `child_environment`, for a single command, which needs no connection pool."""
-    return {**child_environment(folder), "COSTTRACK_DATABASE_POOL": "false"}
+    """Like `child_environment`, for a single command, which needs no connection pool and shares no counters."""
+    environment = {**child_environment(folder), "COSTTRACK_DATABASE_POOL": "false"}
+    del environment[metrics_folder.VARIABLE]
+    return environment

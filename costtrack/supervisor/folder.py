@@ -52,6 +52,11 @@ class DataFolder:
         return self.path / "mail"
 
     @property
+    def metrics(self) -> Path:
+        """The counters of the processes (`costtrack.metrics`)."""
+        return self.path / "metrics"
+
+    @property
     def pids(self) -> Path:
         return self.path / "pids"
 

@@ -28,7 +28,7 @@ def welcome(data_dir: Path, folder: DataFolder, address: Address, demo: list[str
     yield f"  Logs            {data_dir / folder.logs.name}"
     if not is_set("COSTTRACK_EMAIL_URL"):
         mail = data_dir / folder.mail.name
-        yield f"  Emails         {mail}  (no mail server is set: see docs/notifications.md)"
+        yield f"  Emails          {mail}  (no mail server is set: see docs/notifications.md)"
     option = "" if data_dir == _DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(data_dir))}"
     yield f"  Commands        {_program()} manage{option} <Django command>"
     if demo:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from costtrack import metrics_folder
 from costtrack.env import Environment
 from costtrack.web_server.balance import create_shared_memory
 from costtrack.web_server.limits import MAX_HEADER_BYTES, WebLimits
@@ -61,6 +62,7 @@ def serve(options: ServeOptions) -> int:
         limits = WebLimits.read(Environment())
         _allow_descriptors(limits.max_connections)
         create_shared_memory()
+        metrics_folder.prepare(options.port)
         os.execv(sys.executable, [sys.executable, "-m", *granian_command(options, limits)])  # noqa: S606 - no shell
     return 1
 

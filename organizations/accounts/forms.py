@@ -3,7 +3,9 @@
 from typing import Any
 
 from allauth.account import forms as account
+from allauth.core import ratelimit
 from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.core.internal.ratelimit import respond_429
 from allauth.mfa.base import forms as mfa
 from allauth.mfa.totp import forms as totp
 from allauth.mfa.webauthn import forms as webauthn
@@ -61,10 +63,16 @@ class ResetPasswordForm(ThemeMixin, account.ResetPasswordForm):
         return str(self.cleaned_data["email"])
 
     def save(self, request: HttpRequest, **_: Any) -> str:
-        """Queue the email. Called after the rate limit."""
-        email = str(self.cleaned_data["email"])
-        security_log.record(SecurityEventKind.RESET_REQUESTED, email=email, address=client_address(request))
-        queue_password_reset(email)
+        """Queue the email. The limit is that of the client address, so that others cannot use it up. From all addresses
+        together there is a higher one, which does not apply to addresses that the user has signed in from."""
+        email, address = str(self.cleaned_data["email"]), client_address(request)
+        key = email.lower()
+        if not ratelimit.consume(request, action="reset_password_by_client", key=f"{key} {address}"):
+            raise ImmediateHttpResponse(respond_429(request))
+        security_log.record(SecurityEventKind.RESET_REQUESTED, email=email, address=address)
+        is_left = ratelimit.consume(request, action="reset_password_by_user", key=key)
+        if is_left or security_log.is_known_address(email, address):
+            queue_password_reset(email)
         return email
 
 

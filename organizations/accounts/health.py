@@ -5,6 +5,7 @@ from datetime import timedelta
 from django.db.models import Count, Min, Q
 
 from costtrack.clock import utc_now
+from costtrack.health.measures import declare
 from costtrack.health.registry import Check
 from organizations.models import AccountEmail
 
@@ -12,6 +13,8 @@ LATE_AFTER = timedelta(minutes=5)
 """Emails that have been due for longer are late."""
 LATELY = timedelta(days=1)
 
+_PENDING = declare("costtrack_account_emails_pending", "E-mails about accounts that are not sent yet.")
+_FAILED_LATELY = declare("costtrack_account_emails_failed", "E-mails about accounts that failed in the last day.")
 _LATE = "Check the workers of the queue notifications, and COSTTRACK_EMAIL_URL."
 _FAILED = "They are not retried. Invitations can be resent on the member's page."
 
@@ -43,5 +46,6 @@ def account_email_checks() -> list[Check]:
             state="late" if is_late else "current",
             details=details,
             advice=_LATE if is_late else _FAILED * bool(counts["failed"]),
+            measures=(_PENDING.measure(counts["pending"]), _FAILED_LATELY.measure(counts["failed"])),
         )
     ]

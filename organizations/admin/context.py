@@ -7,6 +7,7 @@ from django.utils.functional import SimpleLazyObject
 
 from organizations.admin.switcher import switcher
 from organizations.admin_request import chosen_organization
+from organizations.clock import other_clock_url, shows_utc, zone_of
 from organizations.models import Organization, User
 from organizations.permissions import NOTIFICATIONS
 
@@ -16,8 +17,12 @@ def organization_context(request: HttpRequest) -> dict[str, Any]:
     if not hasattr(request, "organization"):
         return {}
     organization = chosen_organization(request)
+    has_zone = organization is not None and organization.time_zone != "UTC"
     return {
         "chosen_organization": organization,
+        "shows_utc": shows_utc(request),
+        "clock_zone": "UTC" if organization is None else zone_of(organization.calendar).key,
+        "other_clock_url": other_clock_url(request) if has_zone else "",
         "shows_notices": organization is not None and _may_read_notices(request, organization),
         "switcher": SimpleLazyObject(lambda: switcher(request)),
     }

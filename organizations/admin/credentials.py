@@ -20,6 +20,7 @@ from organizations import services
 from organizations.admin_actions import confirmed
 from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import request_user, scopes_in
+from organizations.clock import zoned_time
 from organizations.models import APICredential, Organization
 from organizations.permissions import CREDENTIALS
 from organizations.services import IssuedCredential
@@ -179,7 +180,7 @@ class APICredentialAdmin(OrganizationScopedAdmin):
             ("API key (both in one, for Authorization: Bearer or x-api-key)", issued.api_key),
         ]
         valid_until = issued.previous_valid_until
-        note = "" if valid_until is None else f"The previous secret stays valid until {valid_until:%Y-%m-%d %H:%M} UTC."
+        note = "" if valid_until is None else f"The previous secret stays valid until {zoned_time(valid_until)}."
         may_send = Scope.USAGE_WRITE in issued.credential.scopes and issued.credential.organization_id is not None
         command = _COMMAND.format(server=server_url(request), api_key=issued.api_key) if may_send else ""
         return self.show_secret(request, issued.credential, secret, note=note, command=command)

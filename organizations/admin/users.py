@@ -57,7 +57,7 @@ class UserAdmin(OperatorAdmin, DjangoUserAdmin):  # type: ignore[misc, type-arg]
         (None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),
     )
 
-    @confirmed("Remove second factors", icon="phonelink_erase", permission="change")
+    @confirmed("Remove second factors", icon="mobile_cancel", permission="change")
     def remove_second_factors(self, request: HttpRequest, user: User) -> str:
         """For a user who has lost them and the recovery codes. Verify the identity of the user first."""
         second_factor.remove_all(user)

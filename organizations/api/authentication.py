@@ -164,10 +164,16 @@ def _authenticate(request: Request) -> tuple[Principal, Principal] | None:
 
 def has_usable_credential(request: HttpRequest) -> bool:
     """Whether a request has a credential that is right at this moment."""
+    return find_principal(request) is not None
+
+
+def find_principal(request: HttpRequest) -> Principal | None:
+    """Return the caller of a plain Django view by its credential, or None without a usable one."""
     try:
-        return _authenticate(Request(request)) is not None
+        authenticated = _authenticate(Request(request))
     except (AuthenticationFailed, TooManyAttemptsError):
-        return False
+        return None
+    return authenticated[0] if authenticated is not None else None
 
 
 def has_session(request: HttpRequest) -> bool:

@@ -3,11 +3,13 @@
 from django.urls import path
 
 from organizations.api import views
+from organizations.api.metrics import metrics
 from organizations.api.oauth import TokenView
 
 _organization = "organizations/<str:slug>"
 
 urlpatterns = [
+    path("metrics", metrics, name="metrics"),
     path("oauth2/token", TokenView.as_view(), name="oauth2-token"),
     path("organizations", views.OrganizationsViewSet.as_view({"get": "list", "post": "create"}), name="organizations"),
     path("memberships", views.OwnMembershipViewSet.as_view({"get": "list"}), name="memberships"),

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from django.conf import settings
 from django.contrib.staticfiles.handlers import StaticFilesHandlerMixin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.test import Client
 from playwright.sync_api import (
@@ -52,6 +53,8 @@ _ARGUMENTS = (
 _FINDER = Path(__file__).resolve().parents[2] / ".ci" / "browser"
 _PATIENCE_MS = 45_000  # a page takes a second; on a busy machine many more
 _TEN_YEARS = 315_360_000  # in seconds; some tests stop the clock of the server, but not the browser's
+AXE_URL = "/static/axe.min.js"
+"""As a file of the server, the check of accessibility is compiled once for all pages."""
 
 Browse = Callable[..., Page]
 
@@ -93,7 +96,8 @@ def _files_are_cached() -> Iterator[None]:
     serve = StaticFilesHandlerMixin.serve
 
     def serve_cached(handler: StaticFilesHandlerMixin, request: HttpRequest) -> HttpResponseBase:
-        response = serve(handler, request)
+        is_axe = request.path == AXE_URL
+        response = HttpResponse(AXE_SCRIPT, content_type="text/javascript") if is_axe else serve(handler, request)
         response.headers["Cache-Control"] = f"public, max-age={_TEN_YEARS}, immutable"
         return response
 

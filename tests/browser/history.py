@@ -29,21 +29,6 @@ DAYS = 45
 ODD = "a/../b %2F ?#größe"
 """As a run's and a session's id."""
 
-UTC_PERIODS = {
-    name: {"start_date": first, "end_date": last}
-    for name, first, last in (
-        ("today", "2026-11-03", "2026-11-03"),
-        ("yesterday", "2026-11-02", "2026-11-02"),
-        ("7d", "2026-10-28", "2026-11-03"),
-        ("last_week", "2026-10-26", "2026-11-01"),
-        ("30d", "2026-10-05", "2026-11-03"),
-        ("month", "2026-11-01", "2026-11-03"),
-        ("last_month", "2026-10-01", "2026-10-31"),
-        ("90d", "2026-08-06", "2026-11-03"),
-    )
-}
-"""What periods with a name mean at the moment, in days of UTC."""
-
 Event = dict[str, Any]
 
 _MODELS = (

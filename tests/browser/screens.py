@@ -23,12 +23,14 @@ def colors_of(number: int) -> tuple[str, ...]:
     return COLORS if profiles.IS_LONG else (COLORS[number % len(COLORS)],)
 
 
-# By how many pixels a page is wider than its window. Charts are drawn again some frames after the window has changed.
-_TOO_WIDE = """() => new Promise((resolve) => {
+# The title, and by how many pixels the page is wider than its window. Charts are drawn again some frames after the
+# window has changed.
+_STATE = """() => new Promise((resolve) => {
     const end = performance.now() + 5000;
     const measure = () => {
         const pixels = document.documentElement.scrollWidth - window.innerWidth;
-        if (pixels <= 0 || performance.now() > end) resolve(pixels); else requestAnimationFrame(measure);
+        if (pixels <= 0 || performance.now() > end) resolve([document.title, pixels]);
+        else requestAnimationFrame(measure);
     };
     measure();
 })"""
@@ -36,8 +38,9 @@ _TOO_WIDE = """() => new Promise((resolve) => {
 
 def assert_well_formed(page: Page) -> None:
     expect(page.locator("h1")).not_to_be_empty()
-    assert page.title().endswith("| costtrack")
-    assert page.evaluate(_TOO_WIDE) <= 0, page.url
+    title, pixels = page.evaluate(_STATE)
+    assert title.endswith("| costtrack"), (page.url, title)
+    assert pixels <= 0, page.url
 
 
 def show_on(page: Page, size: ViewportSize, colors: Literal["light", "dark"]) -> None:

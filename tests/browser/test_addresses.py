@@ -75,7 +75,7 @@ def test_who_signs_in_is_led_to_the_page(browse: Browse, viewer: User, api: APIC
     page.goto(f"{HERE}/usage/?range=month&model=gpt-4.1")
     with leaving(page):
         sign_in(page, viewer.email)
-    expect(page.get_by_role("heading", name="This month")).to_be_visible()
+    expect(page.get_by_role("heading", name="Cost by day and model, this month")).to_be_visible()
     expect(page.get_by_label("Model", exact=True)).to_have_value("gpt-4.1")
     reported = answer(api, "/usage/summary", range="month", model="gpt-4.1")
     expect(page.locator(".ct-figure", has=page.get_by_role("heading", name="Cost", exact=True)).first).to_contain_text(

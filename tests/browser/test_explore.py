@@ -36,7 +36,7 @@ def test_the_page_says_what_the_api_says_whatever_is_chosen(operator: User, api:
     assert_explore(page, api, range="month", group_by="model")
     choose(page, Period="30d", Rows="tag")
     assert_explore(page, api, range="30d", group_by="tag")
-    page.click("Requests")
+    page.click("Requests", within="[aria-label='Usage']")
     assert_explore(page, api, range="30d", group_by="tag", sort_by="requests")
     page.click("env:prod")
     assert_explore(page, api, range="30d", group_by="model", tag="env:prod")

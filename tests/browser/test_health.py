@@ -11,6 +11,7 @@ from organizations.models import User
 from tests.browser.conftest import Browse
 from tests.browser.plain_pages import PlainPage
 from tests.browser.screens import HAND, assert_well_formed
+from tests.browser.walks import follow
 from tests.costtrack.heartbeats import all_well, worker
 
 
@@ -29,7 +30,7 @@ def row_of(page: PlainPage, name: str) -> str:
 def test_an_operator_finds_what_is_wrong_and_what_to_do(operator: User) -> None:
     page = PlainPage(operator)
     page.goto("/admin/")
-    page.click("Health", "link")
+    follow(page, "Health")
     assert "All checks passed" in page.text
     for queue in Queue:
         assert "running" in row_of(page, queue.value)

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import expect
@@ -15,7 +16,7 @@ from rest_framework.test import APIClient
 from organizations.models import Organization, User
 from tests.browser import clicks
 from tests.browser.conftest import Browse
-from tests.browser.history import ODD
+from tests.browser.history import ODD, ZONE
 from tests.browser.plain_pages import PlainPage
 from tests.browser.walks import (
     all_pages,
@@ -65,7 +66,7 @@ def walk_events(page: PlainPage, api: APIClient, every: list[Event]) -> None:
     on_sunday = all_pages(api, "/usage/events", start_date="2026-11-01", end_date="2026-11-01")
     assert_events(page, on_sunday)
     hour = on_sunday[0]["occurred_at"][:13]
-    narrow(page, when_from="", when_to="", hour=f"{hour}:00")
+    narrow(page, when_from="", when_to="", hour=f"{hour}:00Z")
     assert_events(page, [event for event in every if event["occurred_at"].startswith(hour)])
     narrow(page, hour="", status="failure", kind="model_call")
     assert_events(page, all_pages(api, "/usage/events", status="failure"))
@@ -139,15 +140,20 @@ def assert_events(page: PlainPage, expected: list[Event]) -> None:
 
 
 def cells_of(row: dict[str, str]) -> list[str]:
-    heads = ("When (UTC)", "Kind", "Model or tool", "Run", "Tokens in / out", "Cost", "Cost source")
+    heads = ("When", "Kind", "Model or tool", "Run", "Tokens in / out", "Cost", "Cost source")
     return [" ".join(row[head].casefold().split()) for head in heads]
+
+
+def local(occurred_at: str) -> str:
+    """As the organization's clocks show it."""
+    return f"{datetime.fromisoformat(occurred_at).astimezone(ZoneInfo(ZONE)):%Y-%m-%d %H:%M:%S}"
 
 
 def as_listed(event: Event) -> list[str]:
     sent = event["input_tokens"] + event["cache_read_tokens"] + event["cache_creation_tokens"]
     name = event["model"] or event["tool"] or event["capability"] or event["endpoint"] or "-"
     cells = (
-        f"{datetime.fromisoformat(event['occurred_at']):%Y-%m-%d %H:%M:%S}",
+        local(event["occurred_at"]),
         KINDS[event["kind"]] + (" failed" if event["status"] == "failure" else ""),
         f"{name} {event['service']}",
         event["run_id"] or "-",
@@ -191,10 +197,8 @@ def assert_repricing(page: PlainPage, answered: list[dict[str, Any]]) -> None:
 
 
 def assert_unpriced_events(page: PlainPage, unpriced: list[Event]) -> None:
-    shown = Counter((row["Occurred (UTC)"], row["Model"].partition("\n")[0]) for row in listed(page))
-    expected = Counter(
-        (f"{datetime.fromisoformat(event['occurred_at']):%Y-%m-%d %H:%M:%S}", event["model"]) for event in unpriced
-    )
+    shown = Counter((row["Occurred"], row["Model"].partition("\n")[0]) for row in listed(page))
+    expected = Counter((local(event["occurred_at"]), event["model"]) for event in unpriced)
     assert shown <= expected
     assert shown.total() == min(expected.total(), PER_PAGE)
 

@@ -71,7 +71,8 @@ def test_an_operator_adds_an_organization_and_changes_a_plan(operator: User) -> 
     page.click("Add organization", "link")
     page.fill("Name", "Initech Systems")
     page.click("Save")
-    assert "initech-systems" in listed_text(page)
+    assert "Initech Systems was created. Invite its owner." in page.text
+    assert "/o/initech-systems/admin/organizations/membership/add/" in page.url
 
     page.goto("/admin/organizations/plan/")
     open_row(page, "Pay as you go")

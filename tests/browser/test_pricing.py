@@ -1,10 +1,12 @@
 """The pricing page: its filters, its chart and the history of groups, beside what `POST /system/pricing` and
-`/system/groups` answer."""
+`/system/groups` answer for the days of the organization."""
 
 import re
 from collections import defaultdict
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -13,11 +15,12 @@ from rest_framework.test import APIClient
 from organizations.models import User
 from tests.browser import clicks
 from tests.browser.conftest import Browse
-from tests.browser.history import UTC_PERIODS
+from tests.browser.history import ZONE
 from tests.browser.plain_pages import PlainPage
 from tests.browser.screens import DESK, assert_fits_a_hand
 from tests.browser.walks import (
     FILTERS,
+    answer,
     choose,
     clear,
     columns,
@@ -40,12 +43,21 @@ Body = dict[str, Any]
 HISTORY = "[aria-label='Group history']"
 
 
+def days(first: str, last: str) -> Body:
+    """Days of the organization, both included, as exact times."""
+    start, end = (datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(ZONE)) for day in (first, last))
+    return {"start_date": start.isoformat(), "end_date": (end + timedelta(days=1)).isoformat()}
+
+
+DAYS_30, LAST_WEEK = days("2026-10-04", "2026-11-02"), days("2026-10-26", "2026-11-01")
+
+
 def test_the_page_says_what_the_api_says_whatever_is_filtered(owner: User, api: APIClient) -> None:
     page = PlainPage(owner)
     start(page)
     follow(page, "Pricing")
     assert_pricing(page, api)
-    body: Body = dict(UTC_PERIODS["30d"])
+    body: Body = dict(DAYS_30)
     for head, order in (("Cost", "total_cost"), ("Tokens", "total_tokens"), ("Runs", "run_count"), ("When", "date")):
         page.click(head, within=HISTORY)
         assert [head["aria-sort"] for head in page.document.all(f"{HISTORY} th[aria-sort]")] == ["descending"]
@@ -66,8 +78,8 @@ def test_the_page_says_what_the_api_says_whatever_is_filtered(owner: User, api: 
     assert_pricing(page, api)
 
     choose(page, Period="last_week")
-    assert_pricing(page, api, **UTC_PERIODS["last_week"])
-    body = dict(UTC_PERIODS["last_week"])
+    assert_pricing(page, api, **LAST_WEEK)
+    body = dict(LAST_WEEK)
     options = posted(api, "/system/pricing", body)
     check(page, "gpt-4.1", "claude-sonnet-4-5")
     assert "and 1 more" in " ".join(summary.text for summary in page.document.all("summary"))
@@ -77,7 +89,7 @@ def test_the_page_says_what_the_api_says_whatever_is_filtered(owner: User, api: 
     body["agent_ids"] = ids(options["agent_options"], "Grader")
     assert_pricing(page, api, **body)
     fill_period(page, "2026-10-31", "2026-11-02")
-    body |= {"start_date": "2026-10-31", "end_date": "2026-11-02"}
+    body |= days("2026-10-31", "2026-11-02")
     assert_pricing(page, api, **body)
 
 
@@ -104,8 +116,8 @@ def test_models_are_picked_in_the_browser_and_bars_lead_to_their_day(
     model, day = click_highest_bar(page)
     shown = PlainPage(owner)
     shown.goto(page.url)
-    options = posted(api, "/system/pricing", UTC_PERIODS["last_week"])["model_options"]
-    of_day: Body = {"start_date": day, "end_date": day, "model_ids": ids(options, model)}
+    options = posted(api, "/system/pricing", LAST_WEEK)["model_options"]
+    of_day: Body = {**days(day, day), "model_ids": ids(options, model)}
     assert_pricing(shown, api, **of_day)
     clicks.click(page, "Tokens")
     expect(page.get_by_role("columnheader", name="Tokens").last).to_have_attribute("aria-sort", "descending")
@@ -149,17 +161,16 @@ def ids(options: list[dict[str, Any]], *names: str) -> list[str]:
 
 
 def assert_pricing(page: PlainPage, api: APIClient, **body: Any) -> None:
-    body = body or dict(UTC_PERIODS["30d"])
+    body = body or dict(DAYS_30)
     reported = posted(api, "/system/pricing", body)
     assert reported["daily"], body
     names = {uuid: model["name"] for uuid, model in reported["resources"]["models"].items()}
-    days: dict[str, dict[str, Decimal]] = defaultdict(dict)
+    costs: dict[str, Decimal] = defaultdict(Decimal)
     runs: dict[str, int] = defaultdict(int)
     for item in reported["daily"]:
         name = names.get(item["model_id"], "No model")
-        days[name][item["date_key"]] = Decimal(item["total_cost"])
+        costs[name] += Decimal(item["total_cost"])
         runs[name] += item["run_count"]
-    costs = {name: sum(of_days.values(), Decimal()) for name, of_days in days.items()}
     whole = sum(costs.values(), Decimal())
 
     shown = figures(page)
@@ -170,10 +181,28 @@ def assert_pricing(page: PlainPage, api: APIClient, **body: Any) -> None:
     assert sorted(columns(page, "Model breakdown", "Model", "Runs", "Cost", "Share")) == sorted(
         [name, count(runs[name]), dollars(cost), share(cost, whole)] for name, cost in costs.items()
     ), body
-    assert drawn_by_label(page) == {
-        name: {day: float(cost) for day, cost in of_days.items() if cost} for name, of_days in days.items()
-    }, body
+    drawn = drawn_by_label(page)
+    assert {name: sum(of_days.values()) for name, of_days in drawn.items()} == pytest.approx(
+        {name: float(cost) for name, cost in costs.items()}
+    ), body
+    if body.keys() == {"start_date", "end_date"}:
+        assert drawn == by_day(api, **body)
     assert_groups(page, api, **body)
+
+
+def by_day(api: APIClient, **period: str) -> dict[str, dict[str, float]]:
+    """The cost of each model on each day of the organization that has any, from the usage dashboard."""
+    query = {**period, "view": "cost", "group_by": "model", "granularity": "day"}
+    reported = answer(api, "/usage/timeseries", **query)
+    labels = [bucket["start"][:10] for bucket in reported["buckets"]]
+    return {
+        line["name"] or "No model": {
+            label: float(bucket["cost_usd"])
+            for label, bucket in zip(labels, line["buckets"], strict=True)
+            if Decimal(bucket["cost_usd"])
+        }
+        for line in reported["series"]
+    }
 
 
 def assert_groups(page: PlainPage, api: APIClient, /, **body: Any) -> None:

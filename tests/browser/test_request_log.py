@@ -147,11 +147,11 @@ def test_rows_are_the_calls_of_the_api_whatever_is_filtered(
         ),
     )
     choose(page, Capability="")
-    fill(page, User="", Tag="", Session_id=ODD)
+    fill(page, User="", Tag="", Session=ODD)
     assert_calls(page, calls.rows(lambda event: event["session_id"] == ODD, range="30d"))
-    fill(page, Session_id="", Run_id="night-1/part-2")
+    fill(page, Session="", Run="night-1/part-2")
     assert_calls(page, calls.rows(lambda event: event["run_id"] == "night-1/part-2", range="30d"))
-    fill(page, Run_id="nobody's")
+    fill(page, Run="nobody's")
     assert shown(page) == []
     assert "No matching calls" in page.headings()
     clear(page)

@@ -98,7 +98,7 @@ class Runs:
         return [dollars(cost), count(len(calls)), count(tokens)]
 
     def all_cells(self, run_id: str) -> list[str]:
-        return [*self.cells(run_id, with_children=False), *self.cells(run_id, with_children=True)]
+        return [*self.cells(run_id, with_children=True), *self.cells(run_id, with_children=False)]
 
     def below(self, run_id: str) -> list[str]:
         """Each part of a night has begun the next one."""
@@ -107,7 +107,7 @@ class Runs:
 
 
 def listed_costs(page: PlainPage) -> dict[str, list[str]]:
-    """Cost, requests and tokens of each run, alone and with those below it."""
+    """Cost, requests and tokens of each run, with those below it and alone."""
     return costs_in(table(page, "Runs with costs").first("tbody"))
 
 
@@ -115,7 +115,7 @@ def costs_in(part: Element) -> dict[str, list[str]]:
     found = {}
     for row in part.all("tr"):
         cells = [cell.lines for cell in row.elements]
-        found[cells[0][0]] = [lines[0] for lines in cells[2:]]
+        found[cells[0][0]] = [lines[0] for lines in cells[1:-1]]
     return found
 
 

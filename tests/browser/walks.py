@@ -43,8 +43,9 @@ def follow(page: PlainPage, name: str) -> None:
     """A page of the navigation, by its entry and its tab. A tab of the current page is chosen directly."""
     if name not in tabs(page):
         page.click(entry_of(name), "link", SIDEBAR)
-    if page.heading != name:
-        page.click(name, "link", TABS)
+        if page.heading == name:
+            return
+    page.click(name, "link", TABS)
     assert page.heading == name
 
 

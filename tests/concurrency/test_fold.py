@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -12,11 +13,13 @@ import pytest
 from django.db import connection, transaction
 from django.db.models import Sum
 
-from billing.models import EventKey, IngestBatch, UsageEvent
-from billing.models.rollups import SpendDay
+from billing.models import EventKey, IngestBatch, Run, UsageEvent
+from billing.models.rollups import RunDay, SpendDay
+from billing.reports.runs import get_total_run_costs
 from billing.rollups.fold import fold
 from billing.rollups.locks import lock_rollups
 from billing.rollups.verify import verify
+from costtrack.calendar import ALWAYS
 from costtrack.clock import utc_now
 from organizations.models import Organization
 from tests.concurrency.conftest import StartServer, run_concurrently
@@ -30,6 +33,7 @@ BATCHES = 7
 """Of each connection."""
 EVENTS = 250
 """Of each batch."""
+WORKFLOWS = ("workflow-1", "workflow-2")
 
 
 @pytest.fixture
@@ -40,7 +44,8 @@ def folders(transactional_db: None, tmp_path: Path) -> Iterator[Workers]:
 
 
 def events(name: str, count: int) -> list[dict[str, object]]:
-    """Calls of the last days in runs, sessions and groups that batches share: folds meet in the same rows."""
+    """Calls of the last days in runs, sessions and groups that batches share: folds meet in the same rows. Runs change
+    their workflows and parents."""
     source = random.Random(name)
     now = utc_now()
     return [
@@ -51,6 +56,8 @@ def events(name: str, count: int) -> list[dict[str, object]]:
             "cost_usd": f"0.{source.randrange(10**6):06}",
             "input_tokens": source.randrange(5000),
             "run_id": f"run-{source.randrange(20)}",
+            "workflow_id": source.choice(("", "", "", *WORKFLOWS)),
+            "parent_run_id": source.choice(("", "", "", f"run-{source.randrange(20)}")),
             "session_id": f"session-{source.randrange(20)}",
             "group_id": f"group-{source.randrange(20)}",
             "user_id": f"user-{source.randrange(5)}",
@@ -71,6 +78,23 @@ def assert_nothing_lost_or_doubled(organization: Organization, sent: int) -> Non
     assert UsageEvent.objects.of(organization).count() == EventKey.objects.of(organization).count() == sent
     assert SpendDay.objects.filter(organization=organization).aggregate(Sum("requests")) == {"requests__sum": sent}
     assert [checked for checked in verify(organization_id=organization.pk, now=utc_now()) if checked.count] == []
+    for workflow_id in WORKFLOWS:
+        costs = get_total_run_costs(
+            organization=organization, workflow_id=workflow_id, window=ALWAYS, include_children=True, now=utc_now()
+        )
+        assert costs.total == cost_of_trees(organization, workflow_id)
+
+
+def cost_of_trees(organization: Organization, workflow_id: str) -> Decimal:
+    """The costs of the runs of a workflow and of all runs below them."""
+    runs = Run.objects.of(organization)
+    tree: set[str] = set()
+    found = set(runs.filter(workflow_id=workflow_id).values_list("run_id", flat=True))
+    while found - tree:
+        tree |= found
+        found = set(runs.filter(parent_run_id__in=tree).values_list("run_id", flat=True))
+    days = RunDay.objects.of(organization).filter(run_id__in=tree)
+    return sum(days.values_list("token_cost_usd", flat=True), Decimal())
 
 
 @pytest.mark.django_db(transaction=True)

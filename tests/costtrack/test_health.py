@@ -1,5 +1,6 @@
 """`/healthz`, `/readyz` and the operators' page: what they say when all is well, and when each thing is missing."""
 
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -15,10 +16,12 @@ from costtrack import heartbeat
 from costtrack.health import registry
 from costtrack.health.queues import MANY_MESSAGES
 from costtrack.health.registry import Check, Link
+from costtrack.health.servers import redis_checks
 from costtrack.heartbeat import RunningTask
 from costtrack.queues import Queue
 from organizations.models import User
 from tests.costtrack.heartbeats import all_well, worker
+from tests.redis_server import RedisServer
 from tests.usage import Send
 
 PAGE = "/admin/health/"
@@ -142,6 +145,27 @@ def test_not_ready_without_redis(client: Client, settings: Settings) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     unknown = {name: "unknown" for name in ALL_WELL if name.startswith(("queue_", "beat"))}
     assert states(client) == (503, {**ALL_WELL, "redis": "unreachable", **unknown})
+
+
+def test_a_redis_without_memory_is_full_and_says_nothing_about_queues(
+    client: Client, settings: Settings, redis_server: RedisServer
+) -> None:
+    heartbeat.client.cache_clear()
+    settings.REDIS_URL = redis_server.url
+    all_well()
+    used = redis_server.client.info("memory")["used_memory"]
+    redis_server.client.config_set("maxmemory", used + used // 50)
+    [check] = redis_checks()
+    assert (check.state, check.advice) == ("reachable", "Redis is nearly full. Raise maxmemory.")
+    assert re.fullmatch(r"\d\.\d MB of \d\.\d MB", check.details["Memory"])
+
+    redis_server.client.config_set("maxmemory", used // 2)
+
+    unknown = {name: "unknown" for name in ALL_WELL if name.startswith(("queue_", "beat"))}
+    assert states(client) == (503, {**ALL_WELL, "redis": "full", **unknown})
+    redis_server.client.config_set("maxmemory-policy", "allkeys-lru")
+    [check] = redis_checks()
+    assert (check.ok, check.advice.startswith("Redis may drop queued messages")) == (True, True)
 
 
 def test_a_stranger_learns_no_details(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 from costtrack.clock import utc_now
 from organizations import services
 from organizations.accounts.delivery import deliver_account_emails
-from organizations.models import AuditEntry, Membership, Organization, User
+from organizations.models import AuditEntry, FormerSlug, Membership, Organization, User
 from organizations.types import Role
 from tests.conftest import Key, add_member
 
@@ -80,6 +80,11 @@ def test_no_organization_can_lock_out_the_people_of_another(
     refused = client.get("/organizations/acme")
     assert (refused.status_code, refused.json()["code"]) == (403, "second_factor_required")
     assert client.get("/o/acme/admin/usage/")["Location"] == "/account/security"
+    FormerSlug.objects.create(slug="acme-old", organization=organization, changed_at=utc_now())
+    for path in ("/organizations/acme-old", "/usage/summary?organization=acme-old"):
+        assert client.get(path).json()["code"] == "second_factor_required"
+    redirected = client.get("/o/acme-old/admin/usage/")
+    assert client.get(redirected["Location"])["Location"] == "/account/security"
     assert client.delete("/memberships/acme").status_code == 204
     assert signed_in(stranger).get("/admin/", follow=True).status_code == 200
 

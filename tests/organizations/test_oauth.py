@@ -205,9 +205,9 @@ def test_a_token_ends_no_later_than_its_credential(key: Key) -> None:
 def test_a_token_that_names_no_secret_is_refused(key: Key) -> None:
     """Releases before issued such tokens; they lived for an hour."""
     claims = jwt.decode(token_of(key), options={"verify_signature": False})
-    assert status_with(jwt.encode(claims, tokens._key(), algorithm="HS256")) == 200
+    assert status_with(jwt.encode(claims, tokens._keys()[0], algorithm="HS256")) == 200
     del claims["secret_id"]
-    assert status_with(jwt.encode(claims, tokens._key(), algorithm="HS256")) == 401
+    assert status_with(jwt.encode(claims, tokens._keys()[0], algorithm="HS256")) == 401
 
 
 def test_a_token_does_not_show_its_secret_or_the_secrets_hash(key: Key) -> None:
@@ -243,7 +243,7 @@ def test_a_token_that_somebody_else_signed_is_refused(key: Key, algorithm: str) 
 
 def test_a_token_made_for_something_else_is_refused(key: Key) -> None:
     claims = jwt.decode(token_of(key), options={"verify_signature": False})
-    other = jwt.encode({**claims, "token_use": "id"}, tokens._key(), algorithm="HS256")
+    other = jwt.encode({**claims, "token_use": "id"}, tokens._keys()[0], algorithm="HS256")
     assert status_with(other) == 401
 
 

@@ -1,24 +1,16 @@
-"""The horizontal axis of a chart of UTC days: one bar per day, or per month for long spans."""
+"""The horizontal axis of a chart of days: one bar per day, or per month for long spans."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
 from costtrack.calendar import Calendar, Span, Unit
+from costtrack.clock import MICROSECOND
 from costtrack.money import ZERO
 
-_UTC = ZoneInfo("UTC")
-UTC_DAYS = Calendar(_UTC)
 _MAX_DAYS = 400
-_SECOND = timedelta(seconds=1)
-
-
-def utc_calendar(week_start: int) -> Calendar:
-    """Return a UTC calendar with the organization's week start."""
-    return Calendar(_UTC, week_start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +35,21 @@ class Axis:
         return sums
 
 
-def axis(span: Span, used: Collection[date]) -> Axis:
+def axis(calendar: Calendar, span: Span, used: Collection[date]) -> Axis:
     """Return one bar per day of the span. A span longer than `_MAX_DAYS` is cut to the days that have usage; if it is
     still too long, the bars are months."""
-    if (span.end - span.start).days > _MAX_DAYS:
+    if unit_of_bars(span) is Unit.MONTH:
         if not used:
             return Axis((), Unit.DAY)
-        span = UTC_DAYS.days(min(used), max(used))
-    unit = Unit.MONTH if (span.end - span.start).days > _MAX_DAYS else Unit.DAY
-    return Axis(tuple(_bar(period, unit) for period in UTC_DAYS.periods(unit, span)), unit)
+        span = calendar.days(min(used), max(used))
+    unit = unit_of_bars(span)
+    return Axis(tuple(_bar(calendar, period, unit) for period in calendar.periods(unit, span)), unit)
 
 
-def _bar(period: Span, unit: Unit) -> Bar:
-    first, last = period.start.date(), (period.end - _SECOND).date()
+def unit_of_bars(span: Span) -> Unit:
+    return Unit.MONTH if (span.end - span.start).days > _MAX_DAYS else Unit.DAY
+
+
+def _bar(calendar: Calendar, period: Span, unit: Unit) -> Bar:
+    first, last = calendar.date_of(period.start), calendar.date_of(period.end - MICROSECOND)
     return Bar(f"{first:%Y-%m}" if unit is Unit.MONTH else first.isoformat(), first, last)

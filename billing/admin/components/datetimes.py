@@ -1,4 +1,4 @@
-"""How pages write timestamps: relative to now, in the organization's time zone, or in UTC; and local times in URLs.
+"""How pages write timestamps: relative to now, or in the time zone of the page; and local times in URLs.
 
 In URLs and filters a local time is `2026-11-20T14:00`. When clocks are set back, an hour occurs twice; then the URL has
 the offset, `2026-10-25T02:00+01:00`. Without it the first one is meant. (In the API a time without an offset is UTC.)
@@ -6,6 +6,7 @@ the offset, `2026-10-25T02:00+01:00`. Without it the first one is meant. (In the
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -13,6 +14,7 @@ from django.utils.safestring import SafeString
 from billing.admin.components.formatting import NOTHING
 from costtrack.calendar import Calendar, Span, Unit
 from costtrack.clock import iso, utc_now
+from organizations.clock import in_current_zone, zone_of
 from organizations.models import Organization
 
 _SECOND = timedelta(seconds=1)
@@ -29,6 +31,10 @@ class LocalTimes:
     calendar: Calendar
     now: datetime
 
+    @property
+    def zone(self) -> ZoneInfo:
+        return zone_of(self.calendar)
+
     @classmethod
     def of(cls, organization: Organization) -> "LocalTimes":
         return cls(organization.calendar, utc_now())
@@ -40,7 +46,7 @@ class LocalTimes:
         """Only a future time is rounded up."""
         if instant is None:
             return NOTHING
-        return exact(instant.replace(microsecond=0) if instant <= self.now else instant, self.calendar)
+        return exact(instant.replace(microsecond=0) if instant <= self.now else instant, self.zone)
 
     def inline(self, instant: datetime | None) -> str:
         """Return `in 2 days 3 hours (2026-11-09 00:00 Europe/Berlin)`, for sentences."""
@@ -49,8 +55,8 @@ class LocalTimes:
     def short_text(self, instant: datetime) -> str:
         """Return a time of the coming days in a few characters: `today 18:30`, `Thu 14:00`, `Dec 12, 14:00`,
         `Jan 2028`."""
-        local, zone = instant.astimezone(self.calendar.zone), self.calendar.zone
-        days = (local.date() - self.now.astimezone(zone).date()).days
+        local = instant.astimezone(self.zone)
+        days = (local.date() - self.now.astimezone(self.zone).date()).days
         if days == 0:
             return f"today {local:%H:%M}"
         if 0 < days < _DAYS_OF_WEEK:
@@ -67,7 +73,7 @@ class LocalTimes:
         if instant is None:
             return NOTHING
         written = self.exact(instant)
-        shown = written if with_zone else written.removesuffix(f" {self.calendar.zone.key}")
+        shown = written if with_zone else written.removesuffix(f" {self.zone.key}")
         return two_lines(instant, self.relative(instant), shown, title="" if with_zone else written)
 
 
@@ -83,9 +89,9 @@ def two_lines(instant: datetime, first: str, second: str, *, title: str = "") ->
     )
 
 
-def utc(value: datetime | None) -> str:
-    """Format to the second, in UTC: `2026-11-02 09:00:07`."""
-    return NOTHING if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
+def local_time(value: datetime | None) -> str:
+    """Format to the second, in the time zone of the page (`organizations.clock`): `2026-11-02 09:00:07`."""
+    return NOTHING if value is None else f"{in_current_zone(value):%Y-%m-%d %H:%M:%S}"
 
 
 def relative(instant: datetime, now: datetime) -> str:
@@ -97,12 +103,12 @@ def relative(instant: datetime, now: datetime) -> str:
     return f"in {length}" if instant > now else f"{length} ago"
 
 
-def exact(instant: datetime, calendar: Calendar) -> str:
+def exact(instant: datetime, zone: ZoneInfo) -> str:
     """Return `2026-11-09 00:00 Europe/Berlin`, with seconds if there are any. Fractions of a second round up, so that a
     deadline is never shown too early."""
     truncated = instant.replace(microsecond=0)
-    local = (truncated if truncated == instant else truncated + _SECOND).astimezone(calendar.zone)
-    return f"{local:%Y-%m-%d %H:%M:%S}".removesuffix(":00") + f" {calendar.zone.key}"
+    local = (truncated if truncated == instant else truncated + _SECOND).astimezone(zone)
+    return f"{local:%Y-%m-%d %H:%M:%S}".removesuffix(":00") + f" {zone.key}"
 
 
 def url_time(instant: datetime, calendar: Calendar) -> str:

@@ -18,17 +18,20 @@ from costtrack.money import usd
 
 
 def call_table(calls: Sequence[Call], times: LocalTimes, *, sorting: Sorting | None = None) -> Table[Call]:
-    """Return a table of calls; `sorting` only if they are sorted by cost, which is the second column then."""
-    cost = Column[Call]("Cost", lambda call: _cost(call.cost_usd), is_number=True)
+    """Return a table of calls; `sorting` only if they are sorted by cost."""
     columns = (
         Column[Call]("When", lambda call: _when(call.id, call.occurred_at, times)),
-        *((cost,) if sorting is not None else ()),
-        Column[Call]("Model", lambda call: formatting.two_lines(call.model or "No model", call.service)),
-        Column[Call]("Capability, endpoint", lambda call: formatting.two_lines(call.capability or "-", call.endpoint)),
+        Column[Call]("Cost", lambda call: _cost(call.cost_usd), is_number=True),
+        Column[Call](
+            "Model", lambda call: formatting.two_lines(formatting.name(call.model or "No model"), call.service)
+        ),
+        Column[Call](
+            "Capability, endpoint",
+            lambda call: formatting.two_lines(call.capability or "-", formatting.name(call.endpoint)),
+        ),
         Column[Call]("Status", lambda call: _status(call.status, call.status_code, is_voided=call.is_voided)),
         Column[Call]("Tokens in", lambda call: formatting.count(call.prompt_tokens), is_number=True),
         Column[Call]("Tokens out", lambda call: formatting.count(call.completion_tokens), is_number=True),
-        *((cost,) if sorting is None else ()),
         Column[Call]("Run, credential", _run_and_credential),
     )
     return Table("Model calls", columns, calls, css="ct-calls", sorting=sorting)
@@ -38,15 +41,17 @@ def event_table(title: str, events: Sequence[UsageEvent], times: LocalTimes, *, 
     """Return a table of events as they were recorded, without their corrections."""
     columns = (
         Column[UsageEvent]("When", lambda event: _when(event.pk, event.occurred_at, times)),
+        Column[UsageEvent]("Cost", lambda event: _cost(event.cost_usd), is_number=True),
         Column[UsageEvent](
             "Model",
-            lambda event: formatting.two_lines(event.model or event.tool or event.get_kind_display(), event.service),
+            lambda event: formatting.two_lines(
+                formatting.name(event.model or event.tool or event.get_kind_display()), event.service
+            ),
         ),
         Column[UsageEvent]("Kind", lambda event: formatting.two_lines(event.get_kind_display(), event.capability)),
         Column[UsageEvent]("Status", lambda event: _status(event.status, event.status_code)),
         Column[UsageEvent]("Tokens in", lambda event: formatting.count(tokens_in(event)), is_number=True),
         Column[UsageEvent]("Tokens out", lambda event: formatting.count(event.output_tokens), is_number=True),
-        Column[UsageEvent]("Cost", lambda event: _cost(event.cost_usd), is_number=True),
     )
     return Table(title, columns, events, css="ct-calls", empty=empty)
 
@@ -57,7 +62,9 @@ def tokens_in(event: UsageEvent) -> int:
 
 
 def _when(event_id: object, instant: datetime, times: LocalTimes) -> SafeString:
-    return format_html('<a class="ct-when" href="{}">{}</a>', event_url(event_id), times.two_lines(instant))
+    return format_html(
+        '<a class="ct-when" href="{}">{}</a>', event_url(event_id), times.two_lines(instant, with_zone=False)
+    )
 
 
 def _status(status: str, code: int | None, *, is_voided: bool = False) -> SafeString:

@@ -8,6 +8,7 @@ from django.contrib.admin import ListFilter
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, Q, QuerySet, TextChoices
 from django.http import HttpRequest
+from django.utils import timezone
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from unfold.contrib.filters.forms import RangeDateForm
 
@@ -89,7 +90,7 @@ class HourFilter(ExactTextFilter):
 
     def matches(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         try:
-            start = parse_start(text)
+            start = parse_start(text, zone=timezone.get_current_timezone())
             return queryset.filter(**{f"{self.column}__gte": start, f"{self.column}__lt": start + _HOUR})
         except (ValueError, OverflowError):
             return queryset.none()

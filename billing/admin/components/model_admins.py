@@ -18,7 +18,6 @@ from unfold.contrib.filters.forms import AutocompleteDropdownForm
 from billing.admin.components.cards import Card
 from billing.admin.components.cursor_trail import PARAMETER as TRAIL
 from billing.admin.components.cursor_trail import CursorTrail
-from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import HourFilter, PeriodFilter
 from billing.reports.cursors import StartPosition, cursor_of, page_of, start_position_of
 from costtrack.changelist import PlainChangeList
@@ -26,6 +25,7 @@ from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import chosen_organization, may_change_any, request_user
+from organizations.clock import zoned_time
 from organizations.models import Organization
 from organizations.plan_rights import PlanRights
 
@@ -136,7 +136,9 @@ class SingleOrganizationList(PlainChangeList):
 
     def notice_of_search(self, searched: int, rows: str, since: datetime) -> str:
         """Return the notice that a filter without an index has searched only the newest rows."""
-        return f"Searched the newest {searched:,} {rows}, back to {utc(since)} UTC. Choose a period to see older ones."
+        return (
+            f"Searched the newest {searched:,} {rows}, back to {zoned_time(since)}. Choose a period to see older ones."
+        )
 
     def in_period(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Apply only the filters by time."""

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Link
-from billing.admin.components.datetimes import utc
+from billing.admin.components.datetimes import local_time
 from billing.admin.components.urls import admin_url, ledger_url
 from billing.admin.limits.limit_summary_card import LimitOverview, limit_overview
 from billing.reports.overview import MAX_COUNTED, Backlog, Overview, list_overviews
@@ -66,7 +66,7 @@ def _card(figures: Overview, now: datetime, *, is_operator: bool) -> Organizatio
         ledger_url=ledger_url(figures.organization.pk),
         cost=usd(figures.cost_usd) if shows_usage else formatting.NOTHING,
         events=formatting.count(figures.events),
-        last_received=utc(figures.last_received_at),
+        last_received=local_time(figures.last_received_at),
         queues=tuple(queues(figures.organization, figures.backlog)),
         limits=limit_overview(figures.organization, now=now),
         limits_url=admin_url("billing_spendlimit_changelist", organization=figures.organization.pk),

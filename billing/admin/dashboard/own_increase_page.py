@@ -41,7 +41,7 @@ class OwnIncreasePage(OrganizationPage):
             except DomainError as error:
                 add_service_error(form, error)
             else:
-                messages.success(request, "Request sent to the owners.")
+                messages.success(request, "Request sent to the owners and admins.")
                 return HttpResponseRedirect(admin_url("own_usage"))
         return self._show(status, form)
 

@@ -6,7 +6,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
-from billing.admin.components.datetimes import utc
+from billing.admin.components.datetimes import local_time
 from billing.admin.components.list_filters import IdPeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
 from billing.admin.components.tables import column
@@ -32,7 +32,7 @@ class IngestBatchAdmin(SingleOrganizationAdmin):
     def cards(self, request: HttpRequest, row: IngestBatch) -> list[Card]:
         details = (
             ("Organization", row.organization.name),
-            ("Received (UTC)", utc(row.received_at)),
+            ("Received", local_time(row.received_at)),
             ("Format", row.format),
             ("Sent with", self.sent_with(row)),
             ("Events stored", formatting.count(row.accepted)),
@@ -45,7 +45,7 @@ class IngestBatchAdmin(SingleOrganizationAdmin):
         link = ("View events", ledger_url(row.organization_id, batch=str(row.pk)))
         return [Card("Batch", link=link, details=without_empty(details))]
 
-    received = column(IngestBatch, "Received (UTC)", lambda row: utc(row.received_at))
+    received = column(IngestBatch, "Received", lambda row: local_time(row.received_at))
     sent_as = column(IngestBatch, "Format", lambda row: row.format)
 
     @admin.display(description="Events")

@@ -7,7 +7,6 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 
 from billing.admin.components import formatting
-from billing.admin.components.datetimes import utc
 from billing.admin.components.form_fields import MoneyField, reason_field
 from billing.admin.components.model_admins import SingleOrganizationAdmin
 from billing.admin.components.tables import Column, Table
@@ -17,6 +16,7 @@ from billing.models import UsageEvent
 from costtrack.money import ZERO, usd
 from costtrack.text import MAX_REASON_LENGTH
 from organizations.admin_actions import confirmed
+from organizations.clock import zoned_time
 
 _UNKNOWN = "Not known"
 
@@ -81,7 +81,7 @@ class CorrectingAdmin(SingleOrganizationAdmin):
     def _subject(self, event: UsageEvent) -> dict[str, str]:
         called = event.model or event.tool or event.get_kind_display()
         return {
-            "subject": ", ".join(filter(None, (called, f"{utc(event.occurred_at)} UTC", event.event_id))),
+            "subject": ", ".join(filter(None, (called, f"{zoned_time(event.occurred_at)}", event.event_id))),
             "amount": _cost(load_adjusted_event(event)),
             "footer": "The ledger is append-only: this adds an adjustment with the difference, your name and the "
             "reason. All reports will include it.",

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card
-from billing.admin.components.datetimes import utc
+from billing.admin.components.datetimes import local_time
 from billing.admin.components.list_filters import (
     ChoiceFilter,
     ConditionFilter,
@@ -102,7 +102,7 @@ class UsageEventAdmin(CorrectingAdmin):
     list_filter = (
         OrganizationFilter,
         PeriodFilter.of("occurred_at"),
-        HourFilter.of("hour from (UTC), as 2026-11-02T09:00", "hour", column="occurred_at"),
+        HourFilter.of("hour from, as 2026-11-02T09:00", "hour", column="occurred_at"),
         ChoiceFilter.of("kind", "kind", options=EventKind),
         ChoiceFilter.of("status", "status", options=Status),
         ChoiceFilter.of("source of the cost", "cost_source", options=CostSource),
@@ -128,7 +128,7 @@ class UsageEventAdmin(CorrectingAdmin):
     def page_context(self, request: HttpRequest, row: UsageEvent) -> dict[str, Any]:
         return {"event_cost": event_cost(row), "may_price": self.has_manage_permission(request, row)}
 
-    when = column(UsageEvent, "When (UTC)", lambda row: utc(row.occurred_at))
+    when = column(UsageEvent, "When", lambda row: local_time(row.occurred_at))
 
     @admin.display(description="Kind")
     def what(self, event: UsageEvent) -> SafeString | str:

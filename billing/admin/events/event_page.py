@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
-from billing.admin.components.datetimes import LocalTimes, utc
+from billing.admin.components.datetimes import LocalTimes, local_time
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import change_url, event_url
 from billing.admin.prices.price_hints import Advice, advice_for
@@ -139,9 +139,10 @@ def _calculation(event: UsageEvent, why: Explanation) -> Table[QuoteLine]:
 
 _CORRECTIONS = (
     Column[UsageEvent](
-        "Corrected (UTC)",
+        "Corrected",
         lambda row: formatting.two_lines(
-            formatting.link(event_url(row.pk), utc(Correction.of(row).at)), Correction.of(row).actor or "costtrack"
+            formatting.link(event_url(row.pk), local_time(Correction.of(row).at)),
+            Correction.of(row).actor or "costtrack",
         ),
     ),
     Column[UsageEvent](
@@ -232,7 +233,7 @@ def _badges(adjusted_event: AdjustedEvent) -> SafeString:
     shown = [
         (event.get_kind_display(), "primary"),
         (event.get_status_display(), "danger" if failed else "success"),
-        (event.get_cost_source_display(), "info"),
+        ("No price yet", "warning") if event.cost_usd is None else (event.get_cost_source_display(), "info"),
         *([("Flagged", "warning")] if is_flagged(event) else []),
         *([("Voided", "danger")] if adjusted_event.is_voided else []),
     ]
@@ -299,8 +300,8 @@ def _identity(event: UsageEvent) -> list[tuple[str, SafeString | str]]:
         ("Request", event.request_id),
         ("Sent with", formatting.sender(event.credential_id, _credential_of(event))),
         ("Occurred", _local(event)),
-        ("Occurred (UTC)", utc(event.occurred_at)),
-        ("Received (UTC)", utc(event.received_at)),
+        ("Occurred", local_time(event.occurred_at)),
+        ("Received", local_time(event.received_at)),
         ("Id in the ledger", str(event.pk)),
         ("Batch", formatting.link(batch_url, batch_id)),
         ("Authorization", _authorization(event)),

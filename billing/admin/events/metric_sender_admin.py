@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from billing.admin.components.cards import Card
-from billing.admin.components.datetimes import utc
+from billing.admin.components.datetimes import local_time
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, shown_organization
 from billing.admin.components.tables import column
 from billing.ingest.metric_senders import add_metric_sender, remove_metric_sender
@@ -44,7 +44,7 @@ class MetricSenderAdmin(SingleOrganizationAdmin):
     )
 
     counted = column(MetricSender, "Metrics", lambda row: row.metric or "None yet")
-    since = column(MetricSender, "Since (UTC)", lambda row: utc(row.created_at))
+    since = column(MetricSender, "Since", lambda row: local_time(row.created_at))
 
     def get_fields(self, request: HttpRequest, obj: MetricSender | None = None) -> tuple[str, ...]:
         return ("organization", "name") if obj is None else ()
@@ -53,7 +53,7 @@ class MetricSenderAdmin(SingleOrganizationAdmin):
         details = (
             ("Sender", row.name),
             ("Metrics", self.counted(row)),
-            ("Since (UTC)", self.since(row)),
+            ("Since", self.since(row)),
             ("Organization", row.organization.name),
         )
         footer = "Its tokens are events of the source otlp-metrics. If you delete it, what was counted stays."

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
-from billing.admin.components.datetimes import utc
+from billing.admin.components.datetimes import local_time
 from billing.admin.components.list_filters import ConditionFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
 from billing.admin.components.tables import column
@@ -60,8 +60,8 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
             ("Organization", row.organization.name),
             ("Format", row.format),
             ("Sent with", self.sent_with(row)),
-            ("Received (UTC)", utc(row.received_at)),
-            ("Resolved (UTC)", utc(row.resolved_at)),
+            ("Received", local_time(row.received_at)),
+            ("Resolved", local_time(row.resolved_at)),
         )
         return [
             Card("Record", details=without_empty(details)),
@@ -120,7 +120,7 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
-    received = column(QuarantinedRecord, "Received (UTC)", lambda row: utc(row.received_at))
+    received = column(QuarantinedRecord, "Received", lambda row: local_time(row.received_at))
     sent_as = column(QuarantinedRecord, "Format", lambda row: row.format)
 
     record = column(QuarantinedRecord, "Record", lambda row: formatting.code(row.record_id))

@@ -20,7 +20,7 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelectWidget
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, Detail, without_empty
-from billing.admin.components.datetimes import utc
+from billing.admin.components.datetimes import local_time
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, shown_organization
 from billing.admin.components.tables import Column, Table, column
 from billing.admin.components.urls import admin_url
@@ -273,7 +273,7 @@ class UploadAdmin(SingleOrganizationAdmin):
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
-    uploaded = column(Upload, "Uploaded (UTC)", lambda row: formatting.two_lines(utc(row.created_at), row.actor))
+    uploaded = column(Upload, "Uploaded", lambda row: formatting.two_lines(local_time(row.created_at), row.actor))
     file = column(
         Upload, "File", lambda row: formatting.two_lines(row.file_name, f"{_format(row)}, {_records(row.records)}")
     )
@@ -314,10 +314,10 @@ def _details(row: Upload) -> list[Detail]:
         ("Records", formatting.count(row.records)),
         ("Size", f"{formatting.count(max(row.size // 1024, 1))} KB"),
         ("Uploaded by", row.actor),
-        ("Uploaded (UTC)", utc(row.created_at)),
-        ("Calls from (UTC)", utc(row.first_at)),
-        ("Calls until (UTC)", utc(row.last_at)),
-        ("Finished (UTC)", utc(row.finished_at)),
+        ("Uploaded", local_time(row.created_at)),
+        ("Calls from", local_time(row.first_at)),
+        ("Calls until", local_time(row.last_at)),
+        ("Finished", local_time(row.finished_at)),
     ]
 
 

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
-from billing.admin.components.datetimes import utc
+from billing.admin.components.datetimes import local_time
 from billing.admin.components.list_filters import ChoiceFilter, IdPeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
 from billing.admin.components.tables import Column, Table, column
@@ -21,6 +21,7 @@ from billing.types import AuthorizationStatus
 from costtrack.clock import utc_now
 from costtrack.money import usd
 from costtrack.server_url import server_url
+from organizations.clock import zoned_time
 from organizations.permissions import USAGE
 
 MAX_SEARCHED = 50_000
@@ -90,7 +91,7 @@ class AuthorizationAdmin(SingleOrganizationAdmin):
             Card("Identity", details=without_empty(_identity(row)), is_half=True),
         ]
 
-    requested = column(Authorization, "Requested (UTC)", lambda row: utc(row.created_at))
+    requested = column(Authorization, "Requested", lambda row: local_time(row.created_at))
 
     status_shown = column(
         Authorization, "Status", lambda row: formatting.choice_badge(status_now(row, utc_now()), _BADGES)
@@ -113,7 +114,7 @@ class AuthorizationAdmin(SingleOrganizationAdmin):
     requested_with = column(
         Authorization, "Requested with", lambda row: formatting.sender(row.credential_id, row.credential)
     )
-    ended = column(Authorization, "Ended or expires (UTC)", lambda row: utc(row.ended_at or row.expires_at))
+    ended = column(Authorization, "Ended or expires", lambda row: local_time(row.ended_at or row.expires_at))
 
 
 def status_now(authorization: Authorization, now: datetime) -> AuthorizationStatus:
@@ -131,7 +132,7 @@ def _sentence(authorization: Authorization, now: datetime) -> str:
             return "Released before any event settled it. Nothing is reserved."
         case AuthorizationStatus.EXPIRED:
             return "Expired before any event settled it. Nothing is reserved."
-    return f"Reserved from every limit that covers the call until {utc(authorization.expires_at)} UTC."
+    return f"Reserved from every limit that covers the call until {zoned_time(authorization.expires_at)}."
 
 
 _SETTLING_EVENTS = (
@@ -139,7 +140,7 @@ _SETTLING_EVENTS = (
         "Settled by the event",
         lambda event: formatting.link(event_url(event.pk), event.event_id or event.model or event.get_kind_display()),
     ),
-    Column[UsageEvent]("Occurred (UTC)", lambda event: utc(event.occurred_at)),
+    Column[UsageEvent]("Occurred", lambda event: local_time(event.occurred_at)),
     Column[UsageEvent](
         "Cost",
         lambda event: "Not known yet" if event.cost_usd is None else formatting.exact(event.cost_usd),
@@ -168,9 +169,9 @@ def _identity(authorization: Authorization) -> list[tuple[str, str]]:
         ("Id", str(authorization.pk)),
         ("Idempotency key", authorization.idempotency_key),
         ("Requested with", formatting.sender(authorization.credential_id, authorization.credential)),
-        ("Requested (UTC)", utc(authorization.created_at)),
-        ("Expires (UTC)", utc(authorization.expires_at)),
-        ("Ended (UTC)", utc(authorization.ended_at)),
+        ("Requested", local_time(authorization.created_at)),
+        ("Expires", local_time(authorization.expires_at)),
+        ("Ended", local_time(authorization.ended_at)),
     ]
 
 

@@ -39,6 +39,7 @@ from costtrack.errors import DomainError
 from organizations.admin.credentials import RotationForm
 from organizations.admin_actions import add_service_error, confirmed
 from organizations.admin_request import request_user
+from organizations.clock import zoned_time
 from organizations.permissions import NOTIFICATIONS
 
 _FIELDS = ("url", "description", "format", "kinds")
@@ -209,9 +210,7 @@ class WebhookEndpointAdmin(SingleOrganizationAdmin):
         webhook = issued.webhook
         secret = [("Webhook", webhook.url), ("Secret (for any library of Standard Webhooks)", issued.secret)]
         if webhook.previous_valid_until is not None:
-            secret.append(
-                ("The previous secret stays valid until", f"{webhook.previous_valid_until:%Y-%m-%d %H:%M} UTC")
-            )
+            secret.append(("The previous secret stays valid until", zoned_time(webhook.previous_valid_until)))
         return self.show_secret(request, webhook, secret)
 
     # --- Columns -----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
-from billing.admin.components.datetimes import utc
+from billing.admin.components.datetimes import local_time
 from billing.admin.components.form_fields import MoneyField, reason_field
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, shown_organization
 from billing.admin.components.tables import column
@@ -131,7 +131,7 @@ class CreditAdmin(SingleOrganizationAdmin):
         "the spend of limits, in its period."
     )
 
-    created = column(Credit, "Added (UTC)", lambda row: utc(row.created_at))
+    created = column(Credit, "Added", lambda row: local_time(row.created_at))
     amount = column(Credit, "Amount", lambda row: formatting.exact(row.amount_usd))
     about = column(Credit, "About", _about)
     added_by = column(Credit, "Added by", lambda row: row.actor)
@@ -150,11 +150,11 @@ class CreditAdmin(SingleOrganizationAdmin):
             ("Amount", formatting.exact(row.amount_usd)),
             ("Reason", row.reason),
             ("About", _about(row)),
-            ("From (UTC)", utc(row.start)),
-            ("Until (UTC)", utc(row.end)),
+            ("From", local_time(row.start)),
+            ("Until", local_time(row.end)),
             ("Added by", row.actor),
-            ("Added (UTC)", utc(row.created_at)),
-            ("Voided (UTC)", utc(row.voided_at)),
+            ("Added", local_time(row.created_at)),
+            ("Voided", local_time(row.voided_at)),
             ("Voided by", row.voided_by),
             ("Why it was voided", row.void_reason),
         ]

@@ -47,6 +47,7 @@ from costtrack.date_fields import EndFormField, StartFormField, use_calendar
 from costtrack.errors import InvalidError
 from organizations.admin_actions import button, confirmed
 from organizations.admin_request import request_user
+from organizations.clock import zoned_time
 from organizations.models import Organization
 from organizations.permissions import PRICES
 
@@ -278,7 +279,7 @@ class PriceVersionAdmin(CardsAdmin):
             effective_to=price.effective_from,
             actor=request_user(request).email,
         )
-        return f"The same price was added since {_first_at(missed)} UTC. {_events(missed)} will be priced."
+        return f"The same price was added since {_first_at(missed)}. {_events(missed)} will be priced."
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """Show a price that misses unpriced events, with the offer to begin earlier."""
@@ -298,7 +299,7 @@ class PriceVersionAdmin(CardsAdmin):
                 get_token(request),
                 f"{missed.first_at.astimezone(UTC):%Y-%m-%d}",
             )
-        text = f"{_events(missed)} occurred before this price begins, the first at {_first_at(missed)} UTC."
+        text = f"{_events(missed)} occurred before this price begins, the first at {_first_at(missed)}."
         return [Card("Unpriced events before this price", text=text, body=offer)]
 
     # --- Columns -----------------------------------------------------------------------------------------------
@@ -366,7 +367,7 @@ def _usage_of(price: PriceVersion) -> dict[str, str]:
 
 
 def _first_at(missed: MissedEvents) -> str:
-    return f"{missed.first_at.astimezone(UTC):%Y-%m-%d %H:%M}" if missed.first_at is not None else ""
+    return zoned_time(missed.first_at) if missed.first_at is not None else ""
 
 
 def _events(missed: MissedEvents) -> str:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from billing.admin.components import formatting
-from billing.admin.components.datetimes import utc
 from billing.admin.components.urls import admin_url
 from billing.ledger.calls import conditions_of
 from billing.models import UsageEvent
 from billing.types import UnpricedReason
+from organizations.clock import zoned_time
 
 HINTS = {
     UnpricedReason.NO_MODEL.value: "Send the model with each event.",
@@ -33,10 +33,10 @@ def advice_for(event: UsageEvent, unknown: Sequence[str]) -> Advice:
     the call for which it has none."""
     reason = event.unpriced_reason
     called = " ".join(filter(None, (event.service, event.model_as_sent)))
-    at = utc(event.occurred_at)
+    at = zoned_time(event.occurred_at)
     missing = {
         UnpricedReason.NO_MODEL.value: "The event does not name a model, so no price can be found.",
-        UnpricedReason.NO_PRICE.value: f"There is no price for {called} at {at} UTC.",
+        UnpricedReason.NO_PRICE.value: f"There is no price for {called} at {at}.",
         UnpricedReason.NO_UNIT_PRICE.value: f"The price of {called} has no unit price for {_named(unknown)}.",
         UnpricedReason.NO_CONDITION_PRICE.value: f"{called} has no price for its {_conditions(event, unknown)}.",
         UnpricedReason.NO_USAGE.value: "The call succeeded but has no token counts.",

@@ -11,7 +11,7 @@ from django.utils.html import format_html
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
-from billing.admin.components.datetimes import utc
+from billing.admin.components.datetimes import local_time
 from billing.admin.components.form_fields import reason_field
 from billing.admin.components.model_admins import (
     OrganizationFilter,
@@ -166,9 +166,11 @@ class RepricingAdmin(SingleOrganizationAdmin):
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
-    requested = column(Repricing, "Requested (UTC)", lambda row: formatting.two_lines(utc(row.created_at), row.actor))
+    requested = column(Repricing, "Requested", lambda row: formatting.two_lines(local_time(row.created_at), row.actor))
     what = column(Repricing, "What", lambda row: "Dry run" if row.dry_run else "Applied")
-    period = column(Repricing, "From, until (UTC)", lambda row: format_html("{}<br>{}", utc(row.start), utc(row.end)))
+    period = column(
+        Repricing, "From, until", lambda row: format_html("{}<br>{}", local_time(row.start), local_time(row.end))
+    )
     calls = column(Repricing, "Calls", lambda row: formatting.two_lines(row.model or "All models", row.service))
 
     state_shown = column(Repricing, "State", lambda row: formatting.choice_badge(RepricingState(row.state), _BADGES))
@@ -231,12 +233,12 @@ def _details(repricing: Repricing) -> list[tuple[str, str]]:
     return [
         ("Organization", repricing.organization.name),
         ("What", "Dry run: nothing is changed" if repricing.dry_run else "Applied: calls have the costs below"),
-        ("From (UTC)", utc(repricing.start)),
-        ("Until (UTC)", utc(repricing.end)),
+        ("From", local_time(repricing.start)),
+        ("Until", local_time(repricing.end)),
         ("Service", repricing.service or "Any"),
         ("Model", repricing.model or "Any"),
         ("Reason", repricing.reason),
         ("Requested by", repricing.actor),
-        ("Requested (UTC)", utc(repricing.created_at)),
-        ("Finished (UTC)", utc(repricing.finished_at)),
+        ("Requested", local_time(repricing.created_at)),
+        ("Finished", local_time(repricing.finished_at)),
     ]

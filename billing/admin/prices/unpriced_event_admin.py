@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
-from billing.admin.components.datetimes import utc
+from billing.admin.components.datetimes import local_time
 from billing.admin.components.list_filters import ChoiceFilter, ExactTextFilter
 from billing.admin.components.model_admins import (
     OrganizationFilter,
@@ -44,7 +44,7 @@ class UnpricedList(SingleOrganizationList):
                 "Model", lambda unpriced: formatting.two_lines(unpriced.model or "No model", unpriced.service)
             ),
             Column[UnpricedModel]("Events", lambda unpriced: formatting.count(unpriced.events), is_number=True),
-            Column[UnpricedModel]("Since (UTC)", lambda unpriced: f"{unpriced.first_at:%Y-%m-%d}"),
+            Column[UnpricedModel]("Since", lambda unpriced: local_time(unpriced.first_at)[:10]),
             Column[UnpricedModel]("Reason", self._advice),
         )
         note = (
@@ -97,7 +97,7 @@ class UnpricedEventAdmin(SingleOrganizationAdmin):
                 messages.warning(request, "No events could be priced. Set a price for their models first.")
         return HttpResponseRedirect(admin_url("billing_unpricedevent_changelist", organization=organization.pk))
 
-    occurred = column(UnpricedEvent, "Occurred (UTC)", lambda row: utc(row.occurred_at))
+    occurred = column(UnpricedEvent, "Occurred", lambda row: local_time(row.occurred_at))
 
     @admin.display(description="Model")
     def model_name(self, unpriced: UnpricedEvent) -> SafeString:

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
-from billing.admin.components.datetimes import utc
+from billing.admin.components.datetimes import local_time
 from billing.admin.components.model_admins import CursorList, SingleOrganizationAdmin, shown_organization
 from billing.models.rollups import RollupRow
 from organizations.permissions import USAGE
@@ -55,10 +55,10 @@ class EntityAdmin(SingleOrganizationAdmin):
     def name(self, row: RollupRow) -> SafeString:
         return formatting.link(self.page_url(row), formatting.code(row.pk))
 
-    @admin.display(description="First event (UTC)")
+    @admin.display(description="First event")
     def first_event(self, row: Any) -> str:
-        return utc(row.first_at)
+        return local_time(row.first_at)
 
-    @admin.display(description="Last event (UTC)")
+    @admin.display(description="Last event")
     def last_event(self, row: Any) -> str:
-        return utc(row.last_at)
+        return local_time(row.last_at)

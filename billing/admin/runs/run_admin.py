@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
-from billing.admin.components.datetimes import utc
+from billing.admin.components.datetimes import local_time
 from billing.admin.components.list_filters import ExactTextFilter
 from billing.admin.components.model_admins import CursorList, OrganizationFilter, SingleOrganizationAdmin
 from billing.admin.components.run_costs import run_cost_card
@@ -47,7 +47,7 @@ class RunAdmin(SingleOrganizationAdmin):
             ("Workflow", row.workflow_id),
             ("Parent run", self.parent(row)),
             ("Organization", row.organization.name),
-            ("First seen (UTC)", utc(row.created_at)),
+            ("First received", local_time(row.created_at)),
         )
         link = ("View events", ledger_url(row.organization_id, run=row.run_id))
         is_operator = request_user(request).is_superuser
@@ -65,7 +65,7 @@ class RunAdmin(SingleOrganizationAdmin):
         url = admin_url("billing_run_changelist", organization=run.organization_id, q=run.parent_run_id)
         return formatting.code_link(url, run.parent_run_id)
 
-    first_seen = column(Run, "First seen (UTC)", lambda row: utc(row.created_at))
+    first_seen = column(Run, "First received", lambda row: local_time(row.created_at))
 
     @admin.display(description="Events")
     def events(self, run: Run) -> SafeString:

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
-from billing.admin.components.datetimes import utc
+from billing.admin.components.datetimes import local_time
 from billing.admin.components.list_filters import ExactTextFilter
 from billing.admin.components.model_admins import OrganizationFilter
 from billing.admin.components.tables import column
@@ -36,7 +36,7 @@ class SessionAdmin(EntityAdmin):
         return formatting.code_link(url, session.execution_id)
 
     workflow = column(Session, "Workflow", lambda row: row.workflow_id or formatting.NOTHING)
-    completed = column(Session, "Completed (UTC)", lambda row: utc(row.completed_at))
+    completed = column(Session, "Completed", lambda row: local_time(row.completed_at))
 
 
 @admin.register(Execution)

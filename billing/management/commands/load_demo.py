@@ -1,4 +1,4 @@
-"""`load_demo`: add two demo organizations with a month of usage."""
+"""`load_demo`: add two demo organizations with three months of usage."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from costtrack.database.commands import SchemaCommand
 
 
 class Command(SchemaCommand):
-    help = "Adds two demo organizations with logins and a month of usage. Safe to repeat."
+    help = "Adds two demo organizations with logins and three months of usage. Safe to repeat."
 
     def handle(self, *args: Any, **options: Any) -> None:
         stored = load_demo(now=utc_now(), progress=self._progress)

@@ -1,9 +1,10 @@
 """Cost of model calls by day and model (document 000). Read-only.
 
-Days are UTC. Amounts include tool calls and compute, which are not runs. Rows with neither runs nor cost (everything
-was voided) are left out. `billing.reports.rollup_query` chooses where a window is read from.
+Days are UTC, or those of a calendar. Amounts include tool calls and compute, which are not runs. Rows with neither runs
+nor cost (everything was voided) are left out. `billing.reports.rollup_query` chooses where a window is read from.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -15,6 +16,8 @@ from billing.reports.pricing.run_filter import ModelKey, RunFilter
 from billing.reports.rollup_query import COST_COLUMNS, RollupQuery
 from billing.reports.rollup_reader import RollupReader
 from billing.rollups.definitions import MODEL_DAYS, USAGE_HOURS
+from costtrack.calendar import Calendar, Window
+from costtrack.dates import UTC_CALENDAR
 from costtrack.money import ZERO
 
 
@@ -88,7 +91,7 @@ FROM (VALUES (1)) AS once LEFT JOIN (
         sum(requests), sum(amount), sum(requests) FILTER (WHERE is_chosen), sum(amount) FILTER (WHERE is_chosen),
         sum(unpriced) FILTER (WHERE is_chosen)
     FROM (
-        SELECT (at AT TIME ZONE 'UTC')::date AS day, CASE model WHEN '' THEN '' ELSE service END AS service, model,
+        SELECT (at AT TIME ZONE {zone})::date AS day, CASE model WHEN '' THEN '' ELSE service END AS service, model,
             agent_id, agent_name, requests, unpriced, token_cost_usd + compute_cost_usd AS amount,
             {chosen} AS is_chosen
         FROM ({rows}) AS cost
@@ -99,12 +102,16 @@ FROM (VALUES (1)) AS once LEFT JOIN (
 _COLUMNS = ("service", "model", "agent_id", "agent_name", *COST_COLUMNS)
 
 
-def pricing(*, reader: RollupReader, filters: RunFilter) -> Pricing:
-    """Return cost by day and model, the filter options, and the days with usage."""
-    query = RollupQuery((MODEL_DAYS, USAGE_HOURS), (filters.window,))
+def pricing(
+    *, reader: RollupReader, filters: RunFilter, calendar: Calendar = UTC_CALENDAR, windows: Sequence[Window] = ()
+) -> Pricing:
+    """Return cost by day and model, the filter options, and the days with usage. `windows` divide that of the filters
+    into days of the calendar, or into months, which then may have usage under another of their days."""
+    query = RollupQuery((MODEL_DAYS, USAGE_HOURS), tuple(windows) or (filters.window,))
 
     def compose(reader: RollupReader) -> sql.Composable:
         return _SUMS.format(
+            zone=reader.bind(calendar.zone.key),
             days=reader.table(MODEL_DAYS),
             chosen=filters.condition(reader.parameters),
             rows=query.rows(reader, _COLUMNS),

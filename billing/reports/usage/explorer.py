@@ -107,7 +107,7 @@ _SUMS = (
 """In the order of the fields of `Figures`."""
 
 _USAGE = sql.SQL("""
-    SELECT width_bucket(at, {boundaries}::timestamptz[]) AS part, {selected},
+    SELECT {part} AS part, {selected},
         sum(requests) AS requests, coalesce(sum(requests) FILTER (WHERE status = 'failure'), 0) AS errors,
         sum(input_tokens + cache_read_tokens + cache_creation_tokens) AS prompt_tokens,
         sum(output_tokens) AS completion_tokens, sum(cache_read_tokens) AS cached_tokens,
@@ -131,7 +131,7 @@ WITH usage AS MATERIALIZED ({usage}
     FROM matching WHERE {after} ORDER BY position LIMIT {limit}
 )
 SELECT NULL::bigint AS position, NULL::text[] AS keys, NULL::text[] AS names, NULL::text AS value,
-    (SELECT {users} FROM usage WHERE {is_main}) AS users, part, {figures}, (SELECT count(*) FROM matching) AS count
+    (SELECT {users} FROM usage LIMIT 1) AS users, part, {figures}, (SELECT count(*) FROM matching) AS count
 FROM {all_usage} GROUP BY part
 UNION ALL
 SELECT page.position, ARRAY[{page_keys}], ARRAY[{page_names}], page.value::text, page.users, part, {keyed_figures}, 0
@@ -235,7 +235,9 @@ class _Explorer:
         is_main = sql.SQL("part BETWEEN {} AND {}").format(reader.bind(first), reader.bind(last))
         list_of = sql.SQL(", ").join
         key_names = list_of(map(sql.Identifier, self.key_names))
-        users = sql.SQL("count(DISTINCT nullif(user_ref, '')) FILTER (WHERE {})").format(is_main)
+        users: sql.Composable = sql.SQL("NULL::bigint")
+        if query.with_users:
+            users = sql.SQL("count(DISTINCT nullif(user_ref, '')) FILTER (WHERE {})").format(is_main)
         sort = _SORTS.get(query.sort, sql.Identifier(query.sort.value))
         return _STATEMENT.format(
             usage=self._usage(reader, keys),
@@ -267,7 +269,7 @@ class _Explorer:
     def _usage(self, reader: RollupReader, keys: Sequence[_Key]) -> sql.Composable:
         user = sql.SQL("cost.user_ref") if self.query.with_users else sql.SQL("NULL::text AS user_ref")
         return _USAGE.format(
-            boundaries=reader.bind(self.boundaries),
+            part=self._part(reader),
             selected=sql.SQL(", ").join([*(column for key in keys for column in key.selected), user]),
             rows=self.rows_of(reader),
             joined=sql.SQL(" ").join(key.join for key in keys),
@@ -276,12 +278,19 @@ class _Explorer:
             ),
         )
 
+    def _part(self, reader: RollupReader) -> sql.Composable:
+        """Return the number of the part of a row. A single one is a constant: of an expression, PostgreSQL would expect
+        hundreds of values, and sort the rows instead of hashing their keys."""
+        if len(self.boundaries) == 2:  # noqa: PLR2004 - a start and an end
+            return sql.SQL("1")
+        return sql.SQL("width_bucket(at, {}::timestamptz[])").format(reader.bind(self.boundaries))
+
     def _all_usage(self, reader: RollupReader) -> sql.Composable:
         """Return what the total is the sum of: rows of a rollup of tags do not add up."""
         if self.all_rows is None:
             return sql.SQL("usage")
         usage = _USAGE.format(
-            boundaries=reader.bind(self.boundaries),
+            part=self._part(reader),
             selected=sql.SQL("NULL::text AS user_ref"),
             rows=self.all_rows(reader),
             joined=_NOTHING,

@@ -162,6 +162,8 @@ def test_threshold_events_come_newest_first_and_in_pages(
     }
     page = api.get(f"{PATH}/{limit.pk}/threshold-events?page_size=2&page=2").json()
     assert ([row["id"] for row in page["results"]], page["count"]) == ([first.pk], 3)
+    assert api.delete(f"{PATH}/{limit.pk}").status_code == 204
+    assert api.get(f"{PATH}/{limit.pk}/threshold-events").json()["count"] == 3, "also of a limit that was removed"
     (row,) = api.get(f"{PATH}/{of_each.pk}/threshold-events").json()["results"]
     assert (row["value"], row["resolved_at"]) == (key.credential.client_id, None)
 

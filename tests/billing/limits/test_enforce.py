@@ -52,6 +52,7 @@ def test_a_warning_names_limit_amounts_and_when_it_resets(
         "window_start": "2026-11-02T00:00:00Z",
         "window_end": "2026-11-09T00:00:00Z",
         "resets_at": "2026-11-09T00:00:00Z",
+        "hit_at": "2026-11-02T14:55:00Z",
         "as_of": "2026-11-02T12:00:00Z",
         "time_zone": "UTC",
         "reason": None,

@@ -94,6 +94,19 @@ def test_asking_for_links_is_limited(client: Client, owner: User, mailoutbox: li
     assert len(mailoutbox) == 3
 
 
+def test_others_cannot_use_up_the_links_of_a_user(owner: User, mailoutbox: list[object], settings: Any) -> None:
+    settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "reset_password_by_user": "5/h/key"}
+
+    def ask(address: str) -> int:
+        return Client(REMOTE_ADDR=address).post("/account/password/reset", {"email": owner.email}).status_code
+
+    assert sign_in(Client(REMOTE_ADDR="192.0.2.9"), owner.email).status_code == 302
+    assert [ask(f"198.51.100.{number // 2}") for number in range(8)] == [302] * 8
+    assert len(mailoutbox) == 5
+    assert ask("192.0.2.9") == 302
+    assert len(mailoutbox) == 6
+
+
 @pytest.mark.usefixtures("redis_is_away")
 def test_without_redis_people_sign_in_and_guessing_ends_all_the_same(owner: User, viewer: User) -> None:
     costtrack_cache.Cache("redis://", {})._local.clear()

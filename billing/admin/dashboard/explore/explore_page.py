@@ -21,11 +21,14 @@ from billing.admin.components.urls import admin_url, url_with
 from billing.admin.components.usage_form import UsageQueryPage
 from billing.admin.dashboard.explore.explore_form import MEASURES, ExploreForm, period_order
 from billing.admin.dashboard.explore.explore_table import ExploreTable, others
+from billing.admin.dashboard.explore.saved_views import saved_views_of, url_of
 from billing.exports.table_files import FileFormat
 from billing.exports.usage_files import explorer_response
+from billing.models import SavedView
 from billing.reports.usage.explorer import ExplorerPage, ExplorerQuery, ExplorerRow, SortBy, explore
 from billing.reports.usage.figures import DIMENSION_OF, DIMENSIONS, ZERO_FIGURES, Figures, GroupBy, UsageFilter
 from billing.reports.usage.query import UsageQuery, split_into_periods
+from billing.saved_views import default_view, list_views
 from costtrack.admin_site import register_page
 from costtrack.calendar import Unit
 from costtrack.errors import InvalidError
@@ -43,6 +46,14 @@ class ExplorePage(UsageQueryPage):
     template_name: ClassVar[str] = "admin/dashboard/explore.html"
     stylesheets = ("costtrack/breakdowns.css", "costtrack/explore.css")
     refresh_seconds: ClassVar[int] = 0
+    views: Sequence[SavedView]
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.views = list_views(organization=self.organization, user=self.user)
+        view = default_view(self.views)
+        if not request.GET and view is not None:
+            return HttpResponseRedirect(url_of(view))
+        return super().get(request, *args, **kwargs)
 
     def page_context(self) -> dict[str, Any]:
         form = ExploreForm(self.request.GET)
@@ -74,6 +85,7 @@ class ExplorePage(UsageQueryPage):
             "trail": trail,
             "older": trail.older(page.next_cursor) + _ROWS if page.next_cursor is not None else "",
             "empty": self._empty_state(query, page),
+            "saved": saved_views_of(self.views, self.request, may_share=self.role.may_change),
             **self._files(),
         }
 

@@ -13,7 +13,7 @@ from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, url_for_dates
 from billing.reports.pricing.daily import DailyCost, Pricing
 from billing.reports.rollup_query import Sums
-from costtrack.calendar import Calendar, Span, Unit, utc_midnight
+from costtrack.calendar import Calendar, Span, Unit
 from costtrack.clock import MICROSECOND
 from costtrack.money import ZERO, usd
 
@@ -53,11 +53,11 @@ def workflow_table(report: Pricing, sums: Sequence[Sums] | None) -> Table[Breakd
 
 
 def period_table(report: Pricing, span: Span, calendar: Calendar, request: HttpRequest) -> Table[BreakdownRow]:
-    """Return the cost by day, week or month (UTC), newest first, without periods that have none."""
-    unit = next((unit for longest, unit in _UNITS if span.end - span.start <= longest), Unit.MONTH)
+    """Return the cost by day, week or month, newest first, without periods that have none."""
+    unit = unit_of_rows(span)
     by_period: dict[Span, list[DailyCost]] = {}
     for bucket in report.daily:
-        by_period.setdefault(calendar.period(unit, utc_midnight(bucket.day)), []).append(bucket)
+        by_period.setdefault(calendar.period(unit, calendar.start_of(bucket.day)), []).append(bucket)
     rows = []
     for period in sorted(by_period, reverse=True):
         first = calendar.date_of(max(period.start, span.start))
@@ -68,6 +68,10 @@ def period_table(report: Pricing, span: Span, calendar: Calendar, request: HttpR
         runs = sum(bucket.runs for bucket in buckets)
         rows.append(BreakdownRow(name, url_for_dates(request, first, last), runs, cost))
     return _table(f"Cost by {unit}", unit.capitalize(), rows)
+
+
+def unit_of_rows(span: Span) -> Unit:
+    return next((unit for longest, unit in _UNITS if span.end - span.start <= longest), Unit.MONTH)
 
 
 def _table(title: str, column: str, rows: Sequence[BreakdownRow], *, empty: str = "No usage.") -> Table[BreakdownRow]:

@@ -1,27 +1,28 @@
 """The group history of the pricing page."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin.components import datetimes, formatting
+from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.tables import Column, Sorting, Table
 from billing.admin.components.urls import session_url
 from billing.reports.pricing.groups import Group
 from costtrack.clock import iso
 from costtrack.money import usd
+from organizations.clock import zone_of
 
 # The lengths of the day and of the year in `2026-11-02 09:00`.
 _DAY, _YEAR = len("2026-11-02 "), len("2026-")
 
 
-def group_table(groups: Sequence[Group], sorting: Sorting, *, empty: object, now: datetime) -> Table[Group]:
+def group_table(groups: Sequence[Group], sorting: Sorting, *, empty: object, times: LocalTimes) -> Table[Group]:
     columns = (
         Column[Group]("Group", _name),
         Column[Group]("Session", _session),
-        Column[Group]("When", lambda group: _when(group, now), order="date", css="ct-when"),
+        Column[Group]("When", lambda group: _when(group, times), order="date", css="ct-when"),
         Column[Group]("Runs", lambda group: formatting.count(group.runs), order="run_count", is_number=True),
         Column[Group]("Input", lambda group: formatting.count(group.input_tokens), is_number=True),
         Column[Group]("Output", lambda group: formatting.count(group.output_tokens), is_number=True),
@@ -50,14 +51,14 @@ def _session(group: Group) -> SafeString | str:
     return formatting.id_link(session_url(group.session_id), group.session_id)
 
 
-def _when(group: Group, now: datetime) -> SafeString:
+def _when(group: Group, times: LocalTimes) -> SafeString:
     """Render how long ago the last run was, with the time range of the group's runs below."""
-    first, last = (f"{at.astimezone(UTC):%Y-%m-%d %H:%M}" for at in (group.first_at, group.last_at))
+    first, last = (f"{at.astimezone(zone_of(times.calendar)):%Y-%m-%d %H:%M}" for at in (group.first_at, group.last_at))
     same = next((prefix for prefix in (first[:_DAY], first[:_YEAR]) if last.startswith(prefix)), "")
     return datetimes.two_lines(
         group.last_at,
-        datetimes.relative(group.last_at, now),
-        f"{last} UTC" if first == last else f"{first} to {last.removeprefix(same)} UTC",
+        times.relative(group.last_at),
+        last if first == last else f"{first} to {last.removeprefix(same)}",
         title=f"{iso(group.first_at)} to {iso(group.last_at)}",
     )
 

@@ -16,7 +16,7 @@ from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import url_for_dates, url_with
 from billing.reports.pricing.daily import Pricing
 from billing.reports.pricing.run_filter import ModelKey
-from costtrack.calendar import Span, Unit
+from costtrack.calendar import Calendar, Span, Unit
 from costtrack.money import ZERO, usd
 
 _MAX_COLORS = 8  # and one for all others; charts.js has nine colors
@@ -76,21 +76,19 @@ def model_table(rows: Sequence[ModelRow]) -> Table[ModelRow]:
     return Table("Model breakdown", columns, rows[:_MAX_ROWS], note=f"{left} not shown." if left_out else "")
 
 
-def chart_of(report: Pricing, span: Span, request: HttpRequest) -> Chart | None:
+def chart_of(report: Pricing, span: Span, calendar: Calendar, request: HttpRequest) -> Chart | None:
     """Return a chart of the most expensive models, with all others combined. A bar links to the same page for that
     model and day."""
     if not report.daily:
         return None
     costs = _costs(report)
-    names, x_axis = _names(costs), axis(span, {bucket.day for bucket in report.daily})
+    names, x_axis = _names(costs), axis(calendar, span, {bucket.day for bucket in report.daily})
     chosen = list(costs)[:_MAX_COLORS]
     lines = [_line(names[model], _of(report, {model}), x_axis, request, model) for model in chosen]
     if others := set(costs) - set(chosen):
         lines.append(_line(f"{len(others)} other models", _of(report, others), x_axis, request, None))
     kind = "month" if x_axis.unit is Unit.MONTH else "day"
-    return Chart(
-        title=f"Cost per model and {kind} (UTC)", labels=[bar.label for bar in x_axis.bars], lines=lines, unit="usd"
-    )
+    return Chart(title=f"Cost per model and {kind}", labels=[bar.label for bar in x_axis.bars], lines=lines, unit="usd")
 
 
 def _costs(report: Pricing) -> dict[ModelKey | None, Decimal]:

@@ -1,6 +1,6 @@
 """The pricing page: the cost of model calls by day, model, workflow and period, and the history of generation groups.
 
-Its numbers are those of `POST /system/pricing` and `POST /system/groups` (document 000), so days are UTC.
+Its numbers are those of `POST /system/pricing` and `POST /system/groups` (document 000), in the organization's days.
 """
 
 from dataclasses import replace
@@ -10,15 +10,15 @@ from django import forms
 from django.utils.html import format_html
 
 from billing.admin.components import formatting
-from billing.admin.components.cards import Card, EmptyState, Figure
-from billing.admin.components.chart_axis import utc_calendar
+from billing.admin.components.cards import Card, EmptyState, Figure, Link
+from billing.admin.components.chart_axis import unit_of_bars
 from billing.admin.components.date_range import Period, PeriodForm, period_of
 from billing.admin.components.multi_select import MultiSelectField, Option
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.pagination import Paging, paging, requested_page
 from billing.admin.components.tables import Sorting
 from billing.admin.components.urls import admin_url, url_of_page
-from billing.admin.dashboard.pricing.breakdown_tables import period_table, workflow_table
+from billing.admin.dashboard.pricing.breakdown_tables import period_table, unit_of_rows, workflow_table
 from billing.admin.dashboard.pricing.group_history_tab import group_table
 from billing.admin.dashboard.pricing.model_costs_tab import (
     chart_of,
@@ -34,7 +34,7 @@ from billing.reports.pricing.run_filter import ModelKey, RunFilter
 from billing.reports.pricing.workflows import workflow_sums
 from billing.reports.rollup_reader import RollupReader
 from costtrack.admin_site import register_page
-from costtrack.calendar import Window
+from costtrack.calendar import Span, Window
 from costtrack.money import ZERO, usd
 
 GROUPS_PER_PAGE = 25
@@ -84,7 +84,7 @@ class PricingPage(OrganizationPage):
 
     def page_context(self) -> dict[str, Any]:
         form = PricingForm(self.request.GET)
-        chosen_period = period_of(form, utc_calendar(self.organization.week_start), self.now)
+        chosen_period = period_of(form, self.organization.calendar, self.now)
         visible = self.visible(chosen_period.span)
         period = replace(chosen_period, span=visible.window)
         cleaned = form.cleaned_data if form.is_valid() else {}
@@ -94,7 +94,7 @@ class PricingPage(OrganizationPage):
             agents=tuple(cleaned.get("agent") or ()) or None,
         )
         self.reader = RollupReader(self.organization)
-        report = pricing(reader=self.reader, filters=runs)
+        report = self._report(runs, period.span)
         form.offer(report)
         is_narrowed = runs.models is not None or runs.agents is not None
         return {
@@ -106,6 +106,12 @@ class PricingPage(OrganizationPage):
             "breakdowns": self._breakdowns(report, period, is_narrowed=is_narrowed),
             **self._groups(runs, cleaned),
         }
+
+    def _report(self, runs: RunFilter, span: Span) -> Pricing:
+        """Return the report by days of the organization, or by its months for a long span."""
+        calendar = self.organization.calendar
+        windows = [Window(*part) for part in calendar.periods(unit_of_bars(span), span)]
+        return pricing(reader=self.reader, filters=runs, calendar=calendar, windows=windows)
 
     def _export_url(self, runs: RunFilter) -> str:
         """Return the URL of the exports page for the same period and, if only one is chosen, the same model."""
@@ -124,17 +130,26 @@ class PricingPage(OrganizationPage):
                 Figure("Cost per run", usd(cost / report.runs) if report.runs else formatting.NOTHING, ("On average",)),
                 Figure("Models", formatting.count(len(used)), (f"Most for {used[0].name}" if used else "",)),
             ),
-            "chart": chart_of(report, period.span, self.request),
-            "models": Card("Model breakdown", table=model_table(models)),
+            "chart": chart_of(report, period.span, self.organization.calendar, self.request),
+            "models": Card("Model breakdown", table=model_table(models), link=self._explore(group_by="model")),
             "unpriced": report.unpriced_events,
             "empty": self._empty_state(report, is_narrowed=is_narrowed),
         }
 
     def _breakdowns(self, report: Pricing, period: Period, *, is_narrowed: bool) -> list[Card]:
         sums = None if is_narrowed else workflow_sums(reader=self.reader, window=Window(*period.span))
-        calendar = utc_calendar(self.organization.week_start)
+        calendar = self.organization.calendar
         tables = (workflow_table(report, sums), period_table(report, period.span, calendar, self.request))
-        return [Card(table.title, table=table) for table in tables]
+        links = (
+            self._explore(group_by="workflow"),
+            self._explore(group_by="model", columns=unit_of_rows(period.span).value),
+        )
+        return [Card(table.title, table=table, link=link) for table, link in zip(tables, links, strict=True)]
+
+    def _explore(self, **parameters: str) -> Link:
+        """Return the link to the same breakdown with every row. The explorer has no filter by several models."""
+        period = {} if self.request.GET.get("range") or self.request.GET.get("start_date") else {"range": "30d"}
+        return "Explore", url_of_page("explore", self.request, **period, **parameters)
 
     def _groups(self, runs: RunFilter, cleaned: dict[str, Any]) -> dict[str, Any]:
         number, sort_by = requested_page(self.request), cleaned.get("sort_by", "date")
@@ -156,7 +171,7 @@ class PricingPage(OrganizationPage):
         sorting = Sorting(self.request, sort_by, "date", is_ascending=ascending, anchor=_GROUPS)
         empty = _no_groups(pages, total=group_page.total, search=cleaned.get("search", ""))
         return {
-            "groups": group_table(group_page.groups, sorting, empty=empty, now=self.now),
+            "groups": group_table(group_page.groups, sorting, empty=empty, times=self.times),
             "groups_total": formatting.count(group_page.total),
             "other_parameters": [
                 (name, value)
@@ -178,7 +193,7 @@ class PricingPage(OrganizationPage):
         return EmptyState(
             "query_stats",
             "No runs of these models and agents in this period" if is_narrowed else "No usage in this period",
-            f"{self.organization.name} has usage from {first} to {last} (UTC).",
+            f"{self.organization.name} has usage from {first} to {last}.",
             [("Show all usage", admin_url("pricing", range="custom", start_date=first, end_date=last))],
         )
 

@@ -130,7 +130,7 @@ class RequestLogPage(UsageQueryPage):
 def _ledger_url(window: Span) -> str:
     """Return the ledger's URL; for a period of one hour, filtered by that hour."""
     is_hour = window.end - window.start == _HOUR
-    hour = f"{window.start.astimezone(UTC):%Y-%m-%dT%H:%M}" if is_hour else ""
+    hour = f"{window.start.astimezone(UTC):%Y-%m-%dT%H:%MZ}" if is_hour else ""
     return admin_url("billing_usageevent_changelist", hour=hour)
 
 

@@ -12,7 +12,6 @@ from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.urls import admin_url, run_url
 from billing.reports.rollup_query import Sums
 from billing.reports.run_tree import RunRow, get_run_ancestors, list_child_runs
-from costtrack.money import usd
 from organizations.models import Organization
 
 CHILDREN_SHOWN = 50
@@ -31,9 +30,11 @@ class Cells:
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """`repeats_ancestor`: the run is one of its own ancestors, so the tree has a cycle here."""
+    """`name` is the id, cut if it is long. `repeats_ancestor`: the run is one of its own ancestors, so the tree has a
+    cycle here."""
 
     run_id: str
+    name: SafeString | str
     workflow_id: str
     url: str
     children_url: str
@@ -60,6 +61,7 @@ def lines_of(
     return [
         RunLine(
             run_id=row.run_id,
+            name=formatting.name(row.run_id),
             workflow_id=row.workflow_id,
             url=run_url(row.run_id),
             children_url=_children_url(row.run_id, depth + 1) if row.has_children and row.run_id not in above else "",
@@ -115,7 +117,7 @@ def _runs_below(row: RunRow) -> str:
 def _cells(sums: Sums, *, is_truncated: bool = False) -> Cells:
     more = "+" if is_truncated else ""
     return Cells(
-        cost=f"{usd(sums.cost)}{more}",
+        cost=f"{formatting.cost(sums.cost, sums.unpriced)}{more}",
         requests=f"{formatting.count(sums.requests)}{more}",
         tokens=f"{formatting.count(sums.total_tokens)}{more}",
         unpriced=f"{formatting.count(sums.unpriced)} unpriced" if sums.unpriced > 0 else "",

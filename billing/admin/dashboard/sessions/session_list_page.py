@@ -185,6 +185,7 @@ class SessionsPage(OrganizationPage):
             page = list_sessions(organization=self.organization, filters=visible, after=after, limit=PAGE_SIZE)
         columns = (
             Column[SessionCosts]("Session", _session_name),
+            _COST,
             Column[SessionCosts](
                 "Part of",
                 lambda row: formatting.two_lines(row.workflow_id or "-", joined((row.phase_id, row.agent_id))),
@@ -205,6 +206,7 @@ class SessionsPage(OrganizationPage):
             Column[ExecutionCosts](
                 "Execution", lambda row: _short_link(execution_url(row.execution_id), row.execution_id)
             ),
+            _COST,
             Column[ExecutionCosts]("Workflow", lambda row: row.workflow_id or "-", css="ct-about"),
             Column[ExecutionCosts]("Sessions", lambda row: formatting.count(len(row.session_ids)), is_number=True),
             *_columns(self.times),
@@ -223,7 +225,6 @@ def _columns(times: LocalTimes) -> tuple[Column[Any], ...]:
         Column[Any]("Last seen", lambda row: times.two_lines(row.last_seen_at, with_zone=False), css="ct-when"),
         Column[Any]("Calls", lambda row: _calls(row.totals), is_number=True),
         Column[Any]("Tokens", lambda row: formatting.count(row.totals.tokens), is_number=True),
-        Column[Any]("Cost", lambda row: _cost(row.totals), is_number=True),
         Column[Any]("State", lambda row: state_of(row, times.now)),
     )
 
@@ -238,7 +239,12 @@ def _calls(totals: Totals) -> SafeString:
 
 def _cost(totals: Totals) -> SafeString:
     unpriced = f"{formatting.count(totals.unpriced_events)} unpriced" if totals.unpriced_events else ""
-    return formatting.two_lines(formatting.strong(usd(totals.cost_usd)), unpriced)
+    cost = formatting.cost(totals.cost_usd, totals.unpriced_events)
+    return formatting.two_lines(formatting.strong(cost), unpriced)
+
+
+# The second column, because the last ones are off the screen of a phone.
+_COST = Column[Any]("Cost", lambda row: _cost(row.totals), is_number=True)
 
 
 def _session_name(row: SessionCosts) -> SafeString:

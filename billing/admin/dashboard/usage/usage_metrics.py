@@ -3,7 +3,7 @@ the figures of the chosen period, each compared with the time before."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from django.utils.html import format_html
@@ -24,6 +24,7 @@ from costtrack.calendar import Unit
 from costtrack.money import usd
 
 _HUNDRED = Decimal(100)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _PREVIOUS = "in the previous period"
 _WINDOWS = {
     Unit.DAY: (LimitWindow.CALENDAR_DAY, LimitWindow.ROLLING_24H),
@@ -38,7 +39,7 @@ _WINDOWS = {
 
 @dataclass(frozen=True, slots=True)
 class SpendFigure:
-    """Spend of today, this week or this month, with the limit of the organization that is closest to its amount."""
+    """Spend of today, this week or this month, with the limit of the organization that will be reached first."""
 
     figure: Figure
     limit: LimitSummary | None
@@ -63,10 +64,16 @@ def figures_of_spend(
         if is_all:
             notes.append(_expected(spent, pace, times.now, calendar.period(unit, times.now).end, end_name))
         limits = [status for status in own if status.rule.window in _WINDOWS[unit]]
-        nearest = max(limits, key=percent_of, default=None)
-        limit = limit_summary(nearest, times) if nearest is not None else None
+        first = min(limits, key=_reached_first, default=None)
+        limit = limit_summary(first, times) if first is not None else None
         shown.append(SpendFigure(Figure(name, formatting.cost(spent.cost_usd, spent.unpriced_events), notes), limit))
     return shown
+
+
+def _reached_first(status: LimitStatus) -> tuple[bool, datetime, Decimal]:
+    """Order limits by when they are reached, and those that will not be reached by their spent share."""
+    is_reached = status.evaluation.spent_usd >= status.rule.amount_usd
+    return not is_reached, status.hit_at or _NEVER, -percent_of(status)
 
 
 def _expected(spent: Figures, pace: WeeklyPace | None, now: datetime, end: datetime, end_name: str) -> str:

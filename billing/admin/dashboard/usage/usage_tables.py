@@ -37,7 +37,7 @@ def breakdown(
     rows = [_row(by, group, query, request) for group in groups]
     label, all_cost = DIMENSION_OF[by].label, max(total.cost_usd, ZERO)
     columns = (
-        Column[Row](label, lambda row: formatting.link_or_text(row.url, formatting.name(row.name, 48))),
+        Column[Row](label, lambda row: formatting.link_or_text(row.url, formatting.name(row.name, 36))),
         Column[Row]("Cost", lambda row: cost_cell(row.figures), is_number=True),
         Column[Row]("Share of cost", lambda row: percent_bar(row.figures.cost_usd, all_cost), css="ct-usage-share"),
         Column[Row]("Requests", _requests, is_number=True),

@@ -2,10 +2,12 @@
 
 import re
 from collections import defaultdict
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -107,6 +109,27 @@ def test_workflows_and_periods_add_up_to_the_page(
     filtered, of_model = context(browser, model=text_of(OPUS))["breakdowns"]
     assert (filtered.table.rows, "Remove the filters" in filtered.table.empty) == ((), True)
     assert [runs for _, runs, _ in rows_of(of_model)] == [1]
+
+
+def test_this_month_is_that_of_the_organization(
+    browser: Client, api: APIClient, organization: Organization, send: Send
+) -> None:
+    """In Auckland, November begins at 11:00 UTC of the last day of October."""
+    Organization.objects.filter(pk=organization.pk).update(time_zone="Pacific/Auckland")
+    with time_machine.travel(datetime(2026, 11, 15, tzinfo=UTC), tick=False):
+        send(
+            call("1000", "2026-10-31T10:59:59Z"),
+            call("100", "2026-10-31T12:00:00Z"),
+            call("1", "2026-11-10T00:00:00Z"),
+            now=datetime(2026, 11, 15, tzinfo=UTC),
+        )
+        page = browser.get(PAGE, {"range": "month"}).context
+        assert page["figures"][0].value == "$101.00"
+        assert drawn(page["chart"]) == {("2026-11-01", "gpt-4o"): "$100.00", ("2026-11-10", "gpt-4o"): "$1.00"}
+        assert [cost for _, _, cost in rows_of(page["models"])] == [101]
+        explored = browser.get("/o/acme/admin/explore/").context
+        assert explored["figures"][0].value == "$101.00"
+        assert api.get("/usage/summary?range=month").json()["cost_usd"] == "101"
 
 
 # --- The API's numbers -----------------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ def test_a_rare_mixture_is_looked_for_a_few_days_at_a_time(
     ("query", "message"),
     [
         ({"run": "\0"}, "Null characters"),
-        ({"range": "never"}, "Select a valid choice"),
+        ({"range": "never"}, "Unknown period. Last 30 days is shown instead."),
         ({"start_date": "2026-13-40"}, "Enter a valid date"),
         ({"range": "custom"}, "Enter a start date"),
         ({"status": "maybe"}, "Select a valid choice"),

@@ -115,3 +115,19 @@ def test_small_groups_are_one_color_and_all_rows(owner: User, sign_in: SignIn, a
     assert page.context["usage"].total == usd(cost)
     totals = page.context["usage"].chart.totals
     assert len(totals) == 30
+
+
+@pytest.mark.usefixtures("month")
+def test_each_figure_is_beside_the_limit_that_is_reached_first(
+    owner: User, organization: Organization, sign_in: SignIn
+) -> None:
+    browser = sign_in(owner)
+    week = get(browser).context["spend_figures"][1]
+    assert week.limit is None
+    set_limit(organization, "1000", window=LimitWindow.ROLLING_7D)
+    assert get(browser).context["spend_figures"][1].limit.pace == "Not reached at this pace"
+    set_limit(organization, "3", window=LimitWindow.CALENDAR_WEEK)
+    first = get(browser).context["spend_figures"][1].limit
+    assert first.name == "Organization, week"
+    assert "at this pace" in first.pace
+    assert "<time" in first.pace
