@@ -58,7 +58,7 @@ class Calls:
         status = f"{call['status'].capitalize()} {call['status_code'] or ''}".strip()
         at = datetime.fromisoformat(call["time"]).astimezone(ZoneInfo(ZONE))
         return [
-            f"{at:%Y-%m-%d %H:%M:%S}".removesuffix(":00") + f" {ZONE}",
+            f"{at:%Y-%m-%d %H:%M:%S}".removesuffix(":00"),
             f"{call['model']}\n{call['service']}",
             f"{call['capability'] or '-'}\n{call['endpoint']}",
             f"{status} Voided" if call["voided"] else status,

@@ -268,10 +268,10 @@ def test_the_number_of_queries_is_fixed(
         api.get("/costs/runs")  # the first use of a key notes the time, and the next one remembers it
 
     # The credential's version; the tenant scope, in a savepoint here: begin, enter, leave, end. The ledger's state; the
-    # rollup's table; because something is not folded, again with its sums, which are cached.
-    with django_assert_num_queries(1 + 4 + 1 + 2):
+    # rollup's table with the sums of unfolded events, which are cached.
+    with django_assert_num_queries(1 + 4 + 1 + 1):
         api.get("/costs/runs?include_children=true")
-    with django_assert_num_queries(1 + 4 + 1 + 2):
+    with django_assert_num_queries(1 + 4 + 1 + 1):
         api.get("/costs/runs/r0?include_children=true")
     with django_assert_num_queries(1 + 4 + 1):
         api.get("/costs/runs/r0?include_children=true")
