@@ -13,8 +13,8 @@ LATE_AFTER = timedelta(minutes=5)
 """Emails that have been due for longer are late."""
 LATELY = timedelta(days=1)
 
-_PENDING = declare("costtrack_account_emails_pending", "E-mails about accounts that are not sent yet.")
-_FAILED_LATELY = declare("costtrack_account_emails_failed", "E-mails about accounts that failed in the last day.")
+_PENDING = declare("costtrack_account_emails_pending", "Emails about accounts that are not sent yet.")
+_FAILED_LATELY = declare("costtrack_account_emails_failed", "Emails about accounts that failed in the last day.")
 _LATE = "Check the workers of the queue notifications, and COSTTRACK_EMAIL_URL."
 _FAILED = "They are not retried. Invitations can be resent on the member's page."
 

@@ -1,4 +1,4 @@
-"""E-mail addresses of users are in lower case."""
+"""Email addresses of users are in lower case."""
 
 from django.db import migrations
 
