@@ -19,8 +19,6 @@ ADMIN_THEME: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",
     "STYLES": [
-        lambda _request: static("costtrack/fonts.css"),
-        lambda _request: static("costtrack/frame.css"),
         lambda _request: static("costtrack/admin.css"),
     ],
     "COLORS": {

@@ -93,7 +93,7 @@ def test_a_viewer_and_a_member_see_what_they_may_open(viewer: User, member: User
 
 
 def test_operators_stay_outside_of_organizations(operator: User, organization: Organization) -> None:
-    """Whatever they have looked at before: no page of the installation leads into an organization by itself."""
+    """Whatever they have looked at before: no page of the installation redirects into an organization."""
     client = signed_in(operator)
     assert client.get(f"{HERE}usage/").status_code == 200
     paths = pages_of(client, "/admin/")

@@ -37,7 +37,7 @@ pytestmark = [
 class Bounds:
     """Of one page that nothing of is known yet (a cold cache). Most of it are the theme's scripts and styles."""
 
-    requests: int = 42
+    requests: int = 40
     kilobytes: int = 600
     nodes: int = 3_000
     queries: int = 30

@@ -25,8 +25,8 @@ def test_the_first_page_is_loaded_with_less_than_400_kilobytes(owner: User, sign
     browser, page = sign_in(owner), "/o/acme/admin/usage/"
     html = browser.get(page).content.decode()
     files = re.findall(r'<link href="([^"]+)" rel="stylesheet"', html) + re.findall(r'<script src="([^"]+)"', html)
-    fonts = re.findall(r'url\("([^"]+)"\)', browser.get("/static/costtrack/fonts.css").getvalue().decode())
-    files += [urljoin("/static/costtrack/fonts.css", font) for font in fonts]
+    fonts = re.findall(r'url\("([^"]+)"\)', browser.get("/static/costtrack/admin.css").getvalue().decode())
+    files += [urljoin("/static/costtrack/admin.css", font) for font in fonts]
     assert len(set(files)) > 20
     total = len(loaded(browser, page)) + sum(len(loaded(browser, file)) for file in set(files))
     assert total < MAX_BYTES, total
