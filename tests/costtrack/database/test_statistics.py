@@ -8,6 +8,7 @@ from typing import Any
 import pglast
 import pytest
 from django.core.management import call_command
+from django.core.management.commands import migrate
 from django.db import connection
 from pglast.visitors import Visitor
 
@@ -19,7 +20,7 @@ from tests.usage import Send
 _ESTIMATE = "SELECT reltuples FROM pg_class WHERE oid = 'billing_usageevent'::regclass"
 
 
-class _Tables(Visitor):  # type: ignore[misc]  # it has no types
+class _Tables(Visitor):
     """The tables that a statement names."""
 
     def __init__(self) -> None:
@@ -67,6 +68,7 @@ def test_migrate_collects_the_statistics_that_are_missing(
 
     send({"id": "b", "model": "m", "cost_usd": "1", "end_user": "u", "run_id": "r"})
     monkeypatch.setattr("costtrack.management.commands.migrate.pending", lambda _: {("billing", "9999_next")})
+    monkeypatch.setattr(migrate.Command, "handle", lambda *_, **__: None)  # it would compare all models
     output = io.StringIO()
     call_command("migrate", "--check", stdout=output)
     assert "Collected" not in output.getvalue()
