@@ -5,6 +5,7 @@ memory once, and a worker that replaces a dead one starts in a moment.
 """
 
 import multiprocessing
+import runpy
 
 if __name__ == "__main__":
     # Where processes are not forked, each has to load everything itself.
@@ -15,6 +16,4 @@ if __name__ == "__main__":
 
         _ = get_resolver().url_patterns
 
-    from granian.cli import entrypoint
-
-    entrypoint()
+    runpy.run_module("granian", run_name="__main__")
