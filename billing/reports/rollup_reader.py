@@ -68,8 +68,8 @@ class Sums:
         chosen = self.by_key.values() if keys is None else [self.by_key[key] for key in keys if key in self.by_key]
         if not chosen:
             return []
-        places = [self.columns.index(column) for column in columns]
-        return ["{" + ",".join(arrays[place][1:-1] for arrays in chosen) + "}" for place in places]
+        numbers = [self.columns.index(column) for column in columns]
+        return ["{" + ",".join(arrays[number][1:-1] for arrays in chosen) + "}" for number in numbers]
 
     @property
     def size(self) -> int:

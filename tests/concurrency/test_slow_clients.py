@@ -154,8 +154,8 @@ def call_both(*clients: httpx.Client) -> Iterator[tuple[float, ...]]:
     """Yield the seconds of a call by each client, one after the other."""
     for number in range(40):
         responses = [
-            client.post("/usage/events", json=[{"id": f"call-{number}-{place}"}])
-            for place, client in enumerate(clients)
+            client.post("/usage/events", json=[{"id": f"call-{number}-{index}"}])
+            for index, client in enumerate(clients)
         ]
         assert [response.status_code for response in responses] == [200] * len(clients)
         yield tuple(response.elapsed.total_seconds() for response in responses)
