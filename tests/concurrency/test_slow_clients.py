@@ -14,6 +14,7 @@ from tests.concurrency.conftest import Server, StartServer
 from tests.concurrency.raw_http import RawConnection, raw_connections
 from tests.concurrency.workers import locked_ledger, wait_until
 from tests.conftest import Key
+from tests.plain_http import NO_TLS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -116,7 +117,9 @@ def impatient_server(start_shared_server: StartServer) -> Server:
 
 @pytest.fixture
 def client(server: Server, key: Key) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=60) as client:
+    with httpx.Client(
+        base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=60, verify=NO_TLS
+    ) as client:
         yield client
 
 
@@ -134,9 +137,9 @@ def test_500_half_sent_requests_and_20_huge_bodies_do_not_delay_others(
     quiet_memory = resident(server)
     with (
         besieging(server.port) as connections,
-        httpx.Client(base_url=impatient_server.url, headers=client.headers, timeout=60) as quiet_client,
+        httpx.Client(base_url=impatient_server.url, headers=client.headers, timeout=60, verify=NO_TLS) as quiet_client,
     ):
-        health = [httpx.get(f"{server.url}/healthz", timeout=60) for _ in range(10)]  # to both processes
+        health = [httpx.get(f"{server.url}/healthz", timeout=60, verify=NO_TLS) for _ in range(10)]  # to both processes
         assert {response.status_code for response in health} == {200}
         assert max(response.elapsed.total_seconds() for response in health) < 1
         seconds, quiet_seconds = (list(times) for times in zip(*call_both(client, quiet_client), strict=True))
@@ -165,7 +168,7 @@ def test_a_request_that_takes_long_and_a_busy_connection_are_not_ended(impatient
     """They last longer than the limits, which end half-sent requests meanwhile, twice in a row."""
     headers = {"Authorization": f"Bearer {key.api_key}"}
     with (
-        httpx.Client(base_url=impatient_server.url, headers=headers, timeout=60) as slow,
+        httpx.Client(base_url=impatient_server.url, headers=headers, timeout=60, verify=NO_TLS) as slow,
         raw_connections(impatient_server.port, 1) as [busy],
         ThreadPoolExecutor(1) as executor,
     ):
@@ -187,4 +190,4 @@ def test_a_request_that_takes_long_and_a_busy_connection_are_not_ended(impatient
 def test_half_sent_requests_are_ended_in_their_time(impatient_server: Server) -> None:
     with besieging(impatient_server.port) as connections:
         wait_until(lambda: all(connection.is_closed() for connection in connections[:HALF_SENT]))
-    assert httpx.get(f"{impatient_server.url}/healthz", timeout=60).status_code == 200
+    assert httpx.get(f"{impatient_server.url}/healthz", timeout=60, verify=NO_TLS).status_code == 200
