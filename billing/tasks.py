@@ -21,6 +21,7 @@ from billing.notifications.usage_issues import notify_all_usage_issues
 from billing.notifications.webhook_sender import deliver_webhooks
 from billing.rollups.definitions import BY_NAME
 from billing.rollups.fold import fold, fold_organization
+from billing.rollups.packing import pack_indexes
 from billing.rollups.rebuild import rebuild
 from billing.rollups.retention import retain
 from billing.rollups.types import Dropped, Step
@@ -130,6 +131,12 @@ def verify_rollups_task(organization_id: int | None = None, since: str | None = 
         return
     unless_since = None if since is None else datetime.fromisoformat(since)
     verify(organization_id=organization_id, now=utc_now(), unless_since=unless_since)
+
+
+@app.task(name="billing.pack_rollups")
+def pack_rollups_task() -> int:
+    """Rebuild the indexes of the rollups; return the freed bytes."""
+    return pack_indexes()
 
 
 @app.task(name="billing.expire_authorizations")

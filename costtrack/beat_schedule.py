@@ -30,6 +30,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "rebuild-rollups": _send(
         "billing.rebuild_rollups", crontab(day_of_month="2", hour="2", minute="0"), expires=20 * _HOUR
     ),
+    "pack-rollups": _send("billing.pack_rollups", crontab(day_of_month="3", hour="2", minute="0"), expires=20 * _HOUR),
     "verify-limits": _send("billing.verify_limits", crontab(hour="4", minute="0"), expires=20 * _HOUR),
     "reprice": _send("billing.reprice", crontab(), expires=60),
     "process-uploads": _send("billing.process_upload", crontab(), expires=60),

@@ -38,6 +38,7 @@ TASKS: dict[str, Queue] = {
     "billing.reprice": Queue.MAINTENANCE,
     "billing.rebuild_rollups": Queue.MAINTENANCE,
     "billing.verify_rollups": Queue.MAINTENANCE,
+    "billing.pack_rollups": Queue.MAINTENANCE,
     "billing.retain": Queue.MAINTENANCE,
     "billing.verify_limits": Queue.MAINTENANCE,
     "billing.delete_organizations": Queue.MAINTENANCE,
