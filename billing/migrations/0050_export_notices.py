@@ -1,0 +1,42 @@
+"""Notices about files that are ready, or that could not be created."""
+
+import django.contrib.postgres.fields
+from django.db import migrations, models
+
+_KINDS = [
+    ("limit.threshold_reached", "Limit nearly reached"),
+    ("limit.paused", "Access paused"),
+    ("limit.exceeded", "Limit exceeded"),
+    ("limit.resumed", "Access resumed"),
+    ("increase.requested", "Increase requested"),
+    ("increase.granted", "Increase approved"),
+    ("increase.declined", "Increase declined"),
+    ("usage.unpriced", "Model without a price"),
+    ("usage.flagged", "Usage needs a review"),
+    ("webhook.disabled", "Webhook disabled"),
+    ("export.ready", "Export ready"),
+    ("export.failed", "Export failed"),
+    ("test", "Test message"),
+]
+
+
+class Migration(migrations.Migration):
+    dependencies = [("billing", "0049_exports")]
+
+    operations = [
+        migrations.AlterField(
+            model_name="notice",
+            name="kind",
+            field=models.CharField(choices=_KINDS, max_length=32),
+        ),
+        migrations.AlterField(
+            model_name="webhookendpoint",
+            name="kinds",
+            field=django.contrib.postgres.fields.ArrayField(
+                base_field=models.CharField(choices=_KINDS, max_length=32),
+                default=list,
+                help_text="Kinds of notices. Empty: all.",
+                size=None,
+            ),
+        ),
+    ]
