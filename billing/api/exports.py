@@ -164,12 +164,12 @@ class ExportFileView(OrganizationScopedAPIView):
             409: OpenApiResponse(description="The file is not ready, or no longer (`export_not_ready`)."),
         },
     )
-    def get(self, request: Request, *, export_id: int, **_: str) -> StreamingHttpResponse:
+    def get(self, request: Request, *, pk: int, **_: str) -> StreamingHttpResponse:
         """Download a file that is ready, in any format."""
         self.plan_rights.check_exports()
         parameters = validated(ExportFileParameters, request.query_params)
         with tenant_reads(self.organization.pk):
-            export = visible_exports(access=self.access).get_or_not_found("export", pk=export_id)
+            export = visible_exports(access=self.access).get_or_not_found("export", pk=pk)
         export.organization = self.organization
         file_format = FileFormat(parameters.get("format") or export.format)
         return stored_response(export, file_format, with_bom=parameters["bom"])

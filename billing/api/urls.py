@@ -34,7 +34,7 @@ router.register("organizations/<str:slug>/exports", ExportViewSet, basename="exp
 router.register("organizations/<str:slug>/deliveries", DeliveryViewSet, basename="delivery")
 
 urlpatterns = [
-    path("organizations/<str:slug>/exports/<int:export_id>/file", ExportFileView.as_view(), name="export-file"),
+    path("organizations/<str:slug>/exports/<int:pk>/file", ExportFileView.as_view(), name="export-file"),
     path("organizations/<str:slug>/archive", ArchiveView.as_view(), name="organization-archive"),
     path("usage/", include("billing.api.usage.urls")),
     path("costs/", include("billing.api.costs.urls")),

@@ -44,7 +44,7 @@ MAX_DIRECT_ROWS = 50_000
 MAX_ROWS = 5_000_000
 MAX_STORED_BYTES = 1024 * 1024 * 1024
 """Of all files of an organization, compressed."""
-MAX_UNFINISHED = 5
+MAX_UNFINISHED = 20
 STORED_FOR = timedelta(days=7)
 _LISTED_FOR = timedelta(days=90)
 _STALLED_AFTER = timedelta(minutes=1)

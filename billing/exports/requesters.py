@@ -17,5 +17,6 @@ def credential_user(label: str, organization: Organization, scopes: frozenset[st
     """Return a user that is not stored, who sees what a credential with these scopes may see."""
     user = User(email=label, is_superuser=is_operator)
     role = Role.ADMIN if Scope.MANAGE in scopes else Role.VIEWER
-    user.__dict__["roles"] = {organization.pk: role}  # a cached property, which would read memberships
+    # Cached properties, which would read memberships.
+    user.__dict__.update(roles={organization.pk: role}, closing_ids=frozenset())
     return user
