@@ -28,6 +28,7 @@ from billing.models import (
     MetricSender,
     NotificationAddress,
     Repricing,
+    SavedView,
     SpendLimit,
     ThresholdEvent,
     UsageEvent,
@@ -110,6 +111,9 @@ class Examples:
                 )
             if number < MAX_WEBHOOKS // 2:
                 self._webhook(number)
+            SavedView.objects.create(
+                organization=self.organization, name=f"View {number}", is_shared=True, created_at=now
+            )
             self._export(ExportState.READY)
             if number < MAX_UNFINISHED // 2:
                 self._export(ExportState.QUEUED)
@@ -231,6 +235,7 @@ class Examples:
             "webhooks": WebhookEndpoint.objects.of(self.organization),
             "teams": Team.objects.of(self.organization),
             "notification-addresses": NotificationAddress.objects.of(self.organization),
+            "views": SavedView.objects.of(self.organization),
             "exports": Export.objects.of(self.organization).filter(state=_export_state(route)),
             "deliveries": Delivery.objects.of(self.organization).filter(webhook__isnull=False),
             "limits": SpendLimit.objects.of(self.organization).not_removed(),
@@ -390,6 +395,9 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"PATCH {_OF}/notification-preferences": lambda number: {"warnings": number % 2 == 0},
     f"POST {_OF}/notification-addresses": lambda number: {"address": f"finance-{number}@acme.example"},
     f"DELETE {_OF}/notification-addresses/<int:pk>": lambda _: {},
+    f"POST {_OF}/views": lambda number: {"name": f"New view {number}", "is_shared": True},
+    f"PATCH {_OF}/views/<int:pk>": lambda number: {"name": f"Renamed {number}"},
+    f"DELETE {_OF}/views/<int:pk>": lambda _: {},
     f"POST {_OF}/exports": lambda _: {"table": "limits"},
     f"POST {_OF}/exports/<int:pk>/cancel": lambda _: {},
     f"DELETE {_OF}/exports/<int:pk>": lambda _: {},

@@ -19,6 +19,7 @@ from billing.api.preferences import NotificationPreferencesView
 from billing.api.prices import PriceViewSet
 from billing.api.repricings import RepricingViewSet
 from billing.api.spend import urls as spend
+from billing.api.views import SavedViewViewSet
 from billing.api.webhooks import WebhookViewSet
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
@@ -30,6 +31,7 @@ router.register(
     "organizations/<str:slug>/notification-addresses", NotificationAddressViewSet, basename="notification-address"
 )
 router.register("organizations/<str:slug>/metric-senders", MetricSenderViewSet, basename="metric-sender")
+router.register("organizations/<str:slug>/views", SavedViewViewSet, basename="saved-view")
 router.register("organizations/<str:slug>/exports", ExportViewSet, basename="export")
 router.register("organizations/<str:slug>/deliveries", DeliveryViewSet, basename="delivery")
 

@@ -1,6 +1,8 @@
-"""Notices about files that are ready, or that could not be created."""
+"""Notices about files that are ready, or that could not be created; and shared views of credentials."""
 
 import django.contrib.postgres.fields
+import django.db.models.deletion
+from django.conf import settings
 from django.db import migrations, models
 
 _KINDS = [
@@ -24,6 +26,19 @@ class Migration(migrations.Migration):
     dependencies = [("billing", "0049_exports")]
 
     operations = [
+        migrations.AlterField(
+            model_name="savedview",
+            name="user",
+            field=models.ForeignKey(
+                db_constraint=False,
+                db_index=False,
+                help_text="NULL for a shared view of a credential.",
+                null=True,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
+        ),
         migrations.AlterField(
             model_name="notice",
             name="kind",

@@ -83,7 +83,7 @@ def test_invalid_requests_name_the_field(api: APIClient) -> None:
     assert api.get(f"{PATH}/9/file").status_code == 404
 
 
-def test_scopes_and_organizations_are_kept_apart(
+def test_scopes_and_organizations_are_separate(
     api: APIClient, other_api: APIClient, organization: Organization, viewer: User
 ) -> None:
     export_id = post(api, {"table": "audit-log"}).json()["id"]

@@ -15,7 +15,7 @@ from billing.admin.components.charts import Chart, Line
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.date_range import Period, period_of
 from billing.admin.components.datetimes import period_label
-from billing.admin.components.files import FileView, file_links
+from billing.admin.components.files import FileView, access_of, file_links
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Sorting
 from billing.admin.components.urls import admin_url, url_with
@@ -29,7 +29,7 @@ from billing.models import SavedView
 from billing.reports.usage.explorer import ExplorerPage, ExplorerQuery, ExplorerRow, SortBy, explore
 from billing.reports.usage.figures import DIMENSION_OF, DIMENSIONS, ZERO_FIGURES, Figures, GroupBy, UsageFilter
 from billing.reports.usage.query import UsageQuery, split_into_periods
-from billing.saved_views import default_view, list_views
+from billing.saved_views import default_view, visible_views
 from costtrack.admin_site import register_page
 from costtrack.calendar import Unit
 from costtrack.errors import InvalidError
@@ -49,7 +49,7 @@ class ExplorePage(UsageQueryPage):
     views: Sequence[SavedView]
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self.views = list_views(organization=self.organization, user=self.user)
+        self.views = list(visible_views(access_of(self)))
         view = default_view(self.views)
         if not request.GET and view is not None:
             return HttpResponseRedirect(url_of(view))
