@@ -12,6 +12,7 @@ class FileFormat(StrEnum):
     PARQUET = "parquet"
 
 
+FORMATS = tuple(name.value for name in FileFormat)
 FORMAT_LABELS = ((FileFormat.CSV, "CSV"), (FileFormat.PARQUET, "Parquet"), (FileFormat.JSON, "JSON"))
 
 

@@ -31,7 +31,7 @@ from billing.reports.sessions.newest import EntityFilter
 from billing.types import ExportState
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
-from costtrack.file_columns import FileFormat
+from costtrack.file_columns import FORMATS, FileFormat
 from costtrack.serializers import StrictSerializer, optional_text, validated
 from costtrack.tenancy import tenant_reads
 from organizations.api.base import OrganizationScopedAPIView, OrganizationScopedViewSet
@@ -48,7 +48,7 @@ class ExportSerializer(serializers.ModelSerializer[Export]):
     """A file; poll until `state` is `ready` or `failed`."""
 
     state = serializers.ChoiceField(choices=ExportState.choices)
-    format = serializers.ChoiceField(choices=[file_format.value for file_format in FileFormat])
+    format = serializers.ChoiceField(choices=FORMATS)
     rows = serializers.IntegerField(help_text="Rows that are written, out of `total_rows`.")
     total_rows = serializers.IntegerField(
         source="total", allow_null=True, help_text="The expected number. Null until it is known."
@@ -71,7 +71,7 @@ class NewExportSerializer(StrictSerializer):
         max_length=64,
         help_text=f"{', '.join(REPORTS)}, or a list of the web UI by its title, such as `limits` or `audit-log`.",
     )
-    format = serializers.ChoiceField(default=FileFormat.CSV, choices=[file_format.value for file_format in FileFormat])
+    format = serializers.ChoiceField(default=FileFormat.CSV, choices=FORMATS)
     parameters = serializers.DictField(
         child=serializers.CharField(allow_blank=True),
         default=dict,
@@ -150,7 +150,7 @@ class ExportFileView(OrganizationScopedAPIView):
         parameters=[
             OpenApiParameter(
                 "format",
-                enum=[file_format.value for file_format in FileFormat],
+                enum=FORMATS,
                 description="Default: that of the request for the file.",
             ),
             OpenApiParameter(
@@ -176,7 +176,7 @@ class ExportFileView(OrganizationScopedAPIView):
 
 
 class ExportFileParameters(StrictSerializer):
-    format = serializers.ChoiceField(required=False, choices=[file_format.value for file_format in FileFormat])
+    format = serializers.ChoiceField(required=False, choices=FORMATS)
     bom = serializers.BooleanField(default=False)
 
 

@@ -18,7 +18,7 @@ from billing.exports.requesters import user_of
 from billing.exports.table_files import CONTENT_TYPES, FileQuery, file_response
 from billing.exports.usage_files import BreakdownFile, Rows, usage_file
 from billing.reports.usage.query import UsageQuery
-from costtrack.file_columns import FileFormat
+from costtrack.file_columns import FORMATS, FileFormat
 from costtrack.serializers import optional_text
 
 
@@ -52,7 +52,7 @@ class ExportQuery(ExplorerParameters):
         choices=[rows.value for rows in Rows],
         help_text="One row per event, per day, or per row of the breakdown.",
     )
-    format = serializers.ChoiceField(default=FileFormat.CSV, choices=[file_format.value for file_format in FileFormat])
+    format = serializers.ChoiceField(default=FileFormat.CSV, choices=FORMATS)
     endpoint = optional_text("Only with `rows=requests`.")
     group_by = GroupByField(
         required=False,
