@@ -146,7 +146,7 @@ class ExportFileView(OrganizationScopedAPIView):
     content_negotiation_class = ErrorsInJson
 
     @extend_schema(
-        operation_id="organizations_exports_file",
+        operation_id="exports_file",
         parameters=[
             OpenApiParameter(
                 "format",
