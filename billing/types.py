@@ -293,6 +293,7 @@ class NoticeKind(models.TextChoices):
     UNPRICED_USAGE = "usage.unpriced", "Model without a price"
     FLAGGED_USAGE = "usage.flagged", "Usage needs a review"
     WEBHOOK_DISABLED = "webhook.disabled", "Webhook disabled"
+    MONTH_CLOSED = "month.closed", "Month closed"
     TEST = "test", "Test message"
 
 

@@ -13,6 +13,7 @@ from billing.models.limits import (
     ThresholdEvent,
 )
 from billing.models.maintenance import DroppedMonth, LedgerState, RollupCheck
+from billing.models.months import ClosedMonth, LateEvent
 from billing.models.notifications import (
     Delivery,
     Notice,
@@ -35,6 +36,7 @@ __all__ = [
     "Agreement",
     "Authorization",
     "CallKey",
+    "ClosedMonth",
     "Coverage",
     "Credit",
     "Delivery",
@@ -44,6 +46,7 @@ __all__ = [
     "GenerationGroup",
     "IncreaseRequest",
     "IngestBatch",
+    "LateEvent",
     "LedgerState",
     "LimitOverride",
     "LimitSetRevision",

@@ -72,6 +72,18 @@ def _examples(now: datetime) -> dict[NoticeKind, tuple[str, dict[str, Any]]]:
             "Webhook disabled: On-call channel",
             {"webhook": webhook, "reason": "Nothing has arrived for 3 days. The last answer was 503."},
         ),
+        NoticeKind.MONTH_CLOSED: (
+            "Acme Research: October 2026 is closed",
+            {
+                "month": {
+                    "id": "2026-10",
+                    "cost_usd": "1234.5",
+                    "unpriced_events": 2,
+                    "closed_by": "brin@acme.example",
+                },
+                "time_zone": "Europe/Berlin",
+            },
+        ),
         NoticeKind.TEST: ("A test message for Acme Research", {}),
     }
 

@@ -34,6 +34,9 @@ _SLACK_FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Requested by", ("request", "requested_by")),
     ("Until", ("request", "until")),
     ("Answered by", ("request", "answered_by")),
+    ("Month", ("month", "id")),
+    ("Total (USD)", ("month", "cost_usd")),
+    ("Closed by", ("month", "closed_by")),
     ("Webhook", ("webhook", "description")),
     ("Reason", ("reason",)),
 )
