@@ -36,6 +36,15 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AlterField(
+            model_name="notificationpreference",
+            name="usage",
+            field=models.BooleanField(
+                db_default=True,
+                default=True,
+                help_text="A model has no price, usage was not read with certainty, or a month is closed.",
+            ),
+        ),
+        migrations.AlterField(
             model_name="webhookendpoint",
             name="kinds",
             field=django.contrib.postgres.fields.ArrayField(

@@ -45,6 +45,7 @@ from costtrack.serializers import StrictSerializer
 from organizations.types import Scope
 
 MAX_LINES = 1_000
+STATEMENT_DIMENSION_NAMES = [by.value for by in STATEMENT_DIMENSIONS]
 
 Month = Annotated[str, about("Such as 2026-10.")]
 Cost = Annotated[Amount, about("The known cost, without unpriced events.")]
@@ -121,14 +122,14 @@ class Statement(ResponseBody):
     organization_name: str
     currency: Annotated[str, about("USD")]
     month: MonthBody
-    by: GroupBy | None
+    by: Annotated[str | None, choice(STATEMENT_DIMENSION_NAMES)]
     totals: StatementTotalsBody
     lines: Annotated[list[StatementLineBody], about("By section, corrected month, key and model.")]
     limits_history: Annotated[list[LimitsEntry], about("Thresholds and changes of limits. Only on the first page.")]
     next_cursor: NextCursor
 
 
-class Correction(ResponseBody):
+class StatementCorrection(ResponseBody):
     id: UUID
     month: Annotated[str, about("The closed month in which the usage was.")]
     occurred_at: datetime
@@ -144,10 +145,10 @@ class Correction(ResponseBody):
     cost_usd: Annotated[Amount | None, about("Null if the cost is unknown.")]
 
 
-class Corrections(ResponseBody):
+class StatementCorrections(ResponseBody):
     organization: str
     month: Month
-    results: Annotated[list[Correction], about("In the order of their receipt.")]
+    results: Annotated[list[StatementCorrection], about("In the order of their receipt.")]
     next_cursor: NextCursor
 
 
@@ -158,7 +159,7 @@ class StatementParameters(UsageQuerySerializer):
     by = serializers.ChoiceField(
         required=False,
         allow_blank=True,
-        choices=[by.value for by in STATEMENT_DIMENSIONS],
+        choices=STATEMENT_DIMENSION_NAMES,
         help_text="Divides the lines further than by model.",
     )
 
@@ -288,7 +289,7 @@ class StatementFileView(StatementsView):
 
 
 class StatementCorrectionsView(StatementsView):
-    @operation("usage_statement_corrections", CorrectionParameters, Corrections)
+    @operation("usage_statement_corrections", CorrectionParameters, StatementCorrections)
     def get(self, request: Request, month: str) -> Response:
         """List what a statement has of closed months, row by row: late usage, and adjustments with the event that they
         correct. Rows appear here about a second after they are recorded."""
@@ -297,7 +298,7 @@ class StatementCorrectionsView(StatementsView):
         rows, next_id = late_rows(
             organization=self.organization, month=shown, after=given.get("cursor"), limit=given["limit"]
         )
-        body = Corrections(
+        body = StatementCorrections(
             organization=self.organization.slug,
             month=shown.name,
             results=list(map(_correction, rows)),
@@ -356,8 +357,8 @@ def _line(query: StatementQuery, line: StatementLine) -> StatementLineBody:
     )
 
 
-def _correction(row: LateRow) -> Correction:
-    return Correction.of(row, month=_name(row.month))
+def _correction(row: LateRow) -> StatementCorrection:
+    return StatementCorrection.of(row, month=_name(row.month))
 
 
 def _name(month: date | None) -> str | None:

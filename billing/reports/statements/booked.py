@@ -135,7 +135,7 @@ class BookedRows:
     def corrections(self, reader: RollupReader) -> sql.Composed:
         """Build the SELECT of the late events that are booked in the month: `corrected_month` and the columns."""
         unfolded = _NOTHING
-        if self.month.books_late_events:
+        if self.month.takes_late_events:
             unfolded = self._unfolded(reader, _BEFORE.format(reader.bind(self.month.span.start)))
         return self._recorded(reader, "booked_month") + unfolded
 

@@ -25,7 +25,7 @@ _MONTH = re.compile(r"(20\d\d|21\d\d)-(0[1-9]|1[0-2])", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class StatementMonth:
-    """A month. `month` is its first day. `closed_at` is None while it is open. `books_late_events`: it is the open
+    """A month. `month` is its first day. `closed_at` is None while it is open. `takes_late_events`: it is the open
     month in which late events are booked. `limits_history` is only that of a closed month."""
 
     month: date
@@ -34,7 +34,7 @@ class StatementMonth:
     organization_name: str
     closed_at: datetime | None = None
     closed_by: str = ""
-    books_late_events: bool = False
+    takes_late_events: bool = False
     credential_names: Mapping[str, str] | None = None
     limits_history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -104,7 +104,7 @@ def _month_among(closed: list[ClosedMonth], organization: Organization, month: d
     is_first_open = bool(closed) and month == next_month(closed[-1].month)
     if is_first_open:
         span = Span(closed[-1].ends_at, span.end)
-    return StatementMonth(month, span, organization.calendar.zone, organization.name, books_late_events=is_first_open)
+    return StatementMonth(month, span, organization.calendar.zone, organization.name, takes_late_events=is_first_open)
 
 
 def _closed(row: ClosedMonth, month: date, span: Span, limits_history: list[dict[str, Any]]) -> StatementMonth:
