@@ -60,8 +60,8 @@ def test_page_file_and_cursor_have_the_same_lines(api: APIClient) -> None:
     assert body["totals"]["total"]["cost_usd"] == "3.000000000000000000000001"
     assert (body["totals"]["total"]["unpriced_events"], body["month"]["state"]) == (1, "open")
 
-    first = api.get(OCTOBER, {"by": "team", "limit": 2}).json()
-    second = api.get(OCTOBER, {"by": "team", "limit": 2, "cursor": first["next_cursor"]}).json()
+    first = api.get(OCTOBER, {"by": "team", "limit": "2"}).json()
+    second = api.get(OCTOBER, {"by": "team", "limit": "2", "cursor": first["next_cursor"]}).json()
     assert [*first["lines"], *second["lines"]] == body["lines"]
     assert second["next_cursor"] is None
 

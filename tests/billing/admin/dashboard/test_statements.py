@@ -1,6 +1,7 @@
 """The page of statements: the figures of the API, and closing a month."""
 
 import re
+from typing import Any
 
 import pytest
 import time_machine
@@ -53,7 +54,8 @@ def test_an_owner_closes_the_last_month_and_later_usage_is_a_correction(
     assert "Correction of October 2026" in november
     assert "Late usage" in november
     with time_machine.travel(NOW, tick=False):
-        file = b"".join(browser.get(f"{PAGE}file/?month=2026-10&by=team&format=csv").streaming_content)
+        response: Any = browser.get(f"{PAGE}file/?month=2026-10&by=team&format=csv")
+        file = b"".join(response.streaming_content)
     assert b"2026-10,usage,,search,gpt-4o,1,1234,0,0,0,1.000000000000000000000001,0" in file
 
 
