@@ -32,6 +32,7 @@ _LISTS = {
     Page.EXPORTS: "exports",
     Page.UNPRICED: "billing_unpricedevent_changelist",
     Page.PRICE_CHECK: "price_check",
+    Page.STATEMENT: "statements",
 }
 
 
