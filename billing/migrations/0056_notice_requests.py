@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0041_notice_readings")]
+    dependencies = [("billing", "0050_export_notices")]
 
     operations = [
         migrations.AddField(

@@ -136,7 +136,9 @@ class NotificationPreference(TenantModel):
     pauses = models.BooleanField(default=True, help_text="Access is paused or resumed.")
     requests = models.BooleanField(default=True, help_text="An increase is requested, approved or declined.")
     usage = models.BooleanField(
-        default=True, db_default=True, help_text="A model has no price, or usage was not read with certainty."
+        default=True,
+        db_default=True,
+        help_text="A model has no price, usage was not read with certainty, or a month is closed.",
     )
     webhooks = models.BooleanField(default=True, help_text="A webhook was disabled because it kept failing.")
 
