@@ -39,7 +39,7 @@ def _shallow(message: Any, names: tuple[str, ...]) -> DescriptorProto:
     return shallow
 
 
-_pool = descriptor_pool.Default()  # type: ignore[no-untyped-call]
+_pool = descriptor_pool.Default()
 _pool.Add(
     FileDescriptorProto(
         name=_FILE,
@@ -49,6 +49,10 @@ _pool.Add(
         message_type=[_shallow(message, names) for message, names in _FIELDS.items()],
     )
 )
-ShallowResource, ShallowSpan, ShallowLogRecord = (
-    GetMessageClass(_pool.FindMessageTypeByName(f"{_PACKAGE}.{message.DESCRIPTOR.name}")) for message in _FIELDS
-)
+
+
+def _class_of(message: Any) -> Any:
+    return GetMessageClass(_pool.FindMessageTypeByName(f"{_PACKAGE}.{message.DESCRIPTOR.name}"))
+
+
+ShallowResource, ShallowSpan, ShallowLogRecord = map(_class_of, _FIELDS)
