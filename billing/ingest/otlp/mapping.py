@@ -37,6 +37,7 @@ from billing.ingest.usage.reader import read_usage, without_known_caches
 from billing.ingest.usage.types import UsageReading
 from billing.ingest.validate import InvalidEventError, normalize, payload_hash, take_reading
 from billing.pricing.kinds import CACHE_KINDS
+from costtrack.money import MAX_AMOUNT_USD
 
 SOURCE = "otlp"
 
@@ -502,8 +503,8 @@ def _status_code(record: Record) -> int | None:
 
 
 def _amount(value: Any) -> Decimal | None:
-    """Return a cost; None for 0, which only means that no price is known."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+    """Return a sender's estimate; None for 0, which only means that no price is known, and for what is no amount."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_AMOUNT_USD:
         return None
     return Decimal(repr(value))
 
