@@ -6,16 +6,15 @@ the calls arrives as logs or spans, the rest is missing in the ledger; this is w
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from billing.ingest.coverage import HOUR, hour_of
-from billing.ingest.otlp.metrics import LOGS, TRACES
 from billing.models import Coverage, MetricSender
 from costtrack.database.queries import fetch_rows
 from organizations.models import Organization
 
-_DAY = timedelta(days=1)
-_CALLS = frozenset({LOGS, TRACES})
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+# The signals that have calls (`billing.ingest.otlp.metrics`); all others are metrics.
+_CALLS = frozenset({"logs", "traces"})
 
 HourTokens = Mapping[tuple[str, datetime], int]
 """The tokens of one sender by signal and hour."""
@@ -71,12 +70,16 @@ def list_metric_tokens(*, now: datetime, max_senders: int, max_rows: int) -> lis
 
 def _first_hour(now: datetime) -> datetime:
     """Return the hour before the last day, whose logs and spans matter for the first one."""
-    return hour_of(now) - _DAY
+    return _hour_of(now) - _DAY
+
+
+def _hour_of(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def _tokens(metric: str, tokens: HourTokens, now: datetime) -> MetricTokens:
     """`metric` are the metrics that count, empty if none has arrived since the sender was added."""
-    current = hour_of(now)
+    current = _hour_of(now)
     in_metrics: dict[datetime, int] = {}
     in_calls: dict[datetime, int] = {}
     for (signal, hour), number in tokens.items():
@@ -84,8 +87,8 @@ def _tokens(metric: str, tokens: HourTokens, now: datetime) -> MetricTokens:
             in_calls[hour] = max(number, in_calls.get(hour, 0))
         elif metric in ("", signal):
             in_metrics[hour] = max(number, in_metrics.get(hour, 0))
-    uncounted = {hour for hour in in_metrics if any(in_calls.get(before) for before in (hour, hour - HOUR))}
-    first = current - _DAY + HOUR
+    uncounted = {hour for hour in in_metrics if any(in_calls.get(before) for before in (hour, hour - _HOUR))}
+    first = current - _DAY + _HOUR
     missing = sum(max(in_metrics[hour] - in_calls.get(hour, 0), 0) for hour in uncounted if hour >= first)
     return MetricTokens(
         current_hour=in_metrics.get(current, 0),
