@@ -1,0 +1,64 @@
+"""The statement of a month as a file. The rows are the lines of the page, with the same figures."""
+
+from collections.abc import Iterator, Sequence
+
+from django.conf import settings
+from django.http import StreamingHttpResponse
+
+from billing.exports.table_files import FileFormat, FileTable, Kind, Row, columns_of, file_response
+from billing.reports.statements.statement import StatementLine, StatementQuery, statement_lines
+from billing.reports.usage.figures import DIMENSION_OF, GroupBy
+from costtrack.tenancy import tenant_scope
+from costtrack.timeouts import statement_timeout
+
+_FIGURES = ("requests", "input_tokens", "cache_read_tokens", "cache_creation_tokens", "output_tokens")
+
+
+def statement_response(
+    query: StatementQuery, file_format: FileFormat, *, with_bom: bool = False
+) -> StreamingHttpResponse:
+    """Return a response that streams the lines. Raises InvalidError if there are too many events to read, ConflictError
+    if some were dropped."""
+    by = f"-{query.by.value}" if query.by is not None else ""
+    name = f"statement-{query.organization.slug}-{query.month.name}{by}"
+    return file_response(statement_table(query), name, file_format, with_bom=with_bom)
+
+
+def statement_table(query: StatementQuery) -> FileTable:
+    """Return the lines in their order. The first ones are read already. An unknown cost is empty."""
+    key = columns_of(Kind.TEXT, DIMENSION_OF[query.by].parameter) if query.by is not None else ()
+    credential = columns_of(Kind.TEXT, "credential_name") if query.by is GroupBy.CREDENTIAL else ()
+    model = columns_of(Kind.TEXT, "model") if query.has_models else ()
+    columns = (
+        *columns_of(Kind.TEXT, "month", "section", "corrected_month"),
+        *(*key, *credential, *model),
+        *columns_of(Kind.COUNT, *_FIGURES),
+        *columns_of(Kind.AMOUNT, "cost_usd"),
+        *columns_of(Kind.COUNT, "unpriced_events"),
+    )
+    after = None
+
+    def read() -> Sequence[Row]:
+        nonlocal after
+        with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(query.organization.pk):
+            lines, after = statement_lines(query, after=after)
+        return [_row(query, line) for line in lines]
+
+    def chunks(first: Sequence[Row]) -> Iterator[Sequence[Row]]:
+        yield first
+        while after is not None:
+            yield read()
+
+    return FileTable(columns, chunks(read()))
+
+
+def _row(query: StatementQuery, line: StatementLine) -> Row:
+    section, corrected_month, key, model = line.of
+    return (
+        *(query.month.name, section.name.lower(), f"{corrected_month:%Y-%m}" if corrected_month else ""),
+        *((key,) if query.by is not None else ()),
+        *((line.name,) if query.by is GroupBy.CREDENTIAL else ()),
+        *((model,) if query.has_models else ()),
+        *(getattr(line.figures, name) for name in _FIGURES),
+        *(line.figures.known_cost_usd, line.figures.unpriced_events),
+    )
