@@ -5,6 +5,7 @@ from datetime import datetime
 from django.conf import settings
 
 from billing.deletion import delete_closed_organizations
+from billing.exports.jobs import delete_old_exports, run_export, stalled_exports
 from billing.ingest.coverage import delete_old_coverage
 from billing.ingest.uploads import delete_old_uploads, process_upload, stalled_uploads
 from billing.ledger.partitions import prepare
@@ -14,7 +15,7 @@ from billing.limits.authorize import delete_old_authorizations, expire
 from billing.limits.changes import enqueue_enforcement_for_organizations
 from billing.limits.enforce import enforce, enforce_all
 from billing.limits.verify import verify_limits
-from billing.models import Repricing, UnpricedEvent, Upload
+from billing.models import Export, Repricing, UnpricedEvent, Upload
 from billing.notifications.deliveries import enqueue_next_attempt
 from billing.notifications.emails import deliver_emails
 from billing.notifications.usage_issues import notify_all_usage_issues
@@ -92,6 +93,23 @@ def process_upload_task(upload_id: int | None = None) -> None:
     for upload in uploads:
         with log_failure(upload.organization_id, "uploaded file could not continue", upload=upload.pk):
             process_upload(upload=upload)
+
+
+@app.task(name="billing.run_export")
+def run_export_task(export_id: int | None = None) -> None:
+    """Create a file for some seconds, or each whose worker has died."""
+    exports = stalled_exports(utc_now())
+    if export_id is not None:
+        exports = Export.objects.filter(pk=export_id).select_related("organization__plan")
+    for export in exports:
+        with log_failure(export.organization_id, "export could not continue", export=export.pk):
+            run_export(export=export)
+
+
+@app.task(name="billing.delete_old_exports")
+def delete_old_exports_task() -> int:
+    """Delete the content of files that have expired; return their number."""
+    return delete_old_exports(now=utc_now())
 
 
 @app.task(name="billing.delete_old_uploads")

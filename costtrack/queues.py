@@ -35,6 +35,8 @@ TASKS: dict[str, Queue] = {
     "billing.prepare_partitions": Queue.INTAKE,
     "billing.process_upload": Queue.INTAKE,
     "billing.delete_old_uploads": Queue.INTAKE,
+    "billing.run_export": Queue.EXPORTS,
+    "billing.delete_old_exports": Queue.EXPORTS,
     "billing.reprice": Queue.MAINTENANCE,
     "billing.rebuild_rollups": Queue.MAINTENANCE,
     "billing.verify_rollups": Queue.MAINTENANCE,
