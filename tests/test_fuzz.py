@@ -18,7 +18,7 @@ def test_a_parser_reads_or_refuses_whatever_it_gets(target: Target) -> None:
     assert outcome.corpus
 
 
-def test_a_finding_has_the_place_in_the_code_and_the_input() -> None:
+def test_a_finding_has_its_location_in_the_code_and_its_input() -> None:
     def fail(body: bytes) -> str:
         return str(1 // len(body.replace(b"x", b"")))
 
