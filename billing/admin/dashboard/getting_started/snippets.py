@@ -180,7 +180,12 @@ def _callback(integration: str, server: str, *, mode: str) -> Iterator[Snippet]:
 
 
 def _command_line(*, has_api: bool) -> Iterator[Snippet]:
-    yield Snippet("snippet-cli-install", "In a checkout of costtrack:", "pip install .\n", "Copy command")
+    yield Snippet(
+        "snippet-cli-install",
+        "In a checkout of costtrack (after make run it is .venv/bin/costtrack):",
+        "pip install .\n",
+        "Copy command",
+    )
     event = json.dumps({"id": "first-line", **CALL})
     yield Snippet("snippet-cli-send", "Send one event:", _SEND.format(event=event), "Copy commands")
     if has_api:
