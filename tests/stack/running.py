@@ -41,6 +41,13 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def start(*arguments: str) -> "subprocess.Popen[str]":
+    """The same, while the test goes on."""
+    return subprocess.Popen(
+        [COSTTRACK, *arguments], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
 def is_alive(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
