@@ -58,7 +58,7 @@ def test_lists_end_with_the_last_one_and_have_each_one_once(api: APIClient, send
     assert api.get("/costs/sessions?cursor=x").status_code == 422
 
 
-FILTERED = (
+FILTERED: tuple[tuple[str, list[str]], ...] = (
     ("start_date=2026-11-01", ["s0", "s1"]),
     ("end_date=2026-10-31", ["s2", "s3"]),
     ("start_date=2026-10-31&end_date=2026-10-31", ["s2"]),

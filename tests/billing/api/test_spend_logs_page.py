@@ -69,7 +69,7 @@ def test_an_end_is_excluded_unless_it_is_the_last_second_of_a_day(api: APIClient
     assert ids(api, window="start_date=2026-10-02 12:00:00&end_date=2026-10-02 23:59:59") == ["late", "after"]
 
 
-FILTERED = (
+FILTERED: tuple[tuple[str, list[str]], ...] = (
     ("user_id=ada", ["d", "c", "a"]),
     ("user_id=ada&model=gpt-4o", ["d", "a"]),
     ("model=mini", ["c", "b"]),
