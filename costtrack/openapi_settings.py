@@ -82,6 +82,7 @@ OPENAPI: dict[str, Any] = {
         "RepricingState": "billing.types.RepricingState.choices",
         "Role": "organizations.types.Role.choices",
         "Scope": "organizations.types.Scope.choices",
+        "StatementDimension": "billing.api.usage.statements.STATEMENT_DIMENSION_NAMES",
         "TokenErrorCode": "organizations.api.oauth.ERROR_CODES",
         "UnpricedReason": "billing.types.UnpricedReason.choices",
         "SelectableNoticeKind": "billing.api.webhooks.SELECTABLE_KINDS",

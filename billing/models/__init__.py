@@ -14,6 +14,7 @@ from billing.models.limits import (
     ThresholdEvent,
 )
 from billing.models.maintenance import DroppedMonth, LedgerState, RollupCheck
+from billing.models.months import ClosedMonth, LateEvent
 from billing.models.notifications import (
     Delivery,
     Notice,
@@ -36,6 +37,7 @@ __all__ = [
     "Agreement",
     "Authorization",
     "CallKey",
+    "ClosedMonth",
     "Coverage",
     "Credit",
     "Delivery",
@@ -47,6 +49,7 @@ __all__ = [
     "GenerationGroup",
     "IncreaseRequest",
     "IngestBatch",
+    "LateEvent",
     "LedgerState",
     "LimitOverride",
     "LimitSetRevision",
