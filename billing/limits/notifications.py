@@ -13,6 +13,7 @@ from billing.models import Notice
 from billing.notifications.outbox import notify
 from billing.types import NoticeKind
 from costtrack.clock import MINUTE, iso
+from costtrack.date_text import zoned_time_text
 from costtrack.money import plain, usd
 from organizations.models import Organization
 
@@ -132,6 +133,6 @@ def _full_minute(at: datetime | None) -> datetime | None:
 
 def _local(organization: Organization, at: datetime) -> str:
     """Format a time in the organization's time zone, rounded up to the minute."""
-    local = (_full_minute(at) or at).astimezone(organization.calendar.zone)
-    time = f"{local:%I:%M %p}".removeprefix("0")
-    return f"{local:%a, %b} {local.day}, {local.year}, {time} ({organization.time_zone})"
+    zone = organization.calendar.zone
+    minute = _full_minute(at) or at
+    return f"{minute.astimezone(zone):%a}, {zoned_time_text(minute, zone)}"

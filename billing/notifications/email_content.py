@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, NoticeKind, amount_text
-from costtrack.clock import SECOND
+from costtrack.date_text import full_second, time_text, zoned_time_text
 
 _UTC = ZoneInfo("UTC")
 
@@ -31,28 +31,19 @@ def local_time(text: str | None, zone: ZoneInfo) -> LocalTime | None:
     if text is None:
         return None
     instant = datetime.fromisoformat(text)
-    if instant.microsecond:
-        instant = instant.replace(microsecond=0) + SECOND
-    local, utc = _with_zone(instant, zone), _with_zone(instant, _UTC)
+    instant = full_second(instant)
+    local, utc = _weekday_time(instant, zone), _weekday_time(instant, _UTC)
     return LocalTime(local, "" if local == utc else utc)
 
 
 def local_span(start: str, end: str, zone: ZoneInfo) -> str:
     """Format a start and an end, with the time zone given once."""
-    return f"{_format(datetime.fromisoformat(start), zone)} to {_with_zone(datetime.fromisoformat(end), zone)}"
+    return f"{time_text(datetime.fromisoformat(start), zone)} to {zoned_time_text(datetime.fromisoformat(end), zone)}"
 
 
-def _with_zone(instant: datetime, zone: ZoneInfo) -> str:
+def _weekday_time(instant: datetime, zone: ZoneInfo) -> str:
     """`Mon, Nov 9, 2026, 2:05 PM (Europe/Berlin)`"""
-    name = zone.key if zone.key == _UTC.key else f"({zone.key})"
-    return f"{_format(instant, zone)} {name}"
-
-
-def _format(instant: datetime, zone: ZoneInfo) -> str:
-    """`Mon, Nov 9, 2026, 2:05 PM`, with seconds if there are any."""
-    local = instant.astimezone(zone)
-    time = f"{local:%I:%M:%S %p}" if local.second else f"{local:%I:%M %p}"
-    return f"{local:%a, %b} {local.day}, {local.year}, {time.removeprefix('0')}"
+    return f"{instant.astimezone(zone):%a}, {zoned_time_text(instant, zone)}"
 
 
 # --- The parts of a message ------------------------------------------------------------------------------------

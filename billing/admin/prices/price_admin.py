@@ -44,6 +44,7 @@ from billing.reports.unpriced import MissedEvents, missed_events
 from billing.types import PriceSource
 from costtrack.clock import utc_now
 from costtrack.date_fields import EndFormField, StartFormField, use_calendar
+from costtrack.date_text import day_text
 from costtrack.errors import InvalidError
 from organizations.admin_actions import button, confirmed
 from organizations.admin_request import request_user
@@ -297,7 +298,7 @@ class PriceVersionAdmin(CardsAdmin):
                 '<button class="ct-button ct-primary" type="submit">Begin on {} instead</button></form>',
                 admin_url("billing_priceversion_begin_earlier", price.pk),
                 get_token(request),
-                f"{missed.first_at.astimezone(UTC):%Y-%m-%d}",
+                day_text(missed.first_at.astimezone(UTC)),
             )
         text = f"{_events(missed)} occurred before this price begins, the first at {_first_at(missed)}."
         return [Card("Unpriced events before this price", text=text, body=offer)]

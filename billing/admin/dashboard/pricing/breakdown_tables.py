@@ -15,6 +15,7 @@ from billing.reports.pricing.daily import DailyCost, Pricing
 from billing.reports.rollup_query import Sums
 from costtrack.calendar import Calendar, Span, Unit
 from costtrack.clock import MICROSECOND
+from costtrack.date_text import days_text
 from costtrack.money import ZERO, usd
 
 _MAX_ROWS = 30
@@ -63,7 +64,7 @@ def period_table(report: Pricing, span: Span, calendar: Calendar, request: HttpR
         first = calendar.date_of(max(period.start, span.start))
         last = calendar.date_of(min(period.end, span.end) - MICROSECOND)
         buckets = by_period[period]
-        name = f"{first}" if first == last else f"{first} to {last}"
+        name = days_text(first, last)
         cost = sum((bucket.cost_usd for bucket in buckets), ZERO)
         runs = sum(bucket.runs for bucket in buckets)
         rows.append(BreakdownRow(name, url_for_dates(request, first, last), runs, cost))

@@ -221,8 +221,8 @@ def _title(shown: str, after: StartPosition | None) -> str:
 def _columns(times: LocalTimes) -> tuple[Column[Any], ...]:
     """Return the columns that sessions and executions have in common."""
     return (
-        Column[Any]("Started", lambda row: times.two_lines(row.started_at, with_zone=False), css="ct-when"),
-        Column[Any]("Last seen", lambda row: times.two_lines(row.last_seen_at, with_zone=False), css="ct-when"),
+        Column[Any]("Started", lambda row: times.two_lines(row.started_at), css="ct-when"),
+        Column[Any]("Last seen", lambda row: times.two_lines(row.last_seen_at), css="ct-when"),
         Column[Any]("Calls", lambda row: _calls(row.totals), is_number=True),
         Column[Any]("Tokens", lambda row: formatting.count(row.totals.tokens), is_number=True),
         Column[Any]("State", lambda row: state_of(row, times.now)),

@@ -280,7 +280,7 @@ def test_a_price_that_begins_too_late_offers_to_begin_earlier(
     assert response["Location"] == f"{page}{created.pk}/change/"
     shown = client.get(response["Location"]).content.decode()
     events = "2 unpriced events of this model"
-    sentence = f"{events} occurred before this price begins, the first at 2025-12-30 10:00:00 UTC."
+    sentence = f"{events} occurred before this price begins, the first at Dec 30, 2025, 10:00 AM UTC."
     assert sentence in " ".join(shown.split())
     assert "Begin on 2025-12-30 instead" in shown
 
