@@ -54,8 +54,10 @@ class LimitSummary:
 @dataclass(frozen=True, slots=True)
 class Attention:
     """The limits that are near, reached or paused. `only` is the limit if there is just one; otherwise `names` are the
-    worst of them with their states, and `more` the number of others. `tone` and `icon` are those of the worst."""
+    worst of them with their states, and `more` the number of others. `tone` and `icon` are those of the worst. `key`
+    changes when a limit comes near, is reached or resumes, so a dismissed line appears again."""
 
+    key: str
     tone: str
     icon: str
     count: int
@@ -92,6 +94,7 @@ def _attention(statuses: Sequence[LimitStatus], times: LocalTimes) -> Attention 
     worst = pressing[0]
     named = pressing[:_MAX_NAMED]
     return Attention(
+        key="limits " + " ".join(sorted(_key(status) for status in pressing)),
         tone=progress_bar.TONES[worst.evaluation.state],
         icon=_ICONS[worst.evaluation.state],
         count=len(pressing),
@@ -102,6 +105,10 @@ def _attention(statuses: Sequence[LimitStatus], times: LocalTimes) -> Attention 
         more=len(pressing) - len(named),
         only=limit_summary(worst, times) if len(pressing) == 1 else None,
     )
+
+
+def _key(status: LimitStatus) -> str:
+    return f"{status.rule.limit_id}:{status.rule.display_value}:{status.evaluation.state.value}"
 
 
 def _state(status: LimitStatus, times: LocalTimes) -> str:

@@ -63,7 +63,7 @@ class Dimension:
     @property
     def without(self) -> str:
         """The name of usage without a value."""
-        return f"Without {'an' if self.label[0] in 'AE' else 'a'} {self.label.lower()}"
+        return f"No {self.label.lower()}"
 
 
 DIMENSIONS = (

@@ -136,5 +136,5 @@ def test_the_same_words_have_the_same_amount_on_every_page_and_in_mails(
     assert "$123.50" in text(browser, "plan/")
     enforce(organization=auckland, now=NOW)
     subjects = " ".join(Notice.objects.values_list("subject", flat=True))
-    for amount in ("3.50 of 4.00 USD", "23.50 of 25.00 USD", "123.50 of 130.00 USD"):
+    for amount in ("$3.50 of $4.00", "$23.50 of $25.00", "$123.50 of $130.00"):
         assert amount in subjects

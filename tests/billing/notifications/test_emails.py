@@ -160,7 +160,7 @@ def test_where_nothing_was_measured_there_is_no_gauge(kind: NoticeKind) -> None:
 
 def test_a_limit_that_only_notifies_says_that_nothing_is_refused() -> None:
     text, _ = rendered(NoticeKind.THRESHOLD, **limit_of(NoticeKind.THRESHOLD, action="notify"))
-    assert "Nothing is refused" in " ".join(text.split())
+    assert "No calls are refused" in " ".join(text.split())
 
 
 def test_the_soft_limit_has_its_own_words() -> None:

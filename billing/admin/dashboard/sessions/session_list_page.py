@@ -37,6 +37,7 @@ from billing.reports.sessions.summary import SessionSummary, TopSession, get_ses
 from costtrack.admin_site import register_page
 from costtrack.calendar import Window
 from costtrack.clock import DAY
+from costtrack.date_text import day_text
 from costtrack.errors import NotFoundError
 from costtrack.money import usd
 from organizations.models import Organization
@@ -147,7 +148,7 @@ class SessionsPage(OrganizationPage):
             return INVALID_FILTERS
         if last is not None:
             further = [("Search further back", f"{self.request.path}{trail.older(cursor_of(last))}")]
-            searched = f"Searched back to {self.organization.calendar.date_of(last.at)}."
+            searched = f"Searched back to {day_text(self.organization.calendar.date_of(last.at))}."
             return EmptyState("search", "No matches yet", searched, further, is_first_use=True)
         if filters != UNFILTERED:
             text = "Names must match exactly. Choose a longer period or fewer filters."

@@ -46,7 +46,7 @@ def test_rows_lead_to_their_calls(query: str, by: str, owner: User, sign_in: Sig
     browser = sign_in(owner)
     table = get(browser, f"{query}&group_by={by}").context["breakdown"]
     for row in table.rows:
-        assert bool(row.calls_url) == (not row.name.startswith("Without a ")) or row.name == "Without a credential"
+        assert bool(row.calls_url) == (not row.name.startswith("No ")) or row.name == "No credential"
     led = [
         (url, int(text)) for url, text in zip(links(table, "Requests"), column(table, "Requests"), strict=True) if url
     ]
