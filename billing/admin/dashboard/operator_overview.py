@@ -1,4 +1,4 @@
-"""The overview of several organizations: recent cost, limits that are near or reached, and queues that need
+"""The overview of several organizations: the cost of today, limits that are near or reached, and queues that need
 attention."""
 
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Link
@@ -13,8 +14,9 @@ from billing.admin.components.datetimes import local_time
 from billing.admin.components.urls import admin_url, ledger_url
 from billing.admin.limits.limit_summary_card import LimitOverview, limit_overview
 from billing.reports.overview import MAX_COUNTED, Backlog, Overview, list_overviews
+from billing.reports.usage.figures import UsageFilter
+from billing.reports.usage.totals import spend_windows, totals
 from costtrack.clock import utc_now
-from costtrack.money import usd
 from costtrack.organization_paths import organization_url
 from organizations.admin_request import request_user
 from organizations.models import Organization
@@ -29,9 +31,9 @@ class OrganizationCard:
     organization: Organization
     usage_url: str
     ledger_url: str
-    cost: str
+    cost: SafeString | str
     events: str
-    last_received: str
+    last_received: SafeString | str
     queues: tuple[Link, ...]
     limits: LimitOverview
     limits_url: str
@@ -59,12 +61,14 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _card(figures: Overview, now: datetime, *, is_operator: bool) -> OrganizationCard:
+    today, *_ = spend_windows(figures.organization, now)
+    (spent,) = totals(organization=figures.organization, filters=UsageFilter(), windows=[today])
     shows_usage = PlanRights(figures.organization, is_operator).api_refusal() is None
     return OrganizationCard(
         organization=figures.organization,
         usage_url=organization_url(figures.organization.slug, "usage"),
         ledger_url=ledger_url(figures.organization.pk),
-        cost=usd(figures.cost_usd) if shows_usage else formatting.NOTHING,
+        cost=formatting.cost(spent.cost_usd, spent.unpriced_events) if shows_usage else formatting.NOTHING,
         events=formatting.count(figures.events),
         last_received=local_time(figures.last_received_at),
         queues=tuple(queues(figures.organization, figures.backlog)),

@@ -32,7 +32,7 @@ def test_a_warning_names_limit_amounts_and_when_it_resets(
     (subject,) = enforced()
     assert subject == (
         "Acme Research: 80% of the limit of the calendar week is used ($8.05 of $10.00), "
-        "it resets Mon, Nov 9, 2026, 12:00 AM (UTC)"
+        "it resets Mon, Nov 9, 2026, 12:00 AM UTC"
     )
     notice = Notice.objects.get()
     assert notice.kind == NoticeKind.THRESHOLD
@@ -170,7 +170,7 @@ def test_a_rolling_window_resumes_at_the_very_instant(
 
     (subject,) = enforced()
     assert subject == (
-        "Acme Research: access is paused until Sun, Nov 8, 2026, 12:18 PM (UTC), "
+        "Acme Research: access is paused until Sun, Nov 8, 2026, 12:18 PM UTC, "
         "the weekly limit is reached ($10.00 of $10.00)"
     )
     assert Notice.objects.get().data["resets_at"] == "2026-11-08T12:17:23Z"

@@ -58,7 +58,7 @@ def test_a_raise_resumes_and_when_it_ends_by_itself_the_limit_pauses_again(
     assert enforced(SOON - timedelta(microseconds=1)) == []
     (subject,) = enforced(SOON)
     assert (
-        "access is paused until Tue, Dec 1, 2026, 12:00 AM (UTC), the monthly limit is reached (12.00 of 10.00"
+        "access is paused until Tue, Dec 1, 2026, 12:00 AM UTC, the monthly limit is reached ($12.00 of $10.00"
         in subject
     )
     assert kinds() == ["paused", "resumed", "paused"]
@@ -104,7 +104,7 @@ def test_a_pause_by_hand_says_so_and_why(organization: Organization, enforced: E
     override = pause(limit)
     assert enforced() == [
         (
-            "Acme Research: access is paused manually until Tue, Nov 3, 2026, 12:00 PM (UTC) (daily limit): "
+            "Acme Research: access is paused manually until Tue, Nov 3, 2026, 12:00 PM UTC (daily limit): "
             "We look into it."
         )
     ]

@@ -113,7 +113,7 @@ def test_without_a_time_zone_in_the_notice_it_is_the_organizations(organization:
 def test_a_pause_that_does_not_end_by_itself_says_what_ends_it() -> None:
     text, page = rendered(NoticeKind.PAUSED, resets_at=None, **limit_of(NoticeKind.PAUSED, window="lifetime"))
     for part in (" ".join(text.split()), page.text):
-        assert "Access resumes when the limit is raised" in part
+        assert "Access resumes when an owner or admin raises or resumes the limit." in part
         assert "Access resumes automatically" not in part
         assert "since the beginning" in part
 
