@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar, cast
 
+from django.contrib import admin
 from django.db.models import DateTimeField, ForeignKey, ManyToManyField, Model, Q, QuerySet
 from django.forms import Form, HiddenInput, ModelChoiceField
 from django.http import HttpRequest
@@ -32,6 +33,17 @@ Row = Model | str | int
 _SERVICE_ERROR = "service_error"
 """The attribute of a request whose form was refused by a service."""
 F = TypeVar("F", bound="ModelChoiceField[Any] | None")
+
+
+def labeled(field: str, label: str, *, boolean: bool = False) -> Any:
+    """Return a column, or read-only field, of a model's field with a label in the words of the pages."""
+
+    @admin.display(description=label, ordering=field, boolean=boolean or None)
+    def value(row: Model) -> Any:
+        return getattr(row, field)
+
+    value.__name__ = field
+    return value
 
 
 def _instant(text: Any) -> datetime | None:

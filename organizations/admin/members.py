@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminEmailInputWidget
 from organizations import services
 from organizations.admin.line_fields import LinesField
 from organizations.admin_actions import confirmed
-from organizations.admin_base import OrganizationScopedAdmin
+from organizations.admin_base import OrganizationScopedAdmin, labeled
 from organizations.admin_request import request_user, scopes_in
 from organizations.models import Membership, MembershipQuerySet, Organization
 from organizations.permissions import MEMBERS
@@ -59,7 +59,7 @@ class MembershipAdmin(OrganizationScopedAdmin):
     deletable = True
     select_related = ("organization",)
     actions_detail = ("invite_again",)
-    list_display = ("show_user", "organization", "role", "show_state", "created_at")
+    list_display = ("show_user", "organization", "role", "show_state", labeled("created_at", "Added"))
     list_filter = ("role", "organization")
     search_fields = ("user__email", "user__name")
     ordering = ("organization", "id")

@@ -18,13 +18,19 @@ from billing.models.rollups import RollupRow
 from organizations.permissions import USAGE
 
 
+class EntityList(CursorList):
+    def url_for_result(self, result: Any) -> str:
+        """Return the URL of the entity's page."""
+        url: str = self.model_admin.page_url(result)
+        return url
+
+
 class EntityAdmin(SingleOrganizationAdmin):
     resource = USAGE
-    changelist_class = CursorList
+    changelist_class = EntityList
     history_field = "first_at"
     read_only = True
     select_related = ("organization",)
-    list_display_links = None  # the name leads to the entity's page
     search_help_text = "A complete id"
 
     id_column: ClassVar[str]
@@ -53,7 +59,7 @@ class EntityAdmin(SingleOrganizationAdmin):
 
     @admin.display(description="Id")
     def name(self, row: RollupRow) -> SafeString:
-        return formatting.link(self.page_url(row), formatting.code(row.pk))
+        return formatting.code(row.pk)
 
     @admin.display(description="First event")
     def first_event(self, row: Any) -> str:

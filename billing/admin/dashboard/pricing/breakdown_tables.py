@@ -74,14 +74,16 @@ def period_table(report: Pricing, span: Span, calendar: Calendar, request: HttpR
         runs = sum(bucket.runs for bucket in buckets)
         unpriced = sum(bucket.unpriced for bucket in buckets)
         rows.append(BreakdownRow(name, url_for_dates(request, first, last), runs, cost, unpriced))
-    return _table(f"Cost by {unit}", unit.capitalize(), rows)
+    return _table(f"Cost by {unit}", unit.capitalize(), rows, css="ct-periods")
 
 
 def unit_of_rows(span: Span) -> Unit:
     return next((unit for longest, unit in _UNITS if span.end - span.start <= longest), Unit.MONTH)
 
 
-def _table(title: str, column: str, rows: Sequence[BreakdownRow], *, empty: str = "No usage.") -> Table[BreakdownRow]:
+def _table(
+    title: str, column: str, rows: Sequence[BreakdownRow], *, empty: str = "No usage.", css: str = ""
+) -> Table[BreakdownRow]:
     total = _cost(rows)
     columns = (
         Column[BreakdownRow](column, lambda row: formatting.link_or_text(row.url, row.name)),
@@ -89,7 +91,7 @@ def _table(title: str, column: str, rows: Sequence[BreakdownRow], *, empty: str 
         Column[BreakdownRow]("Cost", lambda row: formatting.cost(row.cost, row.unpriced), is_number=True),
         Column[BreakdownRow]("Share", lambda row: percent_bar(row.cost, total)),
     )
-    return Table(title, columns, rows, empty=empty)
+    return Table(title, columns, rows, empty=empty, css=css)
 
 
 def _runs(rows: Sequence[BreakdownRow]) -> int:
