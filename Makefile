@@ -55,6 +55,7 @@ schema: $(VENV)/.runtime  ## writes docs/openapi.yaml; it reads the code, not th
 
 lock: $(UV)  ## ARGS=--upgrade takes the newest versions
 	$(LOCK) $(ARGS) pyproject.toml --extra embedded --extra parquet --output-file requirements.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra parquet --constraints requirements.txt --output-file requirements-server.txt
 	$(LOCK) $(ARGS) pyproject.toml --extra embedded --extra parquet --extra dev --constraints requirements.txt \
 		--output-file requirements-dev.txt
 	$(LOCK) $(ARGS) --group build --constraints requirements-dev.txt --output-file requirements-build.txt
