@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from rest_framework.test import APIClient
 
+from costtrack.date_text import day_text
 from organizations.models import User
 from tests.browser import clicks
 from tests.browser.conftest import Browse
@@ -139,7 +140,7 @@ def click_highest_bar(page: Page) -> tuple[str, str]:
     )
     with clicks.leaving(page):
         clicks.chart(page).click(position={"x": x, "y": y})
-    return name, day
+    return name, f"{datetime.strptime(day, '%b %d, %Y'):%Y-%m-%d}"  # noqa: DTZ007 - a day
 
 
 def pick(page: Page, button: str, *names: str) -> None:
@@ -194,7 +195,7 @@ def by_day(api: APIClient, **period: str) -> dict[str, dict[str, float]]:
     """The cost of each model on each day of the organization that has any, from the usage dashboard."""
     query = {**period, "view": "cost", "group_by": "model", "granularity": "day"}
     reported = answer(api, "/usage/timeseries", **query)
-    labels = [bucket["start"][:10] for bucket in reported["buckets"]]
+    labels = [day_text(datetime.fromisoformat(bucket["start"])) for bucket in reported["buckets"]]
     return {
         line["name"] or "No model": {
             label: float(bucket["cost_usd"])

@@ -3,7 +3,7 @@
 Their rows are those of a rollup (docs/rollups.md), so a new one appears when its first events are folded.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
@@ -21,8 +21,7 @@ from organizations.permissions import USAGE
 class EntityList(CursorList):
     def url_for_result(self, result: Any) -> str:
         """Return the URL of the entity's page."""
-        url: str = self.model_admin.page_url(result)
-        return url
+        return cast("EntityAdmin", self.model_admin).page_url(result)
 
 
 class EntityAdmin(SingleOrganizationAdmin):
@@ -58,7 +57,7 @@ class EntityAdmin(SingleOrganizationAdmin):
         return HttpResponseRedirect(self.page_url(row))
 
     @admin.display(description="Id")
-    def name(self, row: RollupRow) -> SafeString:
+    def name(self, row: RollupRow) -> SafeString | str:
         return formatting.code(row.pk)
 
     @admin.display(description="First event")

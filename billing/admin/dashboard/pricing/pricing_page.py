@@ -190,7 +190,8 @@ class PricingPage(OrganizationPage):
             return EmptyState("query_stats", "No usage yet", text, start, is_first_use=True)
         if report.daily:
             return None
-        all_usage = admin_url("pricing", range="custom", start_date=report.first_day, end_date=report.last_day)
+        days = {"start_date": f"{report.first_day}", "end_date": f"{report.last_day}"}
+        all_usage = admin_url("pricing", range="custom", **days)
         return EmptyState(
             "query_stats",
             "No runs of these models and agents in this period" if is_narrowed else "No usage in this period",
