@@ -12,9 +12,10 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import Link
 from billing.admin.components.datetimes import local_time
 from billing.admin.components.urls import admin_url, ledger_url
-from billing.admin.limits.limit_summary_card import LimitOverview, limit_overview
+from billing.admin.limits.limit_summary_card import LimitOverview, LimitSummary, limit_card, limit_overview
+from billing.ingest.validate import FUTURE_TOLERANCE
 from billing.reports.overview import MAX_COUNTED, Backlog, Overview, list_overviews
-from billing.reports.usage.figures import UsageFilter
+from billing.reports.usage.figures import ZERO_FIGURES, Figures, UsageFilter
 from billing.reports.usage.totals import spend_windows, totals
 from costtrack.clock import utc_now
 from costtrack.organization_paths import organization_url
@@ -36,6 +37,7 @@ class OrganizationCard:
     last_received: SafeString | str
     queues: tuple[Link, ...]
     limits: LimitOverview
+    limit_card: LimitSummary | None
     limits_url: str
 
     @property
@@ -61,8 +63,8 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _card(figures: Overview, now: datetime, *, is_operator: bool) -> OrganizationCard:
-    today, *_ = spend_windows(figures.organization, now)
-    (spent,) = totals(organization=figures.organization, filters=UsageFilter(), windows=[today])
+    spent = _spent_today(figures, now)
+    limits = limit_overview(figures.organization, now=now)
     shows_usage = PlanRights(figures.organization, is_operator).api_refusal() is None
     return OrganizationCard(
         organization=figures.organization,
@@ -72,9 +74,19 @@ def _card(figures: Overview, now: datetime, *, is_operator: bool) -> Organizatio
         events=formatting.count(figures.events),
         last_received=local_time(figures.last_received_at),
         queues=tuple(queues(figures.organization, figures.backlog)),
-        limits=limit_overview(figures.organization, now=now),
+        limits=limits,
+        limit_card=limit_card(figures.organization, limits, now=now),
         limits_url=admin_url("billing_spendlimit_changelist", organization=figures.organization.pk),
     )
+
+
+def _spent_today(figures: Overview, now: datetime) -> Figures:
+    """Return the usage of the organization's day. Where nothing arrived since it began, it is not read."""
+    today, *_ = spend_windows(figures.organization, now)
+    last = figures.last_received_at
+    if last is None or last < today.start - FUTURE_TOLERANCE:
+        return ZERO_FIGURES
+    return totals(organization=figures.organization, filters=UsageFilter(), windows=[today])[0]
 
 
 def queues(organization: Organization, counts: Backlog) -> list[Link]:

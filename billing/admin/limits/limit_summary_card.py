@@ -71,20 +71,18 @@ class LimitOverview:
     statuses: Sequence[LimitStatus]
     """Those of the organization's own limits, and of others that are near or reached; the worst first."""
     attention: Attention | None
-    card: LimitSummary | None
-    """The organization's own limit, preferably the weekly one."""
 
 
 def limit_overview(organization: Organization, *, now: datetime) -> LimitOverview:
     statuses = notable_statuses(organization=organization, now=now)
-    times = LocalTimes(organization.calendar, now)
-    own = [status for status in statuses if status.rule.scope is LimitScope.ORGANIZATION]
+    return LimitOverview(statuses, _attention(statuses, LocalTimes(organization.calendar, now)))
+
+
+def limit_card(organization: Organization, limits: LimitOverview, *, now: datetime) -> LimitSummary | None:
+    """Return the organization's own limit, preferably the weekly one."""
+    own = [status for status in limits.statuses if status.rule.scope is LimitScope.ORGANIZATION]
     first = min(own, key=lambda status: _WINDOWS.index(status.rule.window), default=None)
-    return LimitOverview(
-        statuses=statuses,
-        attention=_attention(statuses, times),
-        card=limit_summary(first, times) if first is not None else None,
-    )
+    return limit_summary(first, LocalTimes(organization.calendar, now)) if first is not None else None
 
 
 def _attention(statuses: Sequence[LimitStatus], times: LocalTimes) -> Attention | None:
