@@ -51,7 +51,7 @@ _OTHER_INPUTS = (
 
 
 class RowsWidget(forms.Widget):
-    """A table of inputs, which are named `<name>-<row>-<input>`."""
+    """Groups of inputs, which are named `<name>-<row>-<input>`."""
 
     template_name = "admin/billing/priceversion/rows.html"
     inputs: Sequence[RowInput] = ()
@@ -60,21 +60,21 @@ class RowsWidget(forms.Widget):
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         context = super().get_context(name, None, attrs)
         rows: list[Row] = [*(value or ()), *[{}] * _EMPTY_ROWS]
-        context["widget"] |= {
-            "inputs": self.inputs,
-            "rows": [
-                [
+        context["widget"]["rows"] = [
+            {
+                "title": f"{self.title} {index + 1}",
+                "inputs": [
                     {
                         "name": f"{name}-{index}-{column.name}",
-                        "label": f"{self.title} {index + 1}: {column.label}",
+                        "label": column.label,
                         "value": row.get(column.name, ""),
                         "choices": column.choices,
                     }
                     for column in self.inputs
-                ]
-                for index, row in enumerate(rows)
-            ],
-        }
+                ],
+            }
+            for index, row in enumerate(rows)
+        ]
         return context
 
     def id_for_label(self, id_: str) -> str:
