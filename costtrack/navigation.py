@@ -106,6 +106,7 @@ ENTRIES = (
         "payments",
         (
             Tab("Plan", "plan", words="invoice upgrade subscription"),
+            Tab("Statements", "statements", words="month close booking finance chargeback"),
             Tab("Pricing", "pricing", words="cost by model"),
             Tab("Prices", "billing_priceversion_changelist", words="rates catalog"),
             Tab("Unpriced", "billing_unpricedevent_changelist", words="no price missing"),
@@ -215,6 +216,12 @@ def navigation(request: HttpRequest, may_open: MayOpen) -> Navigation:
             for entry, tabs in shown
         )
     )
+
+
+@cache
+def page_title(view: str) -> str:
+    """Return the title of a page, by the name of its view; empty for a page that belongs to no entry."""
+    return next((tab.title for entry in ENTRIES for tab in entry.tabs if tab.view == view), "")
 
 
 def matching_pages(shown: Navigation, text: str) -> list[SearchResult]:

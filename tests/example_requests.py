@@ -13,6 +13,7 @@ from django.db.models import Model, QuerySet
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
+from billing.exports.jobs import MAX_UNFINISHED
 from billing.ledger.credits import NewCredit, create_credit
 from billing.limits.increases import request_increase
 from billing.limits.services import create_limit, raise_limit
@@ -21,11 +22,13 @@ from billing.models import (
     Agreement,
     Credit,
     Delivery,
+    Export,
     IncreaseRequest,
     LimitOverride,
     MetricSender,
     NotificationAddress,
     Repricing,
+    SavedView,
     SpendLimit,
     ThresholdEvent,
     UsageEvent,
@@ -34,17 +37,18 @@ from billing.models import (
 from billing.notifications.outbox import notify
 from billing.notifications.recipients import MAX_ADDRESSES
 from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
-from billing.types import IncreaseState, LimitScope, LimitWindow, NoticeKind
+from billing.types import ExportState, IncreaseState, LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
 from organizations.models import APICredential, Closing, Membership, Organization, Team, User
 from organizations.principals import Principal
-from organizations.types import Role
+from organizations.types import Role, Scope
 from tests import otlp
 from tests.billing.ingest.litellm_payloads import payload
 from tests.conftest import Key, make_key
 from tests.limits import set_limit, take
 from tests.usage import Send, set_price
 
+_NAMES = {"run_id": "run-0", "meter": "tokens_total", "session_id": "session-0", "execution_id": "execution-0"}
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -108,6 +112,12 @@ class Examples:
                 )
             if number < MAX_WEBHOOKS // 2:
                 self._webhook(number)
+            SavedView.objects.create(
+                organization=self.organization, name=f"View {number}", is_shared=True, created_at=now
+            )
+            self._export(ExportState.READY)
+            if number < MAX_UNFINISHED // 2:
+                self._export(ExportState.QUEUED)
         self.rows += rows
 
     def _limit(self, number: int, user: User) -> None:
@@ -144,6 +154,21 @@ class Examples:
         webhook = create_webhook(**common, url=f"{_PUBLIC}/{number}", actor="tests").webhook
         notify(**common, kind=NoticeKind.PAUSED, subject="Paused", data={}, to=(), webhooks=[webhook])
 
+    def _export(self, state: ExportState) -> None:
+        """A file of the organization's limits, without rows."""
+        Export.objects.create(
+            organization=self.organization,
+            created_at=utc_now(),
+            touched_at=utc_now(),
+            actor=self.key.credential.client_id,
+            required_scope=Scope.COSTS_READ.value,
+            title="Limits",
+            file_name="limits-acme",
+            format="csv",
+            query={"type": "list", "name": "limits", "parameters": ""},
+            state=state.value,
+        )
+
     def request(self, endpoint: Endpoint) -> tuple[APIClient, dict[str, Any]]:
         """Who asks, and the arguments for `APIClient.generic`."""
         number = self._made.get(str(endpoint), 0)
@@ -153,7 +178,7 @@ class Examples:
         arguments: dict[str, Any] = {"method": endpoint.method.upper(), "path": self._path(endpoint, number)}
         if endpoint.method != "get":
             arguments |= _body(str(endpoint), number, self.key)
-        elif str(endpoint) in _QUERIES:
+        if str(endpoint) in _QUERIES:
             arguments["path"] += f"?{_QUERIES[str(endpoint)]}"
         # Each time someone else leaves.
         member = number + 1 if endpoint.method == "delete" else 0
@@ -177,12 +202,10 @@ class Examples:
         match name:
             case "slug":
                 value: object = organization.slug
-            case "run_id":
-                value = "run-0"
-            case "meter":
-                value = "tokens_total"
-            case "session_id" | "execution_id":
-                value = f"{name.removesuffix('_id')}-0"
+            case name if name in _NAMES:
+                value = _NAMES[name]
+            case "month":
+                value = _month(number) if route.endswith("/close") else f"{utc_now():%Y-%m}"
             case "client_id":
                 value = organization.credentials.get(name=f"credential-{number}").client_id
             case "event_id":
@@ -211,6 +234,8 @@ class Examples:
             "webhooks": WebhookEndpoint.objects.of(self.organization),
             "teams": Team.objects.of(self.organization),
             "notification-addresses": NotificationAddress.objects.of(self.organization),
+            "views": SavedView.objects.of(self.organization),
+            "exports": Export.objects.of(self.organization).filter(state=_export_state(route)),
             "deliveries": Delivery.objects.of(self.organization).filter(webhook__isnull=False),
             "limits": SpendLimit.objects.of(self.organization).not_removed(),
             "limit-requests": IncreaseRequest.objects.of(self.organization).filter(
@@ -233,8 +258,18 @@ def _body(endpoint: str, number: int, key: Key) -> dict[str, Any]:
     return {"data": json.dumps(body), "content_type": "application/json"}
 
 
+def _export_state(route: str) -> ExportState:
+    """The state of a file that a route is about: one that can be canceled, else one that is ready."""
+    return ExportState.QUEUED if route.endswith("/cancel") else ExportState.READY
+
+
 def _client_id(number: int) -> str:
     return APICredential.objects.get(name=f"credential-{number}").client_id
+
+
+def _month(number: int) -> str:
+    """Each time a later one, because a month is closed once."""
+    return f"2020-{number + 1:02}"
 
 
 def _own_limit(number: int) -> SpendLimit:
@@ -303,12 +338,16 @@ _QUERIES = {
     "GET /global/activity": _DATES,
     "GET /usage/export": "organization=acme",
     "GET /usage/breakdown": "group_by=team",
+    "GET /usage/statements/<str:month>/file": "organization=acme",
+    "POST /usage/statements/<str:month>/close": "organization=acme",
 }
 # What the organization's plan does not have, or nobody else may do.
 _OF = "/organizations/<str:slug>"
 _PUBLIC = "https://93.184.216.34"  # without a name, nothing has to be looked up
 _OF_OPERATORS = (
     *("POST /organizations", "GET /usage/export", f"POST {_OF}/close", f"POST {_OF}/reopen"),
+    "GET /usage/statements/<str:month>/file",
+    "POST /usage/statements/<str:month>/close",
     *(f"POST {_OF}/limit-requests/<int:pk>/{answer}" for answer in ("grant", "decline")),
 )
 
@@ -327,6 +366,7 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"DELETE {_OWN}": lambda _: {},
     f"POST {_OWN}/accept": lambda _: {},
     f"PATCH {_OF}": lambda number: {"name": f"Acme {number}"},
+    "POST /usage/statements/<str:month>/close": lambda _: {},
     f"POST {_OF}/close": lambda _: _closing(closed=False),
     f"POST {_OF}/reopen": lambda _: _closing(closed=True),
     f"POST {_OF}/credentials": lambda number: {"name": f"new-{number}"},
@@ -364,6 +404,12 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"PATCH {_OF}/notification-preferences": lambda number: {"warnings": number % 2 == 0},
     f"POST {_OF}/notification-addresses": lambda number: {"address": f"finance-{number}@acme.example"},
     f"DELETE {_OF}/notification-addresses/<int:pk>": lambda _: {},
+    f"POST {_OF}/views": lambda number: {"name": f"New view {number}", "is_shared": True},
+    f"PATCH {_OF}/views/<int:pk>": lambda number: {"name": f"Renamed {number}"},
+    f"DELETE {_OF}/views/<int:pk>": lambda _: {},
+    f"POST {_OF}/exports": lambda _: {"table": "limits"},
+    f"POST {_OF}/exports/<int:pk>/cancel": lambda _: {},
+    f"DELETE {_OF}/exports/<int:pk>": lambda _: {},
     f"DELETE {_OF}/metric-senders/<int:pk>": lambda _: {},
     f"POST {_OF}/webhooks": lambda number: {"url": f"{_PUBLIC}/new/{number}", "kinds": ["limit.paused"]},
     f"PATCH {_OF}/webhooks/<int:pk>": lambda number: {"description": f"On-call {number}"},

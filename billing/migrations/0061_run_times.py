@@ -8,7 +8,7 @@ _TIME = models.DateTimeField(null=True)
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0041_notice_readings")]
+    dependencies = [("billing", "0056_notice_requests")]
 
     operations = [
         migrations.AddField("runday", "first_at", _TIME),

@@ -3,6 +3,7 @@
 from billing.models.authorizations import Authorization
 from billing.models.coverage import Coverage, MetricPoint, MetricSender
 from billing.models.credits import Credit
+from billing.models.exports import Export, ExportPart
 from billing.models.ledger import CallKey, EventKey, IngestBatch, UnpricedEvent, UsageEvent
 from billing.models.limits import (
     PAUSING,
@@ -13,6 +14,7 @@ from billing.models.limits import (
     ThresholdEvent,
 )
 from billing.models.maintenance import DroppedMonth, LedgerState, RollupCheck
+from billing.models.months import ClosedMonth, LateEvent
 from billing.models.notifications import (
     Delivery,
     Notice,
@@ -35,15 +37,19 @@ __all__ = [
     "Agreement",
     "Authorization",
     "CallKey",
+    "ClosedMonth",
     "Coverage",
     "Credit",
     "Delivery",
     "DroppedMonth",
     "EventKey",
     "Execution",
+    "Export",
+    "ExportPart",
     "GenerationGroup",
     "IncreaseRequest",
     "IngestBatch",
+    "LateEvent",
     "LedgerState",
     "LimitOverride",
     "LimitSetRevision",

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, NoticeKind, amount_text
 from costtrack.date_text import full_second, time_text, zoned_time_text
+from costtrack.money import usd
 
 _UTC = ZoneInfo("UTC")
 
@@ -79,7 +80,9 @@ class Page(StrEnum):
     WEBHOOK = "webhook"
     UNPRICED = "unpriced"
     PRICE_CHECK = "price_check"
+    STATEMENT = "statement"
     HOME = "home"
+    EXPORTS = "exports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,6 +418,61 @@ def _webhook_disabled(context: EmailContext) -> Content:
     )
 
 
+def _export_ready(context: EmailContext) -> Content:
+    export = context.data["export"]
+    return Content(
+        label="Export ready",
+        tone=Tone.GOOD,
+        headline=f"{export['title']}: your file is ready",
+        lead=f"The file has {export['rows']:,} {'row' if export['rows'] == 1 else 'rows'}. Sign in to download it.",
+        details=_nonempty(
+            ("File", export["file_name"]),
+            ("Available until", context.format_time("expires_at", export)),
+        ),
+        button="Download",
+        page=Page.EXPORTS,
+        why=f"You get this because you requested the file from {context.organization}.",
+    )
+
+
+def _export_failed(context: EmailContext) -> Content:
+    export = context.data["export"]
+    return Content(
+        label="Export failed",
+        tone=Tone.WARNING,
+        headline=f"{export['title']}: your file could not be created",
+        lead=export["error"],
+        details=_nonempty(("File", export["file_name"])),
+        button="View exports",
+        page=Page.EXPORTS,
+        why=f"You get this because you requested the file from {context.organization}.",
+    )
+
+
+def _month_closed(context: EmailContext) -> Content:
+    month = context.data["month"]
+    unpriced = month["unpriced_events"]
+    return Content(
+        label="Month closed",
+        tone=Tone.PLAIN,
+        headline=f"{_month_name(month['id'])} is closed",
+        lead="Its statement no longer changes. What arrives or is corrected later is booked in the open month.",
+        details=_nonempty(
+            ("Total", usd(Decimal(month["cost_usd"]))),
+            ("Without a price", f"{unpriced:,} events" if unpriced else None),
+            ("Closed by", month["closed_by"]),
+        ),
+        button="View statement",
+        page=Page.STATEMENT,
+        why=_why_category(context, "prices and usage"),
+    )
+
+
+def _month_name(month: str) -> str:
+    """`October 2026`"""
+    return f"{datetime.fromisoformat(f'{month}-01'):%B %Y}"
+
+
 def _test(context: EmailContext) -> Content:
     return Content(
         label="Test message",
@@ -510,5 +568,8 @@ _CONTENTS: dict[NoticeKind, Callable[[EmailContext], Content]] = {
     NoticeKind.UNPRICED_USAGE: _unpriced_usage,
     NoticeKind.FLAGGED_USAGE: _flagged_usage,
     NoticeKind.WEBHOOK_DISABLED: _webhook_disabled,
+    NoticeKind.EXPORT_READY: _export_ready,
+    NoticeKind.EXPORT_FAILED: _export_failed,
+    NoticeKind.MONTH_CLOSED: _month_closed,
     NoticeKind.TEST: _test,
 }

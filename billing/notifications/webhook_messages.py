@@ -34,8 +34,14 @@ _SLACK_FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Requested by", ("request", "requested_by")),
     ("Until", ("request", "until")),
     ("Answered by", ("request", "answered_by")),
+    ("Month", ("month", "id")),
+    ("Total (USD)", ("month", "cost_usd")),
+    ("Closed by", ("month", "closed_by")),
     ("Webhook", ("webhook", "description")),
     ("Reason", ("reason",)),
+    ("File", ("export", "file_name")),
+    ("Rows", ("export", "rows")),
+    ("What went wrong", ("export", "error")),
 )
 
 

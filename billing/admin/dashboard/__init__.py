@@ -9,6 +9,7 @@ from billing.admin.dashboard import (
     own_usage_page,
     plan_page,
     price_check_page,
+    statements_page,
 )
 from billing.admin.dashboard.explore import explore_page
 from billing.admin.dashboard.exports import exports_page
@@ -35,5 +36,6 @@ __all__ = [
     "run_page",
     "session_list_page",
     "session_page",
+    "statements_page",
     "usage_page",
 ]
