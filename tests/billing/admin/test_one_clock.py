@@ -182,7 +182,7 @@ def test_files_have_the_amounts_of_the_pages(owner: User, sign_in: SignIn, api: 
     for preset, amount in (("today", "3.5"), ("week", "23.5"), ("month", "123.5"), ("last_month", "1000")):
         usage: Any = browser.get(f"/o/acme/admin/usage/?range={preset}")
         explore: Any = browser.get(f"/o/acme/admin/explore/?range={preset}")
-        files = [*usage.context["files"], *explore.context["files"]]
+        files = [*usage.context["files"], *explore.context["files"].links]
         sums = {
             name: costs_of(content(browser.get(url)), name.lower() if name in ("JSON", "Parquet") else "csv")
             for name, url in files
