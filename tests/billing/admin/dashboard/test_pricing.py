@@ -182,16 +182,28 @@ def test_days_and_totals_are_those_of_the_api(
         )
 
 
+ORDERS = [
+    {"sort_by": order, "sort_order": direction}
+    for order in ("date", "total_cost", "total_tokens", "run_count")
+    for direction in ("asc", "desc")
+]
+
+
 @pytest.mark.usefixtures("january")
-@pytest.mark.parametrize("order", ["date", "total_cost", "total_tokens", "run_count"])
-@pytest.mark.parametrize("direction", ["asc", "desc"])
-@pytest.mark.parametrize(("query", "body"), [*FILTERS[:5], ({"search": "OFFICE"}, {"search": "OFFICE"})])
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        *((order, order) for order in ORDERS),
+        *(({**query, **ORDERS[3]}, {**body, **ORDERS[3]}) for query, body in FILTERS[1:5]),
+        ({"search": "OFFICE"}, {"search": "OFFICE"}),
+    ],
+)
 def test_groups_are_those_of_the_api(
-    browser: Client, api: APIClient, query: dict[str, Any], body: dict[str, Any], order: str, direction: str
+    browser: Client, api: APIClient, query: dict[str, Any], body: dict[str, Any]
 ) -> None:
-    sorting = {"sort_by": order, "sort_order": direction}
-    result = context(browser, **query, **sorting)["groups"]
-    answer = api.post("/system/groups", {**JANUARY, **body, **sorting}).json()["data"]
+    """In every order, and with every filter."""
+    result = context(browser, **query)["groups"]
+    answer = api.post("/system/groups", {**JANUARY, **body}).json()["data"]
 
     numbers = ("Runs", "Input", "Output", "Tokens", "Cost")
     assert [
@@ -324,37 +336,37 @@ def test_without_usage_it_says_what_to_do(browser: Client, send: Send) -> None:
     assert "No runs of these models and agents in this period" in text
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        {"range": "nonsense"},
-        {"range": "custom"},
-        {"start_date": "2025-13-01"},
-        {"start_date": "0001-01-01", "end_date": "9999-12-31"},
-        {"start_date": "2025-02-01", "end_date": "2025-01-01"},
-        {"end_date": "2025-01-01"},
-        {"model": "\0"},
-        {"model": "%00/x"},
-        {"model": "/"},
-        {"model": ""},
-        {"model": "x" * 5000},
-        {"agent": "a\0b"},
-        {"search": "\0"},
-        {"search": "%' OR 1=1 --"},
-        {"search": "x" * 300},
-        {"sort_by": "\0", "sort_order": "up"},
-        {"page": "0"},
-        {"page": "-1"},
-        {"page": "9999999"},
-        {"page": "99999999999999999999"},
-        {"page": "\N{SUPERSCRIPT TWO}"},
-        {"page": "x\0"},
-    ],
+BROKEN = (
+    {"range": "nonsense"},
+    {"range": "custom"},
+    {"start_date": "2025-13-01"},
+    {"start_date": "0001-01-01", "end_date": "9999-12-31"},
+    {"start_date": "2025-02-01", "end_date": "2025-01-01"},
+    {"end_date": "2025-01-01"},
+    {"model": "\0"},
+    {"model": "%00/x"},
+    {"model": "/"},
+    {"model": ""},
+    {"model": "x" * 5000},
+    {"agent": "a\0b"},
+    {"search": "\0"},
+    {"search": "%' OR 1=1 --"},
+    {"search": "x" * 300},
+    {"sort_by": "\0", "sort_order": "up"},
+    {"page": "0"},
+    {"page": "-1"},
+    {"page": "9999999"},
+    {"page": "99999999999999999999"},
+    {"page": "\N{SUPERSCRIPT TWO}"},
+    {"page": "x\0"},
 )
+
+
 @pytest.mark.usefixtures("january")
-def test_no_filter_breaks_the_page(browser: Client, query: dict[str, str]) -> None:
-    assert browser.get(PAGE, query).status_code == 200
-    assert browser.get(PAGE, {**JANUARY, **query}).status_code == 200
+def test_no_filter_breaks_the_page(browser: Client) -> None:
+    for query in BROKEN:
+        assert browser.get(PAGE, query).status_code == 200, query
+        assert browser.get(PAGE, {**JANUARY, **query}).status_code == 200, query
 
 
 @pytest.mark.usefixtures("january")
@@ -408,9 +420,16 @@ def test_another_organizations_usage_is_not_in_it(
 # --- Quick at any size ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("who", ["owner", "operator"])
+@pytest.mark.parametrize(
+    ("who", "query"),
+    [
+        ("owner", {}),
+        ("operator", {}),
+        ("owner", {"search": "same"}),
+        ("owner", {"model": text_of(GPT), "sort_by": "total_cost"}),
+    ],
+)
 @pytest.mark.parametrize("is_folded", [True, False])
-@pytest.mark.parametrize("query", [{}, {"search": "same"}, {"model": text_of(GPT), "sort_by": "total_cost"}])
 def test_it_takes_the_same_few_queries_however_much_there_is(
     who: str,
     query: dict[str, str],
