@@ -80,6 +80,8 @@ ENDPOINTS = (
     Endpoint("/usage/limits", "/usage/limits"),
     Endpoint("/usage/authorizations", "/usage/authorizations"),
     Endpoint("/usage/credits", "/usage/credits"),
+    Endpoint("/usage/outcomes", "/usage/outcomes"),
+    Endpoint("/usage/outcomes/costs, a day", "/usage/outcomes/costs?start_date=<day>&end_date=<day>"),
     Endpoint("/usage/price-check, a day", "/usage/price-check?start_date=<day>&end_date=<day>"),
     Endpoint("/usage/requests", f"/usage/requests?{_MONTH}"),
     Endpoint("/usage/events, first page", "/usage/events"),

@@ -75,6 +75,7 @@ ENTRIES = (
         (
             Tab("Runs", "runs"),
             Tab("Sessions", "sessions", details="executions/", words="executions agents"),
+            Tab("Outcomes", "outcomes", words="success failure retry unit cost roi"),
             Tab("Groups", "billing_generationgroup_changelist"),
             Tab("All runs", "billing_run_changelist"),
             Tab("All sessions", "billing_session_changelist"),

@@ -13,6 +13,7 @@ from django.db.models import Model, QuerySet
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
+from billing.ingest.outcomes import OutcomeReport, record_outcomes
 from billing.ledger.credits import NewCredit, create_credit
 from billing.limits.increases import request_increase
 from billing.limits.services import create_limit, raise_limit
@@ -91,6 +92,8 @@ class Examples:
             Agreement.objects.create(organization=self.organization, provider=f"seller-{number}", discount_percent=10)
             refund = NewCredit(Decimal("0.01"), "Refund")
             create_credit(organization=self.organization, credit=refund, actor="tests", now=utc_now())
+            report = OutcomeReport("done", is_success=True, run_id=f"run-{number}")
+            record_outcomes(organization=self.organization, reports=[report], now=utc_now())
             make_key(self.organization, name=f"credential-{number}")
             user = User.objects.create(email=f"person-{number}@acme.example")
             Membership.objects.create(organization=self.organization, user=user, role=Role.VIEWER)
@@ -342,6 +345,9 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"POST {_OF}/prices/<int:pk>/end": lambda _: {"effective_to": _in(hours=1)},
     f"POST {_OF}/prices/reprice": lambda _: {"start": _in(hours=-1), "end": _in(hours=0)},
     "POST /usage/credits": lambda _: {"amount_usd": "1", "reason": "Refund"},
+    "POST /usage/outcomes": lambda number: [
+        {"run_id": f"run-{index}", "name": f"done-{number}", "success": True} for index in range(10)
+    ],
     "POST /usage/credits/<int:pk>/void": lambda _: {"reason": "Booked twice."},
     f"POST {_OF}/metric-senders": lambda number: {"name": f"sender-{number}"},
     f"POST {_OF}/agreements": lambda number: {"provider": f"new-{number}", "discount_percent": "10"},

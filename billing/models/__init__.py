@@ -21,6 +21,7 @@ from billing.models.notifications import (
     NotificationPreference,
     WebhookEndpoint,
 )
+from billing.models.outcomes import Outcome
 from billing.models.prices import Agreement, PriceBookRevision, PriceVersion
 from billing.models.quarantine import QuarantinedRecord
 from billing.models.repricing import Repricing
@@ -53,6 +54,7 @@ __all__ = [
     "NoticeReading",
     "NotificationAddress",
     "NotificationPreference",
+    "Outcome",
     "PriceBookRevision",
     "PriceVersion",
     "QuarantinedRecord",

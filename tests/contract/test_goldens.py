@@ -36,6 +36,8 @@ _NATIVE_ROUTES = (
     "usage/breakdown",
     "usage/price-check",
     "usage/runs",
+    "usage/outcomes",
+    "usage/outcomes/costs",
     "usage/own/limit-requests",
     "usage/own/limit-requests/<int:pk>",
     "usage/own/requests",

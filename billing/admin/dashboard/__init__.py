@@ -5,6 +5,7 @@ One package per page. Importing this package registers them.
 
 from billing.admin.dashboard import (
     index_page,
+    outcomes_page,
     own_increase_page,
     own_usage_page,
     plan_page,
@@ -25,6 +26,7 @@ __all__ = [
     "exports_page",
     "getting_started_page",
     "index_page",
+    "outcomes_page",
     "own_increase_page",
     "own_usage_page",
     "plan_page",

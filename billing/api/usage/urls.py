@@ -13,6 +13,7 @@ from billing.api.usage.events import EventViewSet
 from billing.api.usage.export import UsageExportView
 from billing.api.usage.figures import UsageCapabilitiesView, UsageCredentialsView, UsageSummaryView
 from billing.api.usage.limits import UsageLimitsView, UsageOwnView
+from billing.api.usage.outcomes import UsageOutcomeCostsView, UsageOutcomesView
 from billing.api.usage.own_requests import UsageOwnRequestsView
 from billing.api.usage.price_check import UsagePriceCheckView
 from billing.api.usage.requests import UsageRequestsView
@@ -36,6 +37,8 @@ urlpatterns = [
     path("breakdown", UsageBreakdownView.as_view(), name="usage-breakdown"),
     path("requests", UsageRequestsView.as_view(), name="usage-requests"),
     path("runs", UsageRunsView.as_view(), name="usage-runs"),
+    path("outcomes", UsageOutcomesView.as_view(), name="usage-outcomes"),
+    path("outcomes/costs", UsageOutcomeCostsView.as_view(), name="usage-outcome-costs"),
     path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
     path("export", UsageExportView.as_view(), name="usage-export"),
     path("events/<uuid:event_id>/void", EventCorrectionViewSet.as_view({"post": "void"}), name="usage-event-void"),
