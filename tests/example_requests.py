@@ -20,6 +20,7 @@ from billing.limits.services import create_limit, raise_limit
 from billing.limits.validation import LimitInput
 from billing.models import (
     Agreement,
+    AllocationRule,
     Credit,
     Delivery,
     IncreaseRequest,
@@ -92,6 +93,15 @@ class Examples:
             Agreement.objects.create(organization=self.organization, provider=f"seller-{number}", discount_percent=10)
             refund = NewCredit(Decimal("0.01"), "Refund")
             create_credit(organization=self.organization, credit=refund, actor="tests", now=utc_now())
+            AllocationRule.objects.create(
+                organization=self.organization,
+                name=f"rule-{number}",
+                target="team",
+                starts=utc_now().date().replace(day=1),
+                method="even",
+                actor="tests",
+                created_at=utc_now(),
+            )
             report = OutcomeReport("done", is_success=True, run_id=f"run-{number}")
             record_outcomes(organization=self.organization, reports=[report], now=utc_now())
             make_key(self.organization, name=f"credential-{number}")
@@ -210,6 +220,7 @@ class Examples:
             "agreements": Agreement.objects.of(self.organization),
             "metric-senders": MetricSender.objects.of(self.organization),
             "credits": Credit.objects.of(self.organization).filter(voided_at=None),
+            "rules": AllocationRule.objects.of(self.organization),
             "reprice": Repricing.objects.of(self.organization),
             "webhooks": WebhookEndpoint.objects.of(self.organization),
             "teams": Team.objects.of(self.organization),
@@ -255,6 +266,10 @@ def _closing(*, closed: bool) -> dict[str, str]:
         Closing.objects.create(organization=organization, closed_at=now, closed_by="tests")
     Organization.objects.filter(pk=organization.pk).update(closes_at=now + timedelta(days=1) if closed else None)
     return {"slug": "acme"}
+
+
+def _rule(name: str) -> dict[str, Any]:
+    return {"name": name, "starts": f"{utc_now():%Y-%m}", "method": "even"}
 
 
 def _in(hours: int) -> str:
@@ -305,13 +320,20 @@ _QUERIES = {
     "GET /global/spend/report": _DATES,
     "GET /global/activity": _DATES,
     "GET /usage/export": "organization=acme",
+    "GET /usage/allocation/file": "organization=acme",
     "GET /usage/breakdown": "group_by=team",
 }
 # What the organization's plan does not have, or nobody else may do.
 _OF = "/organizations/<str:slug>"
 _PUBLIC = "https://93.184.216.34"  # without a name, nothing has to be looked up
 _OF_OPERATORS = (
-    *("POST /organizations", "GET /usage/export", f"POST {_OF}/close", f"POST {_OF}/reopen"),
+    *(
+        "POST /organizations",
+        "GET /usage/export",
+        "GET /usage/allocation/file",
+        f"POST {_OF}/close",
+        f"POST {_OF}/reopen",
+    ),
     *(f"POST {_OF}/limit-requests/<int:pk>/{answer}" for answer in ("grant", "decline")),
 )
 
@@ -345,6 +367,9 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"POST {_OF}/prices/<int:pk>/end": lambda _: {"effective_to": _in(hours=1)},
     f"POST {_OF}/prices/reprice": lambda _: {"start": _in(hours=-1), "end": _in(hours=0)},
     "POST /usage/credits": lambda _: {"amount_usd": "1", "reason": "Refund"},
+    "POST /usage/allocation/rules": lambda number: _rule(f"new-{number}"),
+    "POST /usage/allocation/rules/<int:pk>/end": lambda _: {"starts": f"{utc_now():%Y-%m}"},
+    "POST /usage/allocation/preview": lambda number: _rule(f"preview-{number}"),
     "POST /usage/outcomes": lambda number: [
         {"run_id": f"run-{index}", "name": f"done-{number}", "success": True} for index in range(10)
     ],

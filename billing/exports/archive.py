@@ -19,6 +19,7 @@ from billing.exports.cells import text_cell
 from billing.exports.ledger_events import export_credits, export_events
 from billing.models import (
     Agreement,
+    AllocationRule,
     Credit,
     IncreaseRequest,
     LimitOverride,
@@ -55,6 +56,7 @@ _TABLES: dict[str, type[Model]] = {
     "prices": PriceVersion,
     "agreements": Agreement,
     "credits-with-voided": Credit,
+    "allocation-rules": AllocationRule,
     "outcomes": Outcome,
     "webhooks": WebhookEndpoint,
     "notice-addresses": NotificationAddress,

@@ -1,5 +1,6 @@
 """One module per aggregate."""
 
+from billing.models.allocation import AllocationRule
 from billing.models.authorizations import Authorization
 from billing.models.coverage import Coverage, MetricPoint, MetricSender
 from billing.models.credits import Credit
@@ -34,6 +35,7 @@ from billing.models.usage_issues import UsageIssue
 __all__ = [
     "PAUSING",
     "Agreement",
+    "AllocationRule",
     "Authorization",
     "CallKey",
     "Coverage",

@@ -11,6 +11,7 @@ from billing.admin.dashboard import (
     plan_page,
     price_check_page,
 )
+from billing.admin.dashboard.allocation import allocation_page, rule_page
 from billing.admin.dashboard.explore import explore_page
 from billing.admin.dashboard.exports import exports_page
 from billing.admin.dashboard.getting_started import getting_started_page
@@ -21,6 +22,7 @@ from billing.admin.dashboard.sessions import execution_page, session_list_page, 
 from billing.admin.dashboard.usage import usage_page
 
 __all__ = [
+    "allocation_page",
     "execution_page",
     "explore_page",
     "exports_page",
@@ -33,6 +35,7 @@ __all__ = [
     "price_check_page",
     "pricing_page",
     "request_log_page",
+    "rule_page",
     "run_list_page",
     "run_page",
     "session_list_page",

@@ -33,7 +33,7 @@ class ParquetRenderer(BaseRenderer):
     format = "parquet"
 
 
-class _ErrorsInJson(DefaultContentNegotiation):
+class ErrorsInJson(DefaultContentNegotiation):
     """Renders errors as JSON even if the client accepts only CSV."""
 
     def select_renderer(
@@ -77,7 +77,7 @@ class UsageExportView(UsageView):
 
     own_transactions: ClassVar[bool] = True
     renderer_classes = (CsvRenderer, JSONRenderer, ParquetRenderer)
-    content_negotiation_class = _ErrorsInJson
+    content_negotiation_class = ErrorsInJson
 
     @extend_schema(
         operation_id="usage_export",

@@ -5,6 +5,14 @@ from rest_framework.routers import SimpleRouter
 
 from billing.api.limits.requests import OwnIncreaseRequestViewSet
 from billing.api.usage.access import UsageAccessView
+from billing.api.usage.allocation import (
+    UsageAllocationFileView,
+    UsageAllocationMonthsView,
+    UsageAllocationPreviewView,
+    UsageAllocationRuleEndView,
+    UsageAllocationRulesView,
+    UsageAllocationView,
+)
 from billing.api.usage.authorizations import AuthorizationsView, AuthorizationView
 from billing.api.usage.breakdown import UsageBreakdownView
 from billing.api.usage.corrections import EventCorrectionViewSet
@@ -39,6 +47,12 @@ urlpatterns = [
     path("runs", UsageRunsView.as_view(), name="usage-runs"),
     path("outcomes", UsageOutcomesView.as_view(), name="usage-outcomes"),
     path("outcomes/costs", UsageOutcomeCostsView.as_view(), name="usage-outcome-costs"),
+    path("allocation", UsageAllocationView.as_view(), name="usage-allocation"),
+    path("allocation/months", UsageAllocationMonthsView.as_view(), name="usage-allocation-months"),
+    path("allocation/file", UsageAllocationFileView.as_view(), name="usage-allocation-file"),
+    path("allocation/preview", UsageAllocationPreviewView.as_view(), name="usage-allocation-preview"),
+    path("allocation/rules", UsageAllocationRulesView.as_view(), name="usage-allocation-rules"),
+    path("allocation/rules/<int:pk>/end", UsageAllocationRuleEndView.as_view(), name="usage-allocation-rule-end"),
     path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
     path("export", UsageExportView.as_view(), name="usage-export"),
     path("events/<uuid:event_id>/void", EventCorrectionViewSet.as_view({"post": "void"}), name="usage-event-void"),
