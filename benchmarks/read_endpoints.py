@@ -83,6 +83,8 @@ ENDPOINTS = (
     Endpoint("/usage/allocation", "/usage/allocation"),
     Endpoint("/usage/allocation/months", "/usage/allocation/months"),
     Endpoint("/usage/allocation/rules", "/usage/allocation/rules"),
+    Endpoint("/usage/commitments", "/usage/commitments"),
+    Endpoint("/usage/commitments/report", "/usage/commitments/report"),
     Endpoint("/usage/outcomes", "/usage/outcomes"),
     Endpoint("/usage/outcomes/costs, a day", "/usage/outcomes/costs?start_date=<day>&end_date=<day>"),
     Endpoint("/usage/price-check, a day", "/usage/price-check?start_date=<day>&end_date=<day>"),

@@ -6,9 +6,8 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from billing.models import AllocationRule
-from billing.pricing.price_book import identify_model
 from billing.reports.allocation.rules import AllocationBasis, SplitRule
-from billing.reports.usage.sources import SOURCE_PARAMETERS, TAG, UsageSource
+from billing.reports.usage.sources import UsageSource, stored_values
 from billing.types import AllocationTarget, SplitMeasure, SplitMethod
 from costtrack.errors import ConflictError, InvalidError, field_error
 from costtrack.money import plain
@@ -21,8 +20,6 @@ from organizations.tenant_models import OrganizationScopedQuerySet
 MAX_RULES = 50
 """Of an organization and a basis."""
 MAX_TARGETS = 500
-MAX_VALUES = 50
-"""Of one parameter of a source."""
 MAX_NAME_LENGTH = 100
 MAX_POSITION = 1_000
 _HUNDRED = Decimal(100)
@@ -105,7 +102,7 @@ def validate_rule(*, organization: Organization, rule: NewRule, now: datetime) -
     names = set(_versions(organization, rule.basis).values_list("name", flat=True))
     if name not in names and len(names) >= MAX_RULES:
         raise InvalidError(f"There are {MAX_RULES} rules already.", code="too_many_rules", param="name")
-    source = _source(organization, rule.source, now)
+    source = UsageSource(stored_values(organization, rule.source, now, param="source"))
     if not source.values and not rule.without_target_only:
         raise field_error("source", "Name the usage that is split, or split only usage without a target.")
     draft = SplitRule(
@@ -153,26 +150,6 @@ def _check_targets(rule: SplitRule, basis: AllocationBasis) -> None:
         raise field_error("targets", f"Percentages have at most {_MAX_DECIMALS} decimals.")
     if sum(share for share in shares if share is not None) != _HUNDRED:
         raise field_error("targets", "The percentages must add up to 100.")
-
-
-def _source(organization: Organization, given: Mapping[str, Sequence[str]], now: datetime) -> UsageSource:
-    values: dict[str, list[str]] = {}
-    for parameter, names in given.items():
-        if parameter not in (*SOURCE_PARAMETERS, TAG):
-            raise field_error("source", f"{parameter[:100]} is not a filter of a rule.")
-        cleaned = [_stored_name(organization, parameter, name, now) for name in names]
-        if len(cleaned) > MAX_VALUES or any(len(name) > _MAX_LENGTH or "\0" in name for name in cleaned):
-            raise field_error("source", f"{parameter}: at most {MAX_VALUES} names of up to {_MAX_LENGTH} characters.")
-        if cleaned:
-            values[parameter] = list(dict.fromkeys(cleaned))
-    return UsageSource(values)
-
-
-def _stored_name(organization: Organization, parameter: str, name: str, now: datetime) -> str:
-    """Return a name as the ledger has it."""
-    if parameter == "model":
-        return identify_model(organization.pk, clean_name(name), now=now)
-    return organization.user_name(name) if parameter == "user_id" else clean_name(name)
 
 
 def _versions(organization: Organization, basis: AllocationBasis) -> OrganizationScopedQuerySet[AllocationRule]:

@@ -340,3 +340,19 @@ class SplitMeasure(models.TextChoices):
     COST = "cost", "Cost"
     REQUESTS = "requests", "Requests"
     TOKENS = "tokens", "Tokens"
+
+
+class CommitmentKind(models.TextChoices):
+    """What a fixed fee pays for."""
+
+    SUBSCRIPTION = "subscription", "Subscription"
+    PROVISIONED = "provisioned", "Provisioned capacity"
+
+
+class FeePeriod(models.TextChoices):
+    """What a fixed fee is for, in the organization's time zone."""
+
+    HOUR = "hour", "Hour"
+    DAY = "day", "Day"
+    MONTH = "month", "Month"
+    YEAR = "year", "Year"

@@ -21,6 +21,7 @@ from billing.limits.validation import LimitInput
 from billing.models import (
     Agreement,
     AllocationRule,
+    Commitment,
     Credit,
     Delivery,
     IncreaseRequest,
@@ -99,6 +100,17 @@ class Examples:
                 target="team",
                 starts=utc_now().date().replace(day=1),
                 method="even",
+                actor="tests",
+                created_at=utc_now(),
+            )
+            Commitment.objects.create(
+                organization=self.organization,
+                name=f"commitment-{number}",
+                kind="subscription",
+                amount_usd=30,
+                period="month",
+                starts=utc_now().date(),
+                covers={"model": [f"model-{number}"]},
                 actor="tests",
                 created_at=utc_now(),
             )
@@ -221,6 +233,7 @@ class Examples:
             "metric-senders": MetricSender.objects.of(self.organization),
             "credits": Credit.objects.of(self.organization).filter(voided_at=None),
             "rules": AllocationRule.objects.of(self.organization),
+            "commitments": Commitment.objects.of(self.organization).filter(ends=None),
             "reprice": Repricing.objects.of(self.organization),
             "webhooks": WebhookEndpoint.objects.of(self.organization),
             "teams": Team.objects.of(self.organization),
@@ -370,6 +383,14 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     "POST /usage/allocation/rules": lambda number: _rule(f"new-{number}"),
     "POST /usage/allocation/rules/<int:pk>/end": lambda _: {"starts": f"{utc_now():%Y-%m}"},
     "POST /usage/allocation/preview": lambda number: _rule(f"preview-{number}"),
+    "POST /usage/commitments": lambda number: {
+        "name": f"new-{number}",
+        "kind": "subscription",
+        "amount_usd": "30",
+        "starts": f"{utc_now():%Y-%m-%d}",
+        "covers": {"model": ["model-0"]},
+    },
+    "POST /usage/commitments/<int:pk>/end": lambda _: {"ends": f"{utc_now():%Y-%m-%d}"},
     "POST /usage/outcomes": lambda number: [
         {"run_id": f"run-{index}", "name": f"done-{number}", "success": True} for index in range(10)
     ],

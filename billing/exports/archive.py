@@ -20,6 +20,7 @@ from billing.exports.ledger_events import export_credits, export_events
 from billing.models import (
     Agreement,
     AllocationRule,
+    Commitment,
     Credit,
     IncreaseRequest,
     LimitOverride,
@@ -57,6 +58,7 @@ _TABLES: dict[str, type[Model]] = {
     "agreements": Agreement,
     "credits-with-voided": Credit,
     "allocation-rules": AllocationRule,
+    "commitments": Commitment,
     "outcomes": Outcome,
     "webhooks": WebhookEndpoint,
     "notice-addresses": NotificationAddress,

@@ -2,6 +2,7 @@
 
 from billing.models.allocation import AllocationRule
 from billing.models.authorizations import Authorization
+from billing.models.commitments import Commitment
 from billing.models.coverage import Coverage, MetricPoint, MetricSender
 from billing.models.credits import Credit
 from billing.models.ledger import CallKey, EventKey, IngestBatch, UnpricedEvent, UsageEvent
@@ -38,6 +39,7 @@ __all__ = [
     "AllocationRule",
     "Authorization",
     "CallKey",
+    "Commitment",
     "Coverage",
     "Credit",
     "Delivery",

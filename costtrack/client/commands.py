@@ -4,7 +4,18 @@ import argparse
 import os
 import sys
 
-from costtrack.client import allocation, costs, events, login, outcomes, provider_credits, spend, system, usage
+from costtrack.client import (
+    allocation,
+    commitments,
+    costs,
+    events,
+    login,
+    outcomes,
+    provider_credits,
+    spend,
+    system,
+    usage,
+)
 from costtrack.client.errors import ClientError, ExitCode
 from costtrack.client.options import Run, Subparsers
 from costtrack.client.terminal import complain
@@ -12,7 +23,7 @@ from costtrack.client.terminal import complain
 
 def add_to(commands: Subparsers) -> None:
     """Add the client's commands. `run_command` runs the chosen one, which is in `options.run`."""
-    for group in (system, costs, spend, usage, outcomes, allocation, provider_credits, events, login):
+    for group in (system, costs, spend, usage, outcomes, allocation, commitments, provider_credits, events, login):
         group.add_to(commands)
 
 

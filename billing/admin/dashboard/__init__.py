@@ -4,6 +4,7 @@ One package per page. Importing this package registers them.
 """
 
 from billing.admin.dashboard import (
+    commitments_page,
     index_page,
     outcomes_page,
     own_increase_page,
@@ -23,6 +24,7 @@ from billing.admin.dashboard.usage import usage_page
 
 __all__ = [
     "allocation_page",
+    "commitments_page",
     "execution_page",
     "explore_page",
     "exports_page",

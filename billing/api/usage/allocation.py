@@ -16,7 +16,6 @@ from billing.allocation_rules import (
     MAX_NAME_LENGTH,
     MAX_POSITION,
     MAX_TARGETS,
-    MAX_VALUES,
     NewRule,
     create_rule,
     end_rule,
@@ -27,9 +26,9 @@ from billing.exports.allocation_files import AllocationRows, allocation_response
 from billing.exports.table_files import CONTENT_TYPES, FileFormat
 from billing.models import AllocationRule
 from billing.reports.allocation.allocation import Allocation, RuleResult, TargetCost, allocations
-from billing.reports.allocation.months import MAX_MONTHS, last_months, month_of, this_month, visible_months
 from billing.reports.allocation.rules import AllocationBasis, applicable, list_rules
-from billing.reports.usage.sources import SOURCE_PARAMETERS, TAG
+from billing.reports.months import MAX_MONTHS, last_months, month_of, this_month, visible_months
+from billing.reports.usage.sources import MAX_VALUES, SOURCE_PARAMETERS, TAG
 from billing.types import AllocationTarget, SplitMeasure, SplitMethod
 from costtrack.clock import utc_now
 from costtrack.date_fields import MonthField
@@ -137,8 +136,8 @@ class AllocationMonthsBody(ResponseBody):
     as_of: datetime
 
 
-class RuleSource(StrictSerializer):
-    """Which usage is split: with one of the values of each parameter. An empty value is usage without one."""
+class SourceSerializer(StrictSerializer):
+    """Which usage it is: with one of the values of each parameter. An empty value is usage without one."""
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         return {
@@ -173,7 +172,7 @@ class NewAllocationRule(BasisQuery):
         default=False,
         help_text="Measure only the targets' usage among what is split. Default: all their usage in the month.",
     )
-    source = RuleSource(default=dict)  # type: ignore[assignment] # DRF takes declared fields out of the class
+    source = SourceSerializer(default=dict)  # type: ignore[assignment] # DRF takes declared fields out of the class
     without_target_only = serializers.BooleanField(
         default=True, help_text="Split only usage that names no target. Else all usage of `source`."
     )

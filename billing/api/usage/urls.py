@@ -15,6 +15,11 @@ from billing.api.usage.allocation import (
 )
 from billing.api.usage.authorizations import AuthorizationsView, AuthorizationView
 from billing.api.usage.breakdown import UsageBreakdownView
+from billing.api.usage.commitments import (
+    UsageCommitmentEndView,
+    UsageCommitmentReportView,
+    UsageCommitmentsView,
+)
 from billing.api.usage.corrections import EventCorrectionViewSet
 from billing.api.usage.credits import CreditViewSet
 from billing.api.usage.events import EventViewSet
@@ -53,6 +58,9 @@ urlpatterns = [
     path("allocation/preview", UsageAllocationPreviewView.as_view(), name="usage-allocation-preview"),
     path("allocation/rules", UsageAllocationRulesView.as_view(), name="usage-allocation-rules"),
     path("allocation/rules/<int:pk>/end", UsageAllocationRuleEndView.as_view(), name="usage-allocation-rule-end"),
+    path("commitments", UsageCommitmentsView.as_view(), name="usage-commitments"),
+    path("commitments/report", UsageCommitmentReportView.as_view(), name="usage-commitment-report"),
+    path("commitments/<int:pk>/end", UsageCommitmentEndView.as_view(), name="usage-commitment-end"),
     path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
     path("export", UsageExportView.as_view(), name="usage-export"),
     path("events/<uuid:event_id>/void", EventCorrectionViewSet.as_view({"post": "void"}), name="usage-event-void"),

@@ -23,11 +23,12 @@ from billing.reports.allocation.rules import (
     rule_number,
 )
 from billing.reports.allocation.split import Weights, split
+from billing.reports.months import ReportMonth
 from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.usage.figures import UsageFilter
 from billing.reports.usage.totals import usage_rows
 from billing.types import SplitMeasure, SplitMethod
-from costtrack.calendar import Span, Window
+from costtrack.calendar import Window
 from costtrack.money import ZERO
 from organizations.models import Organization
 
@@ -114,14 +115,6 @@ class Allocation:
         return _share(self.cost_usd - self.unallocated.total_usd, self.cost_usd)
 
 
-@dataclass(frozen=True, slots=True)
-class AllocationMonth:
-    """A month and its visible part."""
-
-    month: date
-    span: Span
-
-
 _CELLS = sql.SQL("""
 SELECT month, rule, target, sum(cost_usd), sum(requests)::bigint, sum(tokens)::bigint
 FROM (
@@ -137,7 +130,7 @@ def allocations(
     *,
     organization: Organization,
     basis: AllocationBasis,
-    months: Sequence[AllocationMonth],
+    months: Sequence[ReportMonth],
     draft: SplitRule | None = None,
     draft_month: date | None = None,
 ) -> list[Allocation]:
@@ -164,7 +157,7 @@ def _with_draft(
 def _read_cells(
     organization: Organization,
     basis: AllocationBasis,
-    months: Sequence[AllocationMonth],
+    months: Sequence[ReportMonth],
     rules: Sequence[Sequence[SplitRule]],
 ) -> dict[int, list[Cell]]:
     """Return the cells of each month by its number, counted from 1. The months are ordered and disjoint."""

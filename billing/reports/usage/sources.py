@@ -5,13 +5,18 @@ Several sets may contain the same usage, which then belongs to the first of them
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from psycopg import sql
 
+from billing.pricing.price_book import identify_model
 from billing.reports.rollup_reader import RollupReader
 from billing.reports.sql import Parameters
 from billing.reports.usage.figures import DIMENSIONS, UsageFilter
 from billing.types import NO_CREDENTIAL
+from costtrack.errors import field_error
+from costtrack.names import MAX_LENGTH, clean_name
+from organizations.models import Organization
 
 _COLUMN_OF = {dimension.parameter: dimension.column for dimension in DIMENSIONS}
 SOURCE_PARAMETERS = tuple(
@@ -21,6 +26,8 @@ SOURCE_PARAMETERS = tuple(
 )
 """What a set of usage can be defined by, besides `tag`, which is read from single events."""
 TAG = "tag"
+MAX_VALUES = 50
+"""Of one parameter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,28 @@ def first_of(reader: RollupReader, conditions: Sequence[sql.Composable]) -> sql.
         for number, condition in enumerate(conditions, 1)
     )
     return sql.SQL("CASE {} ELSE 0 END").format(sql.SQL(" ").join(cases))
+
+
+def stored_values(
+    organization: Organization, given: Mapping[str, Sequence[str]], now: datetime, *, param: str
+) -> dict[str, list[str]]:
+    """Return the values of a source as the ledger has them. Raises InvalidError that names `param`."""
+    values: dict[str, list[str]] = {}
+    for parameter, names in given.items():
+        if parameter not in (*SOURCE_PARAMETERS, TAG):
+            raise field_error(param, f"{parameter[:100]} is not a filter of usage here.")
+        cleaned = [_stored_name(organization, parameter, name, now) for name in names]
+        if len(cleaned) > MAX_VALUES or any(len(name) > MAX_LENGTH or "\0" in name for name in cleaned):
+            raise field_error(param, f"{parameter}: at most {MAX_VALUES} names of up to {MAX_LENGTH} characters.")
+        if cleaned:
+            values[parameter] = list(dict.fromkeys(cleaned))
+    return values
+
+
+def _stored_name(organization: Organization, parameter: str, name: str, now: datetime) -> str:
+    if parameter == "model":
+        return identify_model(organization.pk, clean_name(name), now=now)
+    return organization.user_name(name) if parameter == "user_id" else clean_name(name)
 
 
 def _has_value(parameter: str, value: str, parameters: Parameters) -> sql.Composable:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from billing.models import AllocationRule
-from billing.reports.allocation.allocation import AllocationMonth, allocations
+from billing.reports.allocation.allocation import allocations
 from billing.reports.allocation.rules import AllocationBasis, SplitRule
+from billing.reports.months import ReportMonth
 from billing.reports.usage.sources import UsageSource
 from billing.rollups.fold import fold
 from billing.types import AllocationTarget, SplitMethod
@@ -300,7 +301,7 @@ def test_the_rule_of_an_event_is_the_same_in_the_database_and_in_python(
             actor="tests",
             created_at=NOW,
         )
-    month = AllocationMonth(date(2026, 11, 1), Span(NOW - timedelta(days=1), NOW))
+    month = ReportMonth(date(2026, 11, 1), Span(NOW - timedelta(days=1), NOW))
     (allocation,) = allocations(organization=organization, basis=basis, months=[month])
     got = {result.rule.name: int(result.source_usd) for result in allocation.rules}
     assert {name: usd for name, usd in got.items() if usd} == {name: usd for name, usd in expected.items() if name}

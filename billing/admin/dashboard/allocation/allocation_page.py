@@ -17,14 +17,15 @@ from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Fi
 from billing.admin.components.charts import Chart, Line
 from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.source_fields import source_text
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.exports.allocation_files import AllocationRows, allocation_response
 from billing.exports.table_files import FileFormat
 from billing.models import AllocationRule
 from billing.reports.allocation.allocation import Allocation, RuleResult, TargetCost, allocations
-from billing.reports.allocation.months import last_months, this_month, visible_months
 from billing.reports.allocation.rules import AllocationBasis, SplitRule, applicable, list_rules
+from billing.reports.months import last_months, month_choices, this_month, visible_months
 from billing.types import AllocationTarget, SplitMethod
 from costtrack.admin_site import register_page
 from costtrack.dates import parse_month
@@ -45,8 +46,7 @@ class AllocationForm(forms.Form):
 
     def __init__(self, data: Any, *, months: Sequence[date]) -> None:
         super().__init__(data)
-        names = [(f"{month:%Y-%m}", f"{month:%B %Y}") for month in reversed(months)]
-        self.fields["month"].choices = names  # type: ignore[attr-defined] # django-stubs types fields as the base class
+        self.fields["month"].choices = month_choices(months)  # type: ignore[attr-defined] # django-stubs types fields as the base class
 
     @property
     def basis(self) -> AllocationBasis:
@@ -124,7 +124,7 @@ class AllocationPage(AllocationQueryPage):
         columns = (
             Column[AllocationRule]("Rule", self._rule_name),
             Column[AllocationRule]("From", lambda row: f"{row.starts:%Y-%m}"),
-            Column[AllocationRule]("Splits", lambda row: source_text(SplitRule.of(row))),
+            Column[AllocationRule]("Splits", lambda row: rule_source_text(SplitRule.of(row))),
             Column[AllocationRule]("How", lambda row: _ended_or(row, how_text(SplitRule.of(row)))),
             Column[AllocationRule]("Order", lambda row: formatting.count(row.position), is_number=True),
             Column[AllocationRule](
@@ -227,7 +227,7 @@ def _rule_card(result: RuleResult) -> Card:
     )
     rows = sorted(result.given.items(), key=lambda row: (-row[1], row[0]))[:_TARGETS_SHOWN]
     empty = "No target has usage to divide by, so this cost stays where it is."
-    text = f"{source_text(result.rule)}. {how_text(result.rule)}."
+    text = f"{rule_source_text(result.rule)}. {how_text(result.rule)}."
     return Card(
         result.rule.name,
         amount=formatting.exact(result.source_usd),
@@ -236,14 +236,10 @@ def _rule_card(result: RuleResult) -> Card:
     )
 
 
-def source_text(rule: SplitRule) -> str:
+def rule_source_text(rule: SplitRule) -> str:
     """Return which usage a rule splits, in words."""
-    named = [
-        f"{name.replace('_', ' ')} {' or '.join(value or '(none)' for value in values)}"
-        for name, values in rule.source.values.items()
-        if values
-    ]
-    usage = f"Usage with {', '.join(named)}" if named else "Usage"
+    named = source_text(rule.source.values)
+    usage = f"Usage with {named}" if named else "Usage"
     return f"{usage} without a target" if rule.without_target_only else usage
 
 

@@ -18,6 +18,7 @@ from unfold.widgets import (
 )
 
 from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.source_fields import add_source_fields, other_fields, source_fields, source_in
 from billing.admin.components.urls import admin_url
 from billing.admin.dashboard.allocation.allocation_page import (
     BY_CHOICES,
@@ -28,44 +29,14 @@ from billing.admin.dashboard.allocation.allocation_page import (
 from billing.allocation_rules import MAX_NAME_LENGTH, NewRule, create_rule, end_rule, validate_rule
 from billing.models import AllocationRule
 from billing.reports.allocation.allocation import allocations
-from billing.reports.allocation.months import month_of, this_month
 from billing.reports.allocation.rules import AllocationBasis
-from billing.reports.usage.sources import SOURCE_PARAMETERS, TAG
+from billing.reports.months import month_of, this_month
 from billing.types import AllocationTarget, SplitMeasure, SplitMethod
 from costtrack.admin_site import register_page
 from costtrack.dates import parse_month
 from costtrack.errors import DomainError, ForbiddenError
 from costtrack.money import is_amount, plain
 from organizations.admin_actions import add_service_error
-
-_NONE = "(none)"
-_SOURCES = {
-    "client_id": "API credentials (Client IDs)",
-    "model": "Models",
-    "provider": "Providers",
-    "service": "Services",
-    "capability": "Capabilities",
-    "agent_id": "Agents",
-    "environment": "Environments",
-    "user_id": "Users",
-    "team": "Teams",
-    "end_user": "End users",
-    TAG: "Tags",
-}
-
-
-class _NamesField(forms.CharField):
-    """Names that are separated by commas; `(none)` is usage without one."""
-
-    def __init__(self, label: str) -> None:
-        super().__init__(label=label, required=False, widget=UnfoldAdminTextInputWidget())
-
-    def to_python(self, value: Any) -> Any:
-        names = [name.strip() for name in (super().to_python(value) or "").split(",")]
-        return ["" if name == _NONE else name for name in names if name]
-
-    def prepare_value(self, value: Any) -> Any:
-        return ", ".join(name or _NONE for name in value) if isinstance(value, list) else value
 
 
 class MonthFormField(forms.CharField):
@@ -141,17 +112,15 @@ class RuleForm(forms.Form):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        for name, label in _SOURCES.items():
-            self.fields[name] = _NamesField(label)
-        next(iter(self[name] for name in _SOURCES)).help_text = "Separated by commas; (none): usage without one."
+        add_source_fields(self)
 
     @property
     def rule_fields(self) -> list[forms.BoundField]:
-        return [field for field in self if field.name not in _SOURCES]
+        return other_fields(self)
 
     @property
     def source_fields(self) -> list[forms.BoundField]:
-        return [self[name] for name in _SOURCES]
+        return source_fields(self)
 
     def clean_targets(self) -> Mapping[str, Decimal | None]:
         targets: dict[str, Decimal | None] = {}
@@ -169,7 +138,7 @@ class RuleForm(forms.Form):
             name=given["name"],
             starts=given["starts"],
             method=SplitMethod(given["method"]),
-            source={name: given[name] for name in (*SOURCE_PARAMETERS, TAG) if given[name]},
+            source=source_in(given),
             without_target_only=given["without_target_only"],
             position=given["position"],
             measure=SplitMeasure(given["measure"]) if given["measure"] else None,

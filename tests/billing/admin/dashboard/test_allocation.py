@@ -9,7 +9,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from billing.models import AllocationRule
-from billing.reports.allocation.months import this_month
+from billing.reports.months import this_month
 from costtrack.clock import utc_now
 from organizations.models import Organization, User
 from tests.billing.admin.conftest import SignIn

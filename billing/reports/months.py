@@ -1,8 +1,9 @@
-"""Months of an organization's allocation: which are visible, and their spans. Read-only."""
+"""Months of an organization as reports show them: which are visible, and their spans. Read-only."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 
-from billing.reports.allocation.allocation import AllocationMonth
 from costtrack.calendar import Span, Unit, Window
 from costtrack.clock import DAY
 from costtrack.errors import InvalidError
@@ -13,8 +14,21 @@ FIRST_YEAR, LAST_YEAR = 2000, 2199
 MAX_MONTHS = 36
 
 
+@dataclass(frozen=True, slots=True)
+class ReportMonth:
+    """A month, by its first day, and the part of it that the plan shows."""
+
+    month: date
+    span: Span
+
+
 def this_month(organization: Organization, now: datetime) -> date:
     return organization.calendar.date_of(now).replace(day=1)
+
+
+def month_choices(months: Sequence[date]) -> list[tuple[str, str]]:
+    """Return the choices of a form, the latest first: `2026-11` with its name."""
+    return [(f"{month:%Y-%m}", f"{month:%B %Y}") for month in reversed(months)]
 
 
 def last_months(month: date, count: int) -> list[date]:
@@ -25,19 +39,19 @@ def last_months(month: date, count: int) -> list[date]:
     return months
 
 
-def month_of(organization: Organization, month: date, *, rights: PlanRights, now: datetime) -> AllocationMonth:
-    """Return a month with the part of it that the plan shows. Raises ForbiddenError if it shows nothing of it."""
+def month_of(organization: Organization, month: date, *, rights: PlanRights, now: datetime) -> ReportMonth:
+    """Return a month with its visible part. Raises ForbiddenError if it shows nothing of it."""
     if not FIRST_YEAR <= month.year <= LAST_YEAR:
         raise InvalidError(f"month: the year must be from {FIRST_YEAR} to {LAST_YEAR}.", param="month")
     calendar = organization.calendar
     span = calendar.period(Unit.MONTH, calendar.start_of(month))
     visible = rights.visible(Window(*span), now=now)
-    return AllocationMonth(month, Span(visible.start or span.start, span.end))
+    return ReportMonth(month, Span(visible.start or span.start, span.end))
 
 
 def visible_months(
     organization: Organization, months: list[date], *, rights: PlanRights, now: datetime
-) -> list[AllocationMonth]:
+) -> list[ReportMonth]:
     """Return those of the months of which the plan shows something."""
     since = rights.history_start(now)
     start_of = organization.calendar.start_of
