@@ -4,15 +4,18 @@ worker.
 `expires` alone is not enough: an expired message stays in the broker until a worker drops it.
 """
 
+import logging
 import math
 import time
 from contextlib import suppress
 from typing import Any
 
 import redis
-from celery.beat import PersistentScheduler, ScheduleEntry
+from celery.beat import PersistentScheduler, ScheduleEntry, SchedulingError
 
 from costtrack import heartbeat
+
+logger = logging.getLogger(__name__)
 
 _MAX_PENDING = 100
 _FREQUENT_SECONDS = 60
@@ -24,6 +27,7 @@ class Scheduler(PersistentScheduler):
     def __init__(self, *args: Any, **options: Any) -> None:
         self._started = time.monotonic()
         self._beaten = float("-inf")
+        self._is_unreachable = False
         super().__init__(*args, **options)
 
     def tick(self, *args: Any, **options: Any) -> float:
@@ -38,9 +42,20 @@ class Scheduler(PersistentScheduler):
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
         """Send a message that is due, unless its task is frequent and its queue already holds `_MAX_PENDING`
-        messages."""
-        if not self._is_pointless(entry):
-            super().apply_entry(entry, producer=producer)
+        messages. An outage of the broker is two lines in the log, its beginning and its end, because several tasks are
+        due every second."""
+        if self._is_pointless(entry):
+            return
+        try:
+            self.apply_async(entry, producer=producer, advance=False)
+        except SchedulingError as error:
+            if not self._is_unreachable:
+                logger.warning("scheduled tasks cannot be sent", extra={"reason": str(error)})
+            self._is_unreachable = True
+            return
+        if self._is_unreachable:
+            logger.warning("scheduled tasks are sent again")
+        self._is_unreachable = False
 
     def _is_pointless(self, entry: ScheduleEntry) -> bool:
         options = dict(entry.options or {})

@@ -6,6 +6,7 @@ It must start fast, so each command imports what it needs when it runs.
 import argparse
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from costtrack import __version__
@@ -67,13 +68,21 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_rollups(commands.add_parser("rollups", help="fold, verify or rebuild the rollups, or drop old events"))
 
-    backup = commands.add_parser("backup", help="dump the database of `costtrack up` to a file while it runs")
+    backup = commands.add_parser("backup", help="back up the database of `costtrack up` while it runs")
     _add_data_dir(backup)
-    backup.add_argument("file", type=Path, help="the dump to write; it must not exist")
+    about = "a backup folder for base backups and the write-ahead log, or a new file that ends with .dump"
+    backup.add_argument("target", type=Path, metavar="TARGET", help=about)
+    about = "remove older base backups, and the log that only they need"
+    backup.add_argument("--keep", type=_count, metavar="NUMBER", help=about)
 
-    restore = commands.add_parser("restore", help="load a dump into a new data folder")
+    restore = commands.add_parser("restore", help="restore a backup into a new data folder, and verify the ledger")
     _add_data_dir(restore)
-    restore.add_argument("file", type=Path, help="a dump by `costtrack backup` or by pg_dump --format=custom")
+    about = "a backup folder, or a dump by `costtrack backup` or by pg_dump --format=custom"
+    restore.add_argument("source", type=Path, metavar="SOURCE", help=about)
+    about = "the point in time to restore a backup folder to, for example 2026-11-30T14:05:00Z (default: the end)"
+    restore.add_argument("--to", type=_time, metavar="TIME", help=about)
+    about = "do not compare rollups and limits with the ledger, which takes minutes for millions of events"
+    restore.add_argument("--no-verify", dest="verify", action="store_false", help=about)
 
     export = commands.add_parser(
         "export-ledger", help="export the events of a data folder, to send them to another installation"
@@ -142,6 +151,16 @@ def _count(text: str) -> int:
     return count
 
 
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time with its zone, such as 2026-11-30T14:05:00Z")
+    return time.astimezone(UTC)
+
+
 def _serve(options: argparse.Namespace) -> int:
     from costtrack.web_server.serve import ServeOptions, serve
 
@@ -188,13 +207,13 @@ def _verify_limits(options: argparse.Namespace) -> int:
 def _backup(options: argparse.Namespace) -> int:
     from costtrack.supervisor.backup import backup
 
-    return backup(options.data_dir, options.file)
+    return backup(options.data_dir, options.target, options.keep)
 
 
 def _restore(options: argparse.Namespace) -> int:
-    from costtrack.supervisor.backup import restore
+    from costtrack.supervisor.restore import Options, restore
 
-    return restore(options.data_dir, options.file)
+    return restore(Options(options.data_dir, options.source, options.to, options.verify))
 
 
 def _export_ledger(options: argparse.Namespace) -> int:

@@ -33,6 +33,8 @@ _MAX_SOCKET_FOLDER_LENGTH = 80  # a socket's whole path has at most 103 bytes, o
 LOCK_NAME = "up.lock"
 """A file in every data folder of `costtrack up`."""
 _SUPERUSER, _OWNER = "postgres", "costtrack"
+DISCARD = "true"
+"""The archive_command that stores nothing."""
 _PORT = "5432"  # only part of the socket's name; fixed, so that PGPORT cannot change it
 
 
@@ -104,6 +106,15 @@ class Postgres:
         """Return the path of a PostgreSQL program of the server's version: `pg_dump`, `pg_restore`, `psql`."""
         return self._programs / name
 
+    def give(self, folder: Path) -> None:
+        """Make the server's account the owner of a folder and its contents, if it is not the account of this process.
+        The folders above it are opened as those above the data folder."""
+        if self._user is None:
+            return
+        self.notices += _open_parents(folder, self._user)
+        for path in (folder, *folder.rglob("*")):
+            shutil.chown(path, self._user, self._group())
+
     def start(self, log: Path) -> subprocess.Popen[bytes]:
         """Start the server process and return immediately; `wait_until_ready` waits for it."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -151,6 +162,7 @@ class Postgres:
             try:
                 with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=5) as connection:
                     _prepare_owner(connection)
+                    _prepare_archiving(connection)
                 with psycopg.connect(self.url(), autocommit=True) as connection:
                     _hand_over(connection)
             except psycopg.OperationalError as error:
@@ -241,6 +253,20 @@ def _prepare_owner(connection: "psycopg.Connection[Any]") -> None:
         connection.execute(sql.SQL("CREATE DATABASE costtrack OWNER {}").format(owner))
     elif row[0] != _OWNER:
         connection.execute(sql.SQL("ALTER DATABASE costtrack OWNER TO {}").format(owner))
+
+
+def _prepare_archiving(connection: "psycopg.Connection[Any]") -> None:
+    """Discard the write-ahead log until the first base backup sets a command. Without a command PostgreSQL would retain
+    all of it."""
+    row = connection.execute("SHOW archive_command").fetchone()
+    if row is not None and row[0] in ("", "(disabled)"):
+        set_archive_command(connection, DISCARD)
+
+
+def set_archive_command(connection: "psycopg.Connection[Any]", command: str) -> None:
+    """Set PostgreSQL's archive_command; it applies immediately."""
+    connection.execute(sql.SQL("ALTER SYSTEM SET archive_command = {}").format(sql.Literal(command)))
+    connection.execute("SELECT pg_reload_conf()")
 
 
 def _hand_over(connection: "psycopg.Connection[Any]") -> None:
@@ -359,7 +385,6 @@ def _make_socket_folder(folder: Path, user: str | None) -> None:
 def _prepare_account(user: str, data_dir: Path, programs: Path) -> list[str]:
     """As root: create PostgreSQL's account, and give it access to the data folder and the programs. Returns a line for
     each folder above the data folder that was opened, except one that costtrack made."""
-    notices = []
     try:
         pwd.getpwnam(user)
     except KeyError:
@@ -373,17 +398,25 @@ def _prepare_account(user: str, data_dir: Path, programs: Path) -> list[str]:
     installed = programs.parent
     for folder in (data_dir, *installed.parents):
         _allow(folder, 0o011)
-    for folder in data_dir.parents:
-        if _allow(folder, 0o011) and not (folder / LOCK_NAME).exists():
-            mode = stat.S_IMODE(folder.stat().st_mode)
-            notices.append(
-                f"Opened {folder} (now mode {mode:o}), so that the account {user} can reach the data folder. Other"
-                " accounts can pass through it, but not list it."
-            )
+    notices = _open_parents(data_dir, user)
     for top in (installed, *installed.parent.parent.glob(f"{installed.parent.name}.libs")):
         for path in (top, *top.rglob("*")):
             # The account gets the permissions of the owner, except writing.
             _allow(path, (path.stat().st_mode & 0o500) >> 3 | (path.stat().st_mode & 0o500) >> 6)
+    return notices
+
+
+def _open_parents(path: Path, user: str) -> list[str]:
+    """Let other accounts pass through the folders above a path. Returns a line for each folder that was opened, except
+    one that costtrack made."""
+    notices = []
+    for folder in path.resolve().parents:
+        if _allow(folder, 0o011) and not (folder / LOCK_NAME).exists():
+            mode = stat.S_IMODE(folder.stat().st_mode)
+            notices.append(
+                f"Opened {folder} (now mode {mode:o}), so that the account {user} can reach {path.name}. Other"
+                " accounts can pass through it, but not list it."
+            )
     return notices
 
 

@@ -175,12 +175,7 @@ USE_I18N = False
 FORMAT_MODULE_PATH = "costtrack.formats"
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
-STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
-}
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = True  # files are served from their packages, without `collectstatic`
 
 # --- Security --------------------------------------------------------------------------------------------------
 

@@ -17,8 +17,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costtrack.settings")
 
 _CHARSET = re.compile(r";\s*charset=[^;]*", re.IGNORECASE)
 
-_django = get_wsgi_application()
 env.exit_if_wrong()
+_django = get_wsgi_application()
 # Loaded modules stay forever: exclude them from garbage collection.
 gc.collect()
 gc.freeze()

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from tests.examples.environments import INSTALL_LOCK
 
 ROOT = Path(__file__).parents[1]
-PROJECT_LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-build.txt")
+PROJECT_LOCKS = ("requirements.txt", "requirements-server.txt", "requirements-dev.txt", "requirements-build.txt")
 EXAMPLES = ("litellm", "litellm_gateway")
 CLIENTS = tuple(sorted(path.parent.name for path in (ROOT / "tests" / "clients").glob("*/requirements.in")))
 ENVIRONMENTS = (*(f"examples/{name}" for name in EXAMPLES), *(f"tests/clients/{name}" for name in CLIENTS))
@@ -107,9 +107,11 @@ def project_roots(lock: str) -> list[Requirement]:
     """What the lock was made from (see `make lock`)."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     project = declared["project"]
-    runtime = [*project["dependencies"], *project["optional-dependencies"]["embedded"]]
+    server = [*project["dependencies"], *project["optional-dependencies"]["parquet"]]
+    runtime = [*server, *project["optional-dependencies"]["embedded"]]
     texts = {
         "requirements.txt": runtime,
+        "requirements-server.txt": server,
         "requirements-dev.txt": [*runtime, *project["optional-dependencies"]["dev"]],
         "requirements-build.txt": [*declared["dependency-groups"]["build"], *declared["build-system"]["requires"]],
     }

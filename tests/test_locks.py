@@ -193,6 +193,7 @@ def test_the_commands_are_found() -> None:
     assert files == {
         "Makefile",
         "README.md",
+        "docs/operations.md",
         "examples/litellm/README.md",
         "examples/litellm_gateway/README.md",
         "tests/examples/environments.py",

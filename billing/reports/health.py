@@ -22,6 +22,7 @@ _DIFFERENCES = declare(
     "costtrack_verify_differences", "Differences from the ledger that the last verification found.", "of"
 )
 _VERIFIED_AT = declare("costtrack_verified_timestamp_seconds", "Time of the last verification.", "of")
+_LATE = "Totals are correct, but reads are slower. If Redis is reachable, check the workers of the rollups queue."
 _REPAIR = "Run costtrack rollups verify for details, costtrack rollups rebuild to repair. Please report it."
 
 
@@ -119,6 +120,6 @@ def _fold_check(lag: FoldLag) -> Check:
         ok=ok,
         state="current" if ok else "late",
         details={"Unfolded": f"{lag.batches:,} batches", "Behind": f"{lag.seconds:,.1f} s"},
-        advice="" if ok else "Totals are correct, but reads are slower. Check the workers of the rollups queue.",
+        advice="" if ok else _LATE,
         measures=(_LAG.measure(lag.seconds), _UNFOLDED.measure(lag.batches)),
     )

@@ -25,10 +25,16 @@ _MEGABYTE = 1024 * 1024
 _NEARLY_ALL = 0.9
 _USED_CONNECTIONS = declare("costtrack_database_connections", "Client connections of the PostgreSQL server.")
 _MAX_CONNECTIONS = declare("costtrack_database_max_connections", "max_connections of the PostgreSQL server.")
+_ARCHIVE_FAILS = declare(
+    "costtrack_database_archive_failing", "1 if PostgreSQL cannot archive its write-ahead log at the moment."
+)
 _USED_MEMORY = declare("costtrack_redis_memory_bytes", "Memory that Redis uses.")
 _MAX_MEMORY = declare("costtrack_redis_max_memory_bytes", "maxmemory of Redis; 0 is unlimited.")
 _CONNECTIONS = """
-SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity WHERE backend_type = 'client backend'
+SELECT
+    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+    current_setting('max_connections')::int,
+    (SELECT coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) FROM pg_stat_archiver)
 """
 
 
@@ -37,6 +43,8 @@ class _Database:
     version: str
     connections: int
     max_connections: int
+    archive_fails: bool
+    """Whether the last attempt to archive the write-ahead log has failed."""
     applied: frozenset[Migration]
     problems: list[Problem] | None
     """Differences from the migrations; None if they could not be read in time."""
@@ -69,7 +77,11 @@ def _unreachable(name: str, title: str) -> Check:
 def _postgres(database: _Database) -> Check:
     details = {"Version": database.version, "Connections": f"{database.connections:,} of {database.max_connections:,}"}
     is_near = database.connections >= _NEARLY_ALL * database.max_connections
-    advice = "Few connections are left. Raise max_connections, or use PgBouncer." if is_near else ""
+    advice = []
+    if database.archive_fails:
+        advice.append("The write-ahead log cannot be archived, so backups end there. See PostgreSQL's log.")
+    if is_near:
+        advice.append("Few connections are left. Raise max_connections, or use PgBouncer.")
     return Check(
         "database",
         "PostgreSQL",
@@ -77,8 +89,9 @@ def _postgres(database: _Database) -> Check:
         ok=True,
         state="reachable",
         details=details,
-        advice=advice,
+        advice=" ".join(advice),
         measures=(
+            _ARCHIVE_FAILS.measure(int(database.archive_fails)),
             _USED_CONNECTIONS.measure(database.connections),
             _MAX_CONNECTIONS.measure(database.max_connections),
         ),
@@ -141,10 +154,10 @@ def _read_database() -> _Database:
     with psycopg.connect(**parameters) as database:
         database.execute(f"SET LOCAL statement_timeout = {_STATEMENT_MILLISECONDS}")
         version = ".".join(map(str, divmod(database.info.server_version, 10_000)))
-        [(used, max_connections)] = database.execute(_CONNECTIONS).fetchall()
+        [(used, max_connections, archive_fails)] = database.execute(_CONNECTIONS).fetchall()
         fetch = catalog.over(database)
         applied = catalog.read_applied(fetch)
-        return _Database(version, used, max_connections, applied, _problems(fetch, applied))
+        return _Database(version, used, max_connections, archive_fails, applied, _problems(fetch, applied))
 
 
 def _problems(fetch: catalog.Fetch, applied: frozenset[Migration]) -> list[Problem] | None:

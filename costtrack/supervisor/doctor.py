@@ -116,11 +116,13 @@ def _backups(folder: Path | None) -> Finding:
     if folder is None:
         return Finding(Result.WARNING, "backups", "not examined; name their folder with --backups")
     try:
-        times = [path.stat().st_mtime for path in folder.iterdir() if path.is_file()]
+        # A file each, or the folders of `costtrack backup`.
+        files = [path for path in folder.iterdir() if path.is_file()] + list(folder.glob("base/*/backup.json"))
+        times = [path.stat().st_mtime for path in files]
     except OSError as error:
         return Finding(Result.FAILED, "backups", f"{folder}: {error.strerror}")
     if not times:
-        return Finding(Result.FAILED, "backups", f"no file in {folder}")
+        return Finding(Result.FAILED, "backups", f"no backup in {folder}")
     days = (time.time() - max(times)) / _DAY
     result = Result.OK if days <= _MAX_BACKUP_DAYS else Result.FAILED
-    return Finding(result, "backups", f"the newest file in {folder} is {days:.1f} days old")
+    return Finding(result, "backups", f"the newest one in {folder} is {days:.1f} days old")

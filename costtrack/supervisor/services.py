@@ -123,6 +123,9 @@ def postgres_settings(memory: int) -> dict[str, str]:
         "min_wal_size": "128MB",
         "wal_compression": "off",
         "random_page_cost": "1.1",
+        # The first base backup sets a command, which would otherwise need a restart.
+        "archive_mode": "on",
+        "archive_timeout": "60s",
         "jit": "off",  # it costs more than it saves on queries of milliseconds
     }
 

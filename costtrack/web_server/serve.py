@@ -68,10 +68,11 @@ def serve(options: ServeOptions) -> int:
 
 
 def granian_command(options: ServeOptions, limits: WebLimits) -> list[str]:
-    """Return the arguments of `python -m`. Without --respawn-failed-workers one dead worker process stops the server;
-    without --backpressure it would accept a few hundred connections, idle ones included."""
+    """Return the arguments of `python -m`: a module that runs granian, and granian's options. Without
+    --respawn-failed-workers one dead worker process stops the server; without --backpressure it would accept a few
+    hundred connections, idle ones included."""
     return [
-        *("granian", "--interface", "asginl", "--host", numeric_address(options.host, options.port)),
+        *("costtrack.preload", "--interface", "asginl", "--host", numeric_address(options.host, options.port)),
         *("--port", str(options.port), "--no-ws", "--workers", str(options.workers)),
         *("--backlog", str(_BACKLOG), "--backpressure", str(limits.max_connections)),
         *("--http1-header-read-timeout", str(round(limits.header_timeout * 1000))),

@@ -20,6 +20,8 @@ import psycopg
 import pytest
 from django.db import connection, connections
 
+from tests.plain_http import NO_TLS
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -66,7 +68,7 @@ class Server:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                httpx.get(f"{self.url}/healthz")
+                httpx.get(f"{self.url}/healthz", verify=NO_TLS)
             except httpx.TransportError:
                 assert self.process.poll() is None, "the server stopped"
                 assert time.monotonic() < deadline, "the server did not come up"

@@ -15,6 +15,7 @@ from tests.concurrency.calls import Bound, Call, Outcome, assert_exact, calls_of
 from tests.concurrency.conftest import StartServer, run_concurrently
 from tests.conftest import Key
 from tests.limits import set_limit
+from tests.plain_http import NO_TLS
 from tests.usage import total_cost
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
@@ -39,7 +40,7 @@ def by_all_clients(urls: list[str], key: Key, *, estimated: Decimal = Decimal(1)
 
     def make(client: int) -> list[tuple[Call, bool]]:
         headers = {"Authorization": f"Bearer {key.api_key}"}
-        with httpx.Client(base_url=urls[client % len(urls)], headers=headers, timeout=120) as http:
+        with httpx.Client(base_url=urls[client % len(urls)], headers=headers, timeout=120, verify=NO_TLS) as http:
             return [(call, authorize_and_send(http, call, call.cost * estimated)) for call in calls_of(client, CALLS)]
 
     return run_concurrently(make, list(range(CLIENTS)))

@@ -25,6 +25,7 @@ from organizations.models import Organization
 from tests.concurrency.conftest import StartServer, run_concurrently
 from tests.concurrency.workers import Workers, wait_until, workers_of
 from tests.conftest import Key
+from tests.plain_http import NO_TLS
 from tests.profiles import choose
 from tests.usage import Send
 
@@ -136,7 +137,7 @@ def test_four_processes_fold_what_four_connections_send_meanwhile(
     server = start_server(workers=1)
 
     def send_all(connection: int) -> int:
-        with httpx.Client(headers={"Authorization": f"Bearer {key.api_key}"}, timeout=60) as client:
+        with httpx.Client(headers={"Authorization": f"Bearer {key.api_key}"}, timeout=60, verify=NO_TLS) as client:
             for number in range(BATCHES):
                 body = json.dumps(events(f"c{connection}-{number}", EVENTS))
                 # Every third batch is sent twice, as a client does that has not seen the answer.

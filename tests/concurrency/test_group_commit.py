@@ -22,6 +22,7 @@ from organizations.models import APICredential, Organization
 from organizations.types import Scope
 from tests.concurrency.conftest import run_concurrently
 from tests.conftest import Key, make_key
+from tests.plain_http import NO_TLS
 from tests.usage import Send, send_events, set_price, total_cost
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -196,7 +197,9 @@ def test_a_new_price_between_two_events_prices_the_second(
     def post(number: int) -> int:
         event = {"id": f"e{number}", "model": "m", "input_tokens": 1_000_000}
         headers = {"Authorization": f"Bearer {key.api_key}"}
-        return httpx.post(f"{live_server.url}/usage/events", json=event, headers=headers, timeout=60).status_code
+        return httpx.post(
+            f"{live_server.url}/usage/events", json=event, headers=headers, timeout=60, verify=NO_TLS
+        ).status_code
 
     assert set(run_concurrently(post, range(8))) == {200}
     assert total_cost(UsageEvent.objects.of(organization)) == 1 + 8 * 2

@@ -14,6 +14,7 @@ from costtrack.clock import utc_now
 from organizations.models import Organization
 from tests.concurrency.conftest import run_concurrently
 from tests.conftest import Key
+from tests.plain_http import NO_TLS
 from tests.usage import NOW, Send, set_price, total_cost
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,7 +22,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def post(url: str, key: Key, events: list[dict[str, Any]]) -> dict[str, Any]:
     response = httpx.post(
-        f"{url}/usage/events", json=events, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=60
+        f"{url}/usage/events",
+        json=events,
+        headers={"Authorization": f"Bearer {key.api_key}"},
+        timeout=60,
+        verify=NO_TLS,
     )
     return {"status": response.status_code, **response.json()}
 

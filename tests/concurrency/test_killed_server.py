@@ -10,6 +10,7 @@ import pytest
 from billing.models import IngestBatch, Run, UsageEvent
 from tests.concurrency.conftest import StartServer
 from tests.conftest import Key
+from tests.plain_http import NO_TLS
 from tests.profiles import choose
 from tests.usage import total_cost
 
@@ -31,7 +32,7 @@ def test_killed_in_the_middle_of_intake_every_event_is_there_once(
     kill_once = threading.Lock()
 
     def send(own: range) -> None:
-        with httpx.Client(headers={"Authorization": f"Bearer {key.api_key}"}, timeout=30) as client:
+        with httpx.Client(headers={"Authorization": f"Bearer {key.api_key}"}, timeout=30, verify=NO_TLS) as client:
             for batch in own:
                 try:
                     response = client.post(f"{server.url}/usage/events", json=bodies[batch])
@@ -56,7 +57,7 @@ def test_killed_in_the_middle_of_intake_every_event_is_there_once(
         assert count == size if batch in acknowledged else count in (0, size)
 
     second = start_server(workers=1)
-    with httpx.Client(headers={"Authorization": f"Bearer {key.api_key}"}, timeout=30) as client:
+    with httpx.Client(headers={"Authorization": f"Bearer {key.api_key}"}, timeout=30, verify=NO_TLS) as client:
         answers = [client.post(f"{second.url}/usage/events", json=events).json() for events in bodies]
 
     assert all(answer["accepted"] + answer["duplicates"] == size for answer in answers)

@@ -13,6 +13,7 @@ from billing.models import UsageEvent
 from tests.concurrency.conftest import Server, StartServer, run_concurrently
 from tests.concurrency.pgbouncer import PgBouncer
 from tests.conftest import Key
+from tests.plain_http import NO_TLS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,7 +37,9 @@ def server(pooler: PgBouncer, start_shared_server: StartServer) -> Server:
 
 
 def client_of(server: Server, key: Key) -> httpx.Client:
-    return httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=60)
+    return httpx.Client(
+        base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=60, verify=NO_TLS
+    )
 
 
 def batch(number: int, sender: int) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from tests.concurrency.conftest import Server, StartServer
 from tests.concurrency.raw_http import RawConnection, raw_connections
 from tests.concurrency.workers import locked_ledger, wait_until
 from tests.conftest import Key
+from tests.plain_http import NO_TLS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -72,7 +73,9 @@ def impatient_server(start_shared_server: StartServer) -> Server:
 
 @pytest.fixture
 def client(server: Server, key: Key) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=60) as client:
+    with httpx.Client(
+        base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=60, verify=NO_TLS
+    ) as client:
         yield client
 
 
@@ -91,7 +94,7 @@ def test_500_half_sent_requests_and_20_huge_bodies_do_not_delay_others(server: S
         for connection in connections[500:]:
             connection.send(*POST, f"Content-Length: {64 * MEGABYTE}", "", body=b" " * MEGABYTE)
         for _ in range(10):  # on new connections, to both processes
-            assert httpx.get(f"{server.url}/healthz", timeout=60).status_code == 200
+            assert httpx.get(f"{server.url}/healthz", timeout=60, verify=NO_TLS).status_code == 200
         for number in range(40):
             assert client.post("/usage/events", json=[{"id": f"busy-{number}"}]).status_code == 200
         assert [connection.response()[0] for connection in connections[500:]] == [401] * 20
@@ -106,7 +109,7 @@ def test_a_request_that_takes_long_and_a_busy_connection_are_not_ended(impatient
     """They last longer than the limits, which end half-sent requests meanwhile, twice in a row."""
     headers = {"Authorization": f"Bearer {key.api_key}"}
     with (
-        httpx.Client(base_url=impatient_server.url, headers=headers, timeout=60) as slow,
+        httpx.Client(base_url=impatient_server.url, headers=headers, timeout=60, verify=NO_TLS) as slow,
         raw_connections(impatient_server.port, 1) as [busy],
         ThreadPoolExecutor(1) as executor,
     ):
@@ -131,4 +134,4 @@ def test_a_half_sent_request_is_ended(impatient_server: Server, send: Callable[[
         for connection in connections:
             send(connection)
         wait_until(lambda: all(connection.is_closed() for connection in connections))
-    assert httpx.get(f"{impatient_server.url}/healthz", timeout=60).status_code == 200
+    assert httpx.get(f"{impatient_server.url}/healthz", timeout=60, verify=NO_TLS).status_code == 200

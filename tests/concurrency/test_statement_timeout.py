@@ -10,6 +10,7 @@ from billing.exports.table_files import INCOMPLETE
 from organizations.models import Organization
 from tests.concurrency.conftest import Server, StartServer
 from tests.conftest import Key
+from tests.plain_http import NO_TLS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,7 +23,9 @@ def server(start_server: StartServer) -> Server:
 @pytest.fixture
 def client(server: Server, key: Key, organization: Organization) -> Iterator[httpx.Client]:
     Organization.objects.filter(pk=organization.pk).update(plan="enterprise")
-    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=30) as client:
+    with httpx.Client(
+        base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=30, verify=NO_TLS
+    ) as client:
         yield client
 
 

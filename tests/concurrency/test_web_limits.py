@@ -18,6 +18,7 @@ from tests.concurrency.raw_http import raw_connections
 from tests.concurrency.workers import blocked_queries, locked_ledger, wait_until
 from tests.conftest import Key
 from tests.pages import signed_in
+from tests.plain_http import NO_TLS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,12 +37,16 @@ def client(server: Server, key: Key) -> Iterator[httpx.Client]:
 
 
 def client_of(server: Server, key: Key) -> httpx.Client:
-    return httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=60)
+    return httpx.Client(
+        base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=60, verify=NO_TLS
+    )
 
 
 @pytest.mark.parametrize("size", [3_000, 200_000, 3 * MEGABYTE])
 def test_each_refusal_of_a_wrong_key_arrives_and_the_connection_stays_open(server: Server, size: int) -> None:
-    with httpx.Client(base_url=server.url, headers={"Authorization": "Bearer acme.wrong"}, timeout=30) as client:
+    with httpx.Client(
+        base_url=server.url, headers={"Authorization": "Bearer acme.wrong"}, timeout=30, verify=NO_TLS
+    ) as client:
         for _ in range(60 if size < MEGABYTE else 5):
             refused = client.post("/usage/events", content=b" " * size, headers={"Content-Type": "application/json"})
             assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
@@ -74,10 +79,12 @@ def test_without_a_credential_no_more_than_usual_is_read(server: Server) -> None
     content = b" " * (MEGABYTE + 1)
     for headers in ({}, {"Authorization": "Bearer acme.wrong"}):
         assert (
-            httpx.post(f"{server.url}/integrations/litellm", content=content, headers=headers, timeout=60).status_code
+            httpx.post(
+                f"{server.url}/integrations/litellm", content=content, headers=headers, timeout=60, verify=NO_TLS
+            ).status_code
             == 401
         )
-    page = httpx.post(f"{server.url}/account/login", content=content, timeout=60)
+    page = httpx.post(f"{server.url}/account/login", content=content, timeout=60, verify=NO_TLS)
     assert page.status_code in (400, 403, 413)
 
 
@@ -117,7 +124,7 @@ def test_a_chunked_body_whose_connection_breaks_is_not_taken_for_a_whole_one(ser
             *("Content-Type: application/x-ndjson", "Transfer-Encoding: chunked", ""),
             body=b'10\r\n{"id": "first"}\n\r\n',
         )
-    assert httpx.get(f"{server.url}/healthz", timeout=60).status_code == 200
+    assert httpx.get(f"{server.url}/healthz", timeout=60, verify=NO_TLS).status_code == 200
     assert not UsageEvent.objects.exists()
 
 
@@ -185,7 +192,7 @@ def test_a_url_that_is_too_long_is_refused(client: httpx.Client) -> None:
 
 
 def test_a_form_takes_no_files(server: Server) -> None:
-    with httpx.Client(base_url=server.url, timeout=60) as browser:
+    with httpx.Client(base_url=server.url, timeout=60, verify=NO_TLS) as browser:
         browser.get("/account/login")
         form = {"csrfmiddlewaretoken": browser.cookies["csrftoken"], "login": "a@b.example", "password": "x"}
         answer = browser.post(
@@ -197,7 +204,7 @@ def test_a_form_takes_no_files(server: Server) -> None:
 def test_only_a_signed_in_user_sends_a_file_that_is_larger_than_a_form(server: Server, owner: User) -> None:
     path = f"{server.url}/o/acme/admin/billing/upload/add/"
     content = b"time,model,cost\n" + b"2026-11-02,m,1\n" * 100_000
-    with httpx.Client(timeout=60) as client:
+    with httpx.Client(timeout=60, verify=NO_TLS) as client:
         refused = client.post(path, files={"file": ("usage.csv", content)})
         assert (refused.status_code, "/login/" in refused.headers["Location"]) == (302, True)
         client.cookies.set(settings.SESSION_COOKIE_NAME, signed_in(owner).cookies[settings.SESSION_COOKIE_NAME].value)

@@ -13,6 +13,7 @@ import psutil
 
 from tests.concurrency.conftest import Server, StartServer
 from tests.concurrency.workers import wait_until
+from tests.plain_http import NO_TLS
 from tests.stack.running import is_alive
 
 
@@ -24,7 +25,7 @@ def wait_for_workers(server: Server) -> list[psutil.Process]:
 
 def answers(server: Server) -> bool:
     """On a new connection, which the kernel gives to any of the processes that listen."""
-    return httpx.get(f"{server.url}/healthz", timeout=30).status_code == HTTPStatus.OK
+    return httpx.get(f"{server.url}/healthz", timeout=30, verify=NO_TLS).status_code == HTTPStatus.OK
 
 
 def serve(port: int) -> "subprocess.CompletedProcess[str]":
@@ -67,7 +68,7 @@ def test_keep_alive_connections_spread_over_the_processes(start_server: StartSer
     with ExitStack() as stack:
         clients: list[httpx.Client] = []
         while max(counts()) < 4:
-            clients.append(stack.enter_context(httpx.Client(base_url=server.url, timeout=30)))
+            clients.append(stack.enter_context(httpx.Client(base_url=server.url, timeout=30, verify=NO_TLS)))
             assert clients[-1].get("/healthz").status_code == 200
             if min(counts()) > 0:  # keep those of one process only
                 clients.pop().close()

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from celery.beat import ScheduleEntry
+from celery.beat import ScheduleEntry, SchedulingError
 from pytest_django import Settings
 
 from costtrack import heartbeat
@@ -93,3 +93,20 @@ def test_probes_are_frequent_enough_to_detect_a_stuck_queue() -> None:
 
 def test_every_task_is_also_sent_by_the_clock_so_that_none_is_lost_while_the_broker_is_down() -> None:
     assert set(TASKS) == {entry["task"] for entry in SCHEDULE.values()}
+
+
+def test_an_outage_of_the_broker_is_two_lines_in_the_log(
+    scheduler: Scheduler, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise SchedulingError("Redis is away")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(Scheduler, "apply_async", refuse)
+        for name in ("tick-intake", "price-unpriced", "tick-intake"):
+            scheduler.apply_entry(entry(scheduler, name), producer=scheduler.producer)
+    for _ in range(2):
+        scheduler.apply_entry(entry(scheduler, "tick-intake"), producer=scheduler.producer)
+    lines = [(record.getMessage(), record.exc_info) for record in caplog.records if record.name == "costtrack.beat"]
+    assert lines == [("scheduled tasks cannot be sent", None), ("scheduled tasks are sent again", None)]
+    assert heartbeat.read().pending["intake"] == 2

@@ -17,6 +17,8 @@ from pathlib import Path
 import httpx
 import psutil
 
+from tests.plain_http import NO_TLS
+
 COSTTRACK = str(Path(sys.executable).with_name("costtrack"))
 _OF_THE_TESTS = ("COSTTRACK_", "DATABASE_URL", "REDIS_URL", "DJANGO_", "PYTEST_")
 
@@ -36,6 +38,13 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """A command that ends by itself."""
     return subprocess.run(
         [COSTTRACK, *arguments], env=environment(), capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def start(*arguments: str) -> "subprocess.Popen[str]":
+    """The same, while the test goes on."""
+    return subprocess.Popen(
+        [COSTTRACK, *arguments], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -68,7 +77,9 @@ class Running:
         return (self.data / "operator.key").read_text().strip()
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.operator_key}"}, timeout=60)
+        return httpx.Client(
+            base_url=self.url, headers={"Authorization": f"Bearer {self.operator_key}"}, timeout=60, verify=NO_TLS
+        )
 
     def up(self) -> None:
         """Start, and wait until all of the welcome has been said."""
@@ -105,7 +116,7 @@ class Running:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             with suppress(httpx.TransportError):
-                ready = httpx.get(f"{self.url}/readyz", timeout=30).status_code == HTTPStatus.OK
+                ready = httpx.get(f"{self.url}/readyz", timeout=30, verify=NO_TLS).status_code == HTTPStatus.OK
                 if ready and self.pid_of(service) != pid:
                     return
             time.sleep(0.1)

@@ -13,6 +13,7 @@ import redis
 
 from costtrack.embedded import postgres_url, redis_url
 from costtrack.queues import Queue
+from tests.plain_http import NO_TLS
 from tests.stack.running import Running, is_alive, run
 
 pytestmark = pytest.mark.timeout(300)
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 
 def test_it_says_when_it_is_ready_and_where_everything_is(stack: Running) -> None:
     assert stack.lines.count(f"costtrack is ready at {stack.url}") == 1
-    ready = httpx.get(f"{stack.url}/readyz", timeout=60)
+    ready = httpx.get(f"{stack.url}/readyz", timeout=60, verify=NO_TLS)
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
     output = "\n".join(stack.lines)
     for expected in ("operator.key", "/admin/", "logs", " manage --data-dir "):
@@ -30,7 +31,7 @@ def test_it_says_when_it_is_ready_and_where_everything_is(stack: Running) -> Non
 
 
 def test_every_queue_has_a_worker_and_folding_and_limits_have_their_own(stack: Running) -> None:
-    checks = httpx.get(f"{stack.url}/readyz", timeout=60).json()["checks"]
+    checks = httpx.get(f"{stack.url}/readyz", timeout=60, verify=NO_TLS).json()["checks"]
     assert {name: checks[f"queue_{name}"]["state"] for name in Queue} == dict.fromkeys(Queue, "running")
     with redis.Redis.from_url(redis_url(stack.data)) as broker:
         workers = [json.loads(broker.get(key) or "") for key in broker.keys("costtrack:worker:*")]
@@ -45,11 +46,11 @@ def test_the_operators_key_is_private_and_works(stack: Running) -> None:
     assert len(key.read_text().splitlines()) == 1
     with stack.client() as client:
         assert client.get("/organizations").status_code == 200
-    assert httpx.get(f"{stack.url}/organizations", timeout=60).status_code == 401
+    assert httpx.get(f"{stack.url}/organizations", timeout=60, verify=NO_TLS).status_code == 401
 
 
 def test_the_operator_can_sign_in_to_the_web_ui(stack: Running) -> None:
-    with httpx.Client(base_url=stack.url, follow_redirects=True, timeout=60) as browser:
+    with httpx.Client(base_url=stack.url, follow_redirects=True, timeout=60, verify=NO_TLS) as browser:
         page = browser.get("/admin/")
         form = {
             "login": "operator@costtrack.example",
@@ -118,7 +119,7 @@ def test_a_start_after_a_kill_ends_what_was_left_behind_and_goes_on_with_the_dat
 
 
 def tenant_role(stack: Running) -> object:
-    return httpx.get(f"{stack.url}/readyz", timeout=60).json()["checks"]["tenant_role"]
+    return httpx.get(f"{stack.url}/readyz", timeout=60, verify=NO_TLS).json()["checks"]["tenant_role"]
 
 
 def test_sigterm_stops_every_process(stack: Running) -> None:
@@ -129,7 +130,7 @@ def test_sigterm_stops_every_process(stack: Running) -> None:
     assert [child for child in children if is_alive(child)] == []
     assert list((stack.data / "pids").iterdir()) == []
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{stack.url}/healthz")
+        httpx.get(f"{stack.url}/healthz", verify=NO_TLS)
 
 
 def test_a_data_folder_that_is_broken_is_one_line(tmp_path: Path) -> None:

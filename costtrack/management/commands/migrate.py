@@ -1,12 +1,15 @@
-"""`migrate`: Django's command, which also refuses databases from before 0.1.0 with a one-line error."""
+"""`migrate`: Django's command, which also refuses databases from before 0.1.0 with a one-line error, and collects
+missing planner statistics before it applies migrations."""
 
 from typing import Any
 
 from django.core.management.commands import migrate
 from django.db import OperationalError
 
+from costtrack.database.declared import pending
 from costtrack.database.first_schema import refuse_first_schema
 from costtrack.database.repair import applied_migrations
+from costtrack.database.statistics import collect_missing_statistics
 
 
 class Command(migrate.Command):
@@ -16,4 +19,12 @@ class Command(migrate.Command):
         except OperationalError:
             applied = frozenset()  # the system check reports it
         refuse_first_schema(applied)
+        only_shows = options["plan"] or options["check_unapplied"]
+        if applied and pending(applied) and not only_shows:
+            self._collect_statistics()
         super().handle(*args, **options)
+
+    def _collect_statistics(self) -> None:
+        tables = collect_missing_statistics()
+        if tables:
+            self.stdout.write(f"Collected statistics of tables that had none: {', '.join(tables)}")

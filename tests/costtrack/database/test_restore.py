@@ -8,16 +8,19 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
+from django.db import connection
 from django.test import Client
 
 from costtrack import embedded, heartbeat
+from costtrack.cli import main
 from costtrack.database.inspection import Kind
 from costtrack.database.repair import find_problems
 from costtrack.settings import BASE_DIR
@@ -26,7 +29,7 @@ from tests.conftest import Key
 from tests.costtrack.database.conftest import Cluster, serving
 from tests.costtrack.heartbeats import all_well
 from tests.limits import set_limit
-from tests.stack.running import run
+from tests.stack.running import run, start
 from tests.usage import Send
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -227,37 +230,88 @@ def test_migrate_ends_with_an_error_and_names_the_command(dump: Path, new_cluste
     assert "Traceback" not in finished.stderr
 
 
-def test_a_data_folder_is_backed_up_and_restored_into_a_new_one(
-    dump: Path, key: Key, other_key: Key, tmp_path: Path
-) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="ct-restored-"))
+@contextmanager
+def database_of(data: Path) -> Iterator[None]:
+    """Start the PostgreSQL of a data folder as `costtrack up` does, and work on it meanwhile."""
+    server = embedded.Postgres(data, {"archive_mode": "on", "shared_buffers": "32MB"})
+    process = server.start(data.with_name("postgresql.log"))
     try:
-        finished = run("restore", "--data-dir", str(folder / "data"), str(dump))
+        server.wait_until_ready()
+        with serving(embedded.postgres_url(data)):
+            yield
+    finally:
+        embedded.stop(process)  # archives the last segment
+        embedded.remove_sockets(data)
+
+
+def one_row(query: str) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchone()
+
+
+def back_up_meanwhile(action: Callable[[], None], *arguments: str) -> None:
+    """Run `costtrack backup`, and the action again and again until it has ended."""
+    backup = start("backup", *arguments)
+    while backup.poll() is None:
+        action()
+        with suppress(subprocess.TimeoutExpired):
+            backup.wait(0.1)
+    output, problem = backup.communicate()
+    assert backup.returncode == 0, problem
+    assert "Every change from now on is archived" in output
+
+
+def test_a_data_folder_is_restored_from_a_dump_and_to_a_point_in_time_with_events_flowing(
+    dump: Path, key: Key, other_key: Key, send: Send, tmp_path: Path
+) -> None:
+    """Both in one test, because each server and each command takes a second."""
+    folder = Path(tempfile.mkdtemp(prefix="ct-backup-"))
+    data, backups, restored = folder / "data", folder / "backups", folder / "restored"
+    sent: list[str] = []
+
+    def send_more() -> None:
+        sent.append(f"flowing-{len(sent)}")
+        send({"id": sent[-1], "model": "m", "cost_usd": "0.01"})
+
+    try:
+        finished = run("restore", "--no-verify", "--data-dir", str(data), str(dump))
         assert finished.returncode == 0, finished.stderr
+        assert "The ledger has 3 events of 3 batches." in finished.stdout
         assert "First copy the old secret.key" in finished.stdout
-        again = run("restore", "--data-dir", str(folder / "data"), str(dump))
+        again = run("restore", "--data-dir", str(data), str(dump))
         assert (again.returncode, again.stderr.count("\n")) == (1, 1)
         assert "has a database already" in again.stderr
 
-        server = embedded.Postgres(folder / "data")
-        process = server.start(folder / "postgresql.log")
-        try:
-            server.wait_until_ready()
-            with serving(server.url()):
-                assert find_problems() == []
-                assert spent(key) == ["3"]
-                assert event_ids(other_key) == {"secret"}
+        with database_of(data):
+            assert find_problems() == []
+            assert spent(key) == ["3"]
+            assert event_ids(other_key) == {"secret"}
             file = tmp_path / "backup.dump"
-            backup = run("backup", "--data-dir", str(folder / "data"), str(file))
+            backup = run("backup", "--data-dir", str(data), str(file))
             assert backup.returncode == 0, backup.stderr
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
             assert file.read_bytes().startswith(b"PGDMP")
-            twice = run("backup", "--data-dir", str(folder / "data"), str(file))
+            twice = run("backup", "--data-dir", str(data), str(file))
             assert (twice.returncode, twice.stderr.count("\n")) == (1, 1)
-        finally:
-            embedded.stop(process)
+
+            back_up_meanwhile(send_more, "--data-dir", str(data), "--keep", "1", str(backups))
+            stored = len(sent)
+            (point,) = one_row("SELECT clock_timestamp()")
+            send_more()
+        assert {path.suffix for path in (backups / "wal").iterdir()} == {".gz"}
+
+        arguments = ("--data-dir", str(restored), str(backups))
+        finished = run("restore", "--to", point.isoformat(), *arguments)
+        assert finished.returncode == 0, finished.stderr
+        assert f"The ledger has {3 + stored:,} events of {3 + stored:,} batches." in finished.stdout
+        assert "The last batch was received at 2026-11-02 12:00:00 UTC. Later events are missing" in finished.stdout
+        assert "Rollups and limits match the ledger." in finished.stdout
+        with database_of(restored):
+            (events,) = one_row("SELECT array_agg(event_id) FROM billing_usageevent")
+            assert set(events) == {"a", "b", "secret", *sent[:stored]}
+            assert one_row("SELECT current_setting('archive_command')") == ("true",)
     finally:
-        embedded.remove_sockets(folder / "data")
         shutil.rmtree(folder)
 
 
@@ -280,3 +334,24 @@ def test_a_file_that_is_no_dump_leaves_no_database(tmp_path: Path) -> None:
         assert not (folder / "data" / "restore.new").exists()
     finally:
         shutil.rmtree(folder)
+
+
+def test_a_backup_folder_without_a_base_backup_before_the_point_in_time_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    arguments = ["restore", "--data-dir", str(tmp_path / "data"), "--to", "2026-11-30T14:05:00+01:00"]
+    assert main([*arguments, str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"costtrack: {tmp_path} has no complete base backup\n"
+    base = tmp_path / "base" / "20261130T130501Z"
+    base.mkdir(parents=True)
+    (base / "backup.json").write_text('{"finished_at": "2026-11-30T13:05:01+00:00", "postgresql": "18"}')
+    assert main([*arguments, str(tmp_path)]) == 1
+    assert "--to: the first base backup ends at 2026-11-30 13:05:01 UTC" in capsys.readouterr().err
+    (tmp_path / "x.dump").touch()
+    assert main([*arguments, str(tmp_path / "x.dump")]) == 1
+    assert "--to: a dump has only one point in time" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["restore", "--to", "2026-11-30T14:05:00", str(tmp_path)])
+    assert "is not a time with its zone" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()

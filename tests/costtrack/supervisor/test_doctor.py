@@ -91,4 +91,4 @@ def test_the_newest_backup_counts(folder: Path, tmp_path: Path) -> None:
         file.touch()
         os.utime(file, (time.time() - days * 86_400,) * 2)
         finding = examine(folder, backups=backups)["backups"]
-        assert (finding.result, finding.text) == (result, f"the newest file in {backups} is {days}.0 days old")
+        assert (finding.result, finding.text) == (result, f"the newest one in {backups} is {days}.0 days old")
