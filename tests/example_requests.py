@@ -107,7 +107,7 @@ class Examples:
                 organization=self.organization,
                 name=f"commitment-{number}",
                 kind="subscription",
-                amount_usd=30,
+                amount_usd=Decimal(30),
                 period="month",
                 starts=utc_now().date(),
                 covers={"model": [f"model-{number}"]},
