@@ -58,7 +58,7 @@ class CommitmentsPage(OrganizationPage):
             self.organization, last_months(current, _MONTHS_OFFERED), rights=self.plan_rights, now=self.now
         )
         form = MonthForm(self.request.GET, months=[month.month for month in months])
-        context = {"form": form, "new_url": admin_url("commitment") if self.role.may_change else ""}
+        context = {"form": form}
         if not form.is_valid():
             return {**context, "empty": INVALID_FILTERS}
         commitments = list_commitments(self.organization)
@@ -91,12 +91,13 @@ class CommitmentsPage(OrganizationPage):
             Column[Commitment]("Kind", lambda row: CommitmentKind(row.kind).label),
             Column[Commitment]("Fee", _fee, is_number=True),
             Column[Commitment]("Covers", lambda row: source_text(row.covers)),
-            Column[Commitment]("From", lambda row: str(row.starts)),
-            Column[Commitment]("Until", lambda row: str(row.ends or formatting.NOTHING)),
+            Column[Commitment]("From", lambda row: str(row.starts), is_number=True),
+            Column[Commitment]("Until", lambda row: str(row.ends or formatting.NOTHING), is_number=True),
             Column[Commitment]("Added", lambda row: formatting.two_lines(row.actor, self.times.inline(row.created_at))),
         )
         text = "Terms never change: end a commitment and add another one. Usage of several belongs to the first."
-        return Card("All commitments", text=text, table=Table("All commitments", columns, commitments))
+        link = ("New commitment", admin_url("commitment")) if self.role.may_change else None
+        return Card("All commitments", text=text, table=Table("All commitments", columns, commitments), link=link)
 
     def _name(self, row: Commitment) -> SafeString | str:
         if not self.role.may_change:

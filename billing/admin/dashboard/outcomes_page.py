@@ -24,6 +24,7 @@ from billing.reports.outcomes import (
     OutcomeCost,
     OutcomeCosts,
     OutcomeFilter,
+    WorkCost,
     WorkState,
     list_outcomes,
     outcome_costs,
@@ -108,7 +109,7 @@ class OutcomesPage(UsageQueryPage):
                 "Value", lambda row: usd(row.value_usd) if row.value_usd is not None else formatting.NOTHING
             ),
             Column[Outcome]("Attempt", lambda row: formatting.count(row.attempt), is_number=True),
-            Column[Outcome]("Time", lambda row: self.times.two_lines(row.occurred_at)),
+            Column[Outcome]("Time", lambda row: self.times.two_lines(row.occurred_at, with_zone=False), is_number=True),
         )
         table = Table("Latest outcomes", columns, page.rows, empty="No outcomes in this period.")
         older = trail.older(str(page.last)) if page.last is not None else ""
@@ -128,24 +129,19 @@ class OutcomesPage(UsageQueryPage):
 
 def _figures(total: OutcomeCost) -> list[Figure]:
     succeeded, failed, abandoned = (total.of(state) for state in _DECIDED)
-    rate = total.success_rate
-    share = f"{rate:.0%} of {formatting.count(total.decided.count)} finished runs" if rate is not None else ""
-    value = f"Worth {usd(total.value_usd)}" if total.value_usd else ""
+    rate, successes = total.success_rate, formatting.count(succeeded.count)
+    share = f"{successes} successes, {rate:.0%} of {formatting.count(total.decided.count)} finished runs"
     own = succeeded.cost_usd / succeeded.count if succeeded.count else None
+    notes = [
+        share if rate is not None else "No finished runs",
+        f"{usd(own)} without failed and abandoned work" if own is not None else "",
+        f"Worth {usd(total.value_usd)}" if total.value_usd else "",
+    ]
     return [
-        Figure(
-            "Cost per success",
-            _ratio(total.cost_per_success_usd),
-            (f"{usd(own)} without failed and abandoned work" if own is not None else "",),
-        ),
-        Figure("Successes", formatting.count(succeeded.count), (share, value)),
-        Figure("Failures", usd(failed.cost_usd), (_runs(failed.count),)),
+        Figure("Cost per success", _ratio(total.cost_per_success_usd), notes),
+        Figure("Failures", usd(failed.cost_usd), (_runs(failed.count), f"Failed calls: {usd(total.failed_calls_usd)}")),
         Figure("Abandoned", usd(abandoned.cost_usd), (_runs(abandoned.count),)),
-        Figure(
-            "Retries",
-            usd(total.retries.cost_usd),
-            (_runs(total.retries.count), f"Failed calls: {usd(total.failed_calls_usd)}"),
-        ),
+        Figure("Retries", usd(total.retries.cost_usd), (_runs(total.retries.count),)),
     ]
 
 
@@ -163,7 +159,7 @@ def _costs_card(costs: OutcomeCosts, by: GroupBy) -> Card:
         Column[OutcomeCost]("Cost per success", lambda row: _ratio(row.cost_per_success_usd), is_number=True),
         Column[OutcomeCost]("Failures", lambda row: _work(row, WorkState.FAILED), is_number=True),
         Column[OutcomeCost]("Abandoned", lambda row: _work(row, WorkState.ABANDONED), is_number=True),
-        Column[OutcomeCost]("Retries", lambda row: usd(row.retries.cost_usd), is_number=True),
+        Column[OutcomeCost]("Retries", lambda row: _shown(row.retries), is_number=True),
         Column[OutcomeCost]("In progress", lambda row: _work(row, WorkState.OPEN), is_number=True),
         Column[OutcomeCost]("All usage", lambda row: usd(row.cost_usd), is_number=True),
     )
@@ -177,7 +173,10 @@ def _count(row: OutcomeCost, state: WorkState) -> str:
 
 
 def _work(row: OutcomeCost, state: WorkState) -> SafeString | str:
-    work = row.of(state)
+    return _shown(row.of(state))
+
+
+def _shown(work: WorkCost) -> SafeString | str:
     return formatting.two_lines(usd(work.cost_usd), _runs(work.count)) if work.count else formatting.NOTHING
 
 

@@ -89,8 +89,7 @@ class AllocationPage(AllocationQueryPage):
         parameters = {"by": basis.target.value, "tag_prefix": basis.tag_prefix}
         context = {
             "form": form,
-            "new_rule_url": admin_url("allocation_rule", **parameters) if self.role.may_change else "",
-            "versions": self._versions_card(basis, current),
+            "versions": self._versions_card(basis, current, parameters),
         }
         try:
             shown = self.read(basis, last_months(month, _MONTHS_SHOWN))
@@ -118,12 +117,12 @@ class AllocationPage(AllocationQueryPage):
         of_month = {**parameters, "month": f"{month:%Y-%m}"}
         return [(name, admin_url("allocation_file", **of_month, format=value.value)) for name, value in _FILES]
 
-    def _versions_card(self, basis: AllocationBasis, current: date) -> Card:
+    def _versions_card(self, basis: AllocationBasis, current: date, parameters: dict[str, str]) -> Card:
         rows = list_rules(self.organization, basis)
         applying = {rule.version for rule in applicable(rows, current)}
         columns = (
             Column[AllocationRule]("Rule", self._rule_name),
-            Column[AllocationRule]("From", lambda row: f"{row.starts:%Y-%m}"),
+            Column[AllocationRule]("From", lambda row: f"{row.starts:%Y-%m}", is_number=True),
             Column[AllocationRule]("Splits", lambda row: rule_source_text(SplitRule.of(row))),
             Column[AllocationRule]("How", lambda row: _ended_or(row, how_text(SplitRule.of(row)))),
             Column[AllocationRule]("Order", lambda row: formatting.count(row.position), is_number=True),
@@ -138,7 +137,8 @@ class AllocationPage(AllocationQueryPage):
         empty = "No rules yet. A rule splits cost that belongs to no target, or that of a shared key or model."
         table = Table("Rules", columns, rows, empty=empty)
         text = "Versions never change. A new one applies from its month on, so earlier months stay as they are."
-        return Card("Rules", text=text, table=table)
+        link = ("New rule", admin_url("allocation_rule", **parameters)) if self.role.may_change else None
+        return Card("Rules", text=text, table=table, link=link)
 
     def _rule_name(self, row: AllocationRule) -> SafeString | str:
         if not self.role.may_change:
