@@ -5,8 +5,9 @@ from enum import StrEnum
 
 from django.http import StreamingHttpResponse
 
-from billing.exports.table_files import FileFormat, FileTable, Kind, Row, columns_of, file_response
+from billing.exports.table_files import FileTable, Part, Row, columns_of, file_response
 from billing.reports.allocation.allocation import Allocation
+from costtrack.file_columns import FileFormat, Kind
 from organizations.models import Organization
 
 
@@ -45,16 +46,15 @@ def allocation_response(
 def allocation_table(allocations: Sequence[Allocation], rows: AllocationRows) -> FileTable:
     """Return the rows of these months. Those of targets add up to the cost of each month, the last one is usage without
     a target; of a rule, what it takes adds up to what it gives."""
-    if rows is AllocationRows.TARGETS:
-        return FileTable(_TARGETS, map(_targets, allocations))
-    return FileTable(_SHARES, map(list, map(_shares, allocations)))
+    columns, of_month = (_TARGETS, _targets) if rows is AllocationRows.TARGETS else (_SHARES, _shares)
+    all_rows = [row for allocation in allocations for row in of_month(allocation)]
+    return FileTable(columns, lambda _: Part(all_rows, None), lambda limit: min(len(all_rows), limit))
 
 
-def _targets(allocation: Allocation) -> Sequence[Row]:
-    return [
-        (f"{allocation.month:%Y-%m}", row.target, row.direct_usd, row.taken_usd, row.given_usd, row.total_usd)
-        for row in allocation.rows
-    ]
+def _targets(allocation: Allocation) -> Iterator[Row]:
+    month = f"{allocation.month:%Y-%m}"
+    for row in allocation.rows:
+        yield month, row.target, row.direct_usd, row.taken_usd, row.given_usd, row.total_usd
 
 
 def _shares(allocation: Allocation) -> Iterator[Row]:

@@ -27,7 +27,12 @@ _ADMIN_PAGES = {
     Page.REQUEST: "billing_increaserequest_change",
     Page.WEBHOOK: "billing_webhookendpoint_change",
 }
-_LISTS = {Page.HOME: "index", Page.UNPRICED: "billing_unpricedevent_changelist", Page.PRICE_CHECK: "price_check"}
+_LISTS = {
+    Page.HOME: "index",
+    Page.EXPORTS: "exports",
+    Page.UNPRICED: "billing_unpricedevent_changelist",
+    Page.PRICE_CHECK: "price_check",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,9 @@ _SLACK_FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Answered by", ("request", "answered_by")),
     ("Webhook", ("webhook", "description")),
     ("Reason", ("reason",)),
+    ("File", ("export", "file_name")),
+    ("Rows", ("export", "rows")),
+    ("What went wrong", ("export", "error")),
 )
 
 

@@ -9,6 +9,7 @@ from costtrack.client import (
     commitments,
     costs,
     events,
+    exports,
     login,
     outcomes,
     provider_credits,
@@ -23,7 +24,10 @@ from costtrack.client.terminal import complain
 
 def add_to(commands: Subparsers) -> None:
     """Add the client's commands. `run_command` runs the chosen one, which is in `options.run`."""
-    for group in (system, costs, spend, usage, outcomes, allocation, commitments, provider_credits, events, login):
+    for group in (
+        *(system, costs, spend, usage, outcomes, allocation, commitments, provider_credits, exports, events),
+        login,
+    ):
         group.add_to(commands)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from costtrack.client.call import json_object, post, print_json, send_request
 from costtrack.client.errors import ClientError, ExitCode, WrongArgumentsError
+from costtrack.client.files import safe_name, write_file
 from costtrack.client.options import Subparsers, add_command, add_group, file_path
 from costtrack.client.sections import Section, describe, note, table
 from costtrack.client.terminal import say
@@ -65,8 +66,8 @@ def _export(options: argparse.Namespace) -> int:
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
         return ExitCode.OK
-    path = options.output or Path(_safe_name(data.get("file_name")))
-    _write(path, content, replace=options.force)
+    path = options.output or Path(safe_name(data.get("file_name"), "pricing_export.zip"))
+    write_file(path, content, replace=options.force)
     say(f"{data.get('row_count', '?')} rows in {path}")
     return ExitCode.OK
 
@@ -108,19 +109,3 @@ def _content(data: Any) -> bytes:
         return base64.b64decode(data["content"], validate=True)
     except (binascii.Error, KeyError, TypeError, ValueError) as error:
         raise ClientError("the response contains no file") from error
-
-
-def _safe_name(file_name: Any) -> str:
-    """Return the file name without a folder: the server must not choose where it is written."""
-    name = str(file_name or "").replace("\\", "/").rpartition("/")[2]
-    return name if name.strip(". ") and name.isprintable() else "pricing_export.zip"
-
-
-def _write(path: Path, content: bytes, *, replace: bool) -> None:
-    try:
-        with path.open("wb" if replace else "xb") as file:
-            file.write(content)
-    except FileExistsError as error:
-        raise ClientError(f"{path} already exists: choose another --output, or replace it with --force") from error
-    except OSError as error:
-        raise ClientError(f"{path} cannot be written: {error.strerror}") from error

@@ -23,7 +23,7 @@ from billing.allocation_rules import (
 )
 from billing.api.usage.export import CsvRenderer, ErrorsInJson, ParquetRenderer
 from billing.exports.allocation_files import AllocationRows, allocation_response
-from billing.exports.table_files import CONTENT_TYPES, FileFormat
+from billing.exports.table_files import CONTENT_TYPES
 from billing.models import AllocationRule
 from billing.reports.allocation.allocation import Allocation, RuleResult, TargetCost, allocations
 from billing.reports.allocation.rules import AllocationBasis, applicable, list_rules
@@ -32,6 +32,7 @@ from billing.reports.usage.sources import MAX_VALUES, SOURCE_PARAMETERS, TAG
 from billing.types import AllocationTarget, SplitMeasure, SplitMethod
 from costtrack.clock import utc_now
 from costtrack.date_fields import MonthField
+from costtrack.file_columns import FORMATS, FileFormat
 from costtrack.name_fields import NameField
 from costtrack.responses import Amount, ResponseBody, about, choice
 from costtrack.serializers import AmountInputField, StrictSerializer, optional_text, validated
@@ -68,9 +69,7 @@ class AllocationFileQuery(AllocationQuery):
         choices=[rows.value for rows in AllocationRows],
         help_text="One row per target, or per target of each rule.",
     )
-    format = serializers.ChoiceField(
-        default=FileFormat.CSV.value, choices=[file_format.value for file_format in FileFormat]
-    )
+    format = serializers.ChoiceField(default=FileFormat.CSV.value, choices=FORMATS)
     bom = serializers.BooleanField(
         default=False, help_text="Begin a CSV file with a byte order mark, so that Excel reads it as UTF-8."
     )

@@ -10,18 +10,19 @@ from typing import Any, ClassVar
 from django import forms
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Figure
 from billing.admin.components.charts import Chart, Line
+from billing.admin.components.files import format_of
 from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.source_fields import source_text
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.exports.allocation_files import AllocationRows, allocation_response
-from billing.exports.table_files import FileFormat
 from billing.models import AllocationRule
 from billing.reports.allocation.allocation import Allocation, RuleResult, TargetCost, allocations
 from billing.reports.allocation.rules import AllocationBasis, SplitRule, applicable, list_rules
@@ -30,13 +31,13 @@ from billing.types import AllocationTarget, SplitMethod
 from costtrack.admin_site import register_page
 from costtrack.dates import parse_month
 from costtrack.errors import InvalidError
+from costtrack.file_columns import FileLinks
 from costtrack.money import plain, usd
 
 _MONTHS_OFFERED = 24
 _MONTHS_SHOWN = 6
 _TARGETS_SHOWN = 500
 BY_CHOICES = AllocationTarget.choices
-_FILES = (("CSV", FileFormat.CSV), ("Parquet", FileFormat.PARQUET), ("JSON", FileFormat.JSON))
 
 
 class AllocationForm(forms.Form):
@@ -111,11 +112,11 @@ class AllocationPage(AllocationQueryPage):
             "month": f"{month:%B %Y}",
         }
 
-    def _files(self, month: date, parameters: dict[str, str]) -> list[tuple[str, str]]:
-        if self.plan_rights.exports_refusal() is not None:
-            return []
-        of_month = {**parameters, "month": f"{month:%Y-%m}"}
-        return [(name, admin_url("allocation_file", **of_month, format=value.value)) for name, value in _FILES]
+    def _files(self, month: date, parameters: dict[str, str]) -> FileLinks:
+        refusal = self.plan_rights.exports_refusal()
+        if refusal is not None:
+            return FileLinks(refused=refusal.message)
+        return FileLinks.of(admin_url("allocation_file"), urlencode({**parameters, "month": f"{month:%Y-%m}"}))
 
     def _versions_card(self, basis: AllocationBasis, current: date, parameters: dict[str, str]) -> Card:
         rows = list_rules(self.organization, basis)
@@ -160,16 +161,13 @@ class AllocationFile(AllocationQueryPage):
         form = AllocationForm(request.GET, months=self.months)
         if not form.is_valid():
             raise InvalidError("These filters are invalid.")
-        name = request.GET.get("format", "")
-        response = allocation_response(
+        return allocation_response(
             self.read(form.basis, [form.month_or(this_month(self.organization, self.now))]),
             organization=self.organization,
             rows=AllocationRows.TARGETS,
-            file_format=FileFormat(name) if name in set(FileFormat) else FileFormat.CSV,
+            file_format=format_of(request),
             with_bom=True,
         )
-        response.headers["Cache-Control"] = "no-store"
-        return response
 
 
 def allocation_figures(allocation: Allocation) -> list[Figure]:
