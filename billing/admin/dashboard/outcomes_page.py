@@ -129,11 +129,9 @@ class OutcomesPage(UsageQueryPage):
 
 def _figures(total: OutcomeCost) -> list[Figure]:
     succeeded, failed, abandoned = (total.of(state) for state in _DECIDED)
-    rate, successes = total.success_rate, formatting.count(succeeded.count)
-    share = f"{successes} successes, {rate:.0%} of {formatting.count(total.decided.count)} finished runs"
     own = succeeded.cost_usd / succeeded.count if succeeded.count else None
     notes = [
-        share if rate is not None else "No finished runs",
+        _successes(total),
         f"{usd(own)} without failed and abandoned work" if own is not None else "",
         f"Worth {usd(total.value_usd)}" if total.value_usd else "",
     ]
@@ -143,6 +141,15 @@ def _figures(total: OutcomeCost) -> list[Figure]:
         Figure("Abandoned", usd(abandoned.cost_usd), (_runs(abandoned.count),)),
         Figure("Retries", usd(total.retries.cost_usd), (_runs(total.retries.count),)),
     ]
+
+
+def _successes(total: OutcomeCost) -> str:
+    """Return the number of successes, and their share."""
+    count, rate = total.of(WorkState.SUCCEEDED).count, total.success_rate
+    if rate is None:
+        return "No finished runs"
+    name = "success" if count == 1 else "successes"
+    return f"{formatting.count(count)} {name}, {rate:.0%} of {formatting.count(total.decided.count)} finished runs"
 
 
 _DECIDED = (WorkState.SUCCEEDED, WorkState.FAILED, WorkState.ABANDONED)

@@ -29,7 +29,7 @@ def test_the_page_explains_how_to_begin_and_then_shows_costs_and_outcomes(
     for shown in (
         "Cost per success",
         "$2.00",
-        "1 successes, 100% of 1 finished runs",
+        "1 success, 100% of 1 finished runs",
         "Worth $9.50",
         "tickets",
         "resolved",
