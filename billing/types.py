@@ -310,6 +310,7 @@ class NoticeKind(models.TextChoices):
     WEBHOOK_DISABLED = "webhook.disabled", "Webhook disabled"
     EXPORT_READY = "export.ready", "Export ready"
     EXPORT_FAILED = "export.failed", "Export failed"
+    MONTH_CLOSED = "month.closed", "Month closed"
     TEST = "test", "Test message"
 
 

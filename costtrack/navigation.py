@@ -107,6 +107,7 @@ ENTRIES = (
         "payments",
         (
             Tab("Plan", "plan", words="invoice upgrade subscription"),
+            Tab("Statements", "statements", words="month close booking finance chargeback"),
             Tab("Pricing", "pricing", words="cost by model"),
             Tab("Prices", "billing_priceversion_changelist", words="rates catalog"),
             Tab("Unpriced", "billing_unpricedevent_changelist", words="no price missing"),

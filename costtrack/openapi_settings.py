@@ -87,6 +87,7 @@ OPENAPI: dict[str, Any] = {
         "Scope": "organizations.types.Scope.choices",
         "SplitMeasure": "billing.types.SplitMeasure.choices",
         "SplitMethod": "billing.types.SplitMethod.choices",
+        "StatementDimension": "billing.api.usage.statements.STATEMENT_DIMENSION_NAMES",
         "TokenErrorCode": "organizations.api.oauth.ERROR_CODES",
         "UnpricedReason": "billing.types.UnpricedReason.choices",
         "SelectableNoticeKind": "billing.api.webhooks.SELECTABLE_KINDS",

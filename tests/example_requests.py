@@ -51,6 +51,7 @@ from tests.conftest import Key, make_key
 from tests.limits import set_limit, take
 from tests.usage import Send, set_price
 
+_NAMES = {"run_id": "run-0", "meter": "tokens_total", "session_id": "session-0", "execution_id": "execution-0"}
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -202,7 +203,7 @@ class Examples:
         arguments: dict[str, Any] = {"method": endpoint.method.upper(), "path": self._path(endpoint, number)}
         if endpoint.method != "get":
             arguments |= _body(str(endpoint), number, self.key)
-        elif str(endpoint) in _QUERIES:
+        if str(endpoint) in _QUERIES:
             arguments["path"] += f"?{_QUERIES[str(endpoint)]}"
         # Each time someone else leaves.
         member = number + 1 if endpoint.method == "delete" else 0
@@ -226,12 +227,10 @@ class Examples:
         match name:
             case "slug":
                 value: object = organization.slug
-            case "run_id":
-                value = "run-0"
-            case "meter":
-                value = "tokens_total"
-            case "session_id" | "execution_id":
-                value = f"{name.removesuffix('_id')}-0"
+            case name if name in _NAMES:
+                value = _NAMES[name]
+            case "month":
+                value = _month(number) if route.endswith("/close") else f"{utc_now():%Y-%m}"
             case "client_id":
                 value = organization.credentials.get(name=f"credential-{number}").client_id
             case "event_id":
@@ -293,6 +292,11 @@ def _export_state(route: str) -> ExportState:
 
 def _client_id(number: int) -> str:
     return APICredential.objects.get(name=f"credential-{number}").client_id
+
+
+def _month(number: int) -> str:
+    """Each time a later one, because a month is closed once."""
+    return f"2020-{number + 1:02}"
 
 
 def _own_limit(number: int) -> SpendLimit:
@@ -366,6 +370,8 @@ _QUERIES = {
     "GET /usage/export": "organization=acme",
     "GET /usage/allocation/file": "organization=acme",
     "GET /usage/breakdown": "group_by=team",
+    "GET /usage/statements/<str:month>/file": "organization=acme",
+    "POST /usage/statements/<str:month>/close": "organization=acme",
 }
 # What the organization's plan does not have, or nobody else may do.
 _OF = "/organizations/<str:slug>"
@@ -378,6 +384,8 @@ _OF_OPERATORS = (
         f"POST {_OF}/close",
         f"POST {_OF}/reopen",
     ),
+    "GET /usage/statements/<str:month>/file",
+    "POST /usage/statements/<str:month>/close",
     *(f"POST {_OF}/limit-requests/<int:pk>/{answer}" for answer in ("grant", "decline")),
 )
 
@@ -396,6 +404,7 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"DELETE {_OWN}": lambda _: {},
     f"POST {_OWN}/accept": lambda _: {},
     f"PATCH {_OF}": lambda number: {"name": f"Acme {number}"},
+    "POST /usage/statements/<str:month>/close": lambda _: {},
     f"POST {_OF}/close": lambda _: _closing(closed=False),
     f"POST {_OF}/reopen": lambda _: _closing(closed=True),
     f"POST {_OF}/credentials": lambda number: {"name": f"new-{number}"},

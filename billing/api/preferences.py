@@ -32,7 +32,7 @@ class PreferencesChangeSerializer(StrictSerializer):
     pauses = serializers.BooleanField(required=False, help_text="Access was paused or resumed.")
     requests = serializers.BooleanField(required=False, help_text="An increase was requested, approved or declined.")
     usage = serializers.BooleanField(
-        required=False, help_text="A model has no price, or usage was not read with certainty."
+        required=False, help_text="A model has no price, usage was not read with certainty, or a month is closed."
     )
     webhooks = serializers.BooleanField(required=False, help_text="A webhook was disabled because it kept failing.")
 

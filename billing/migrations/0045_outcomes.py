@@ -8,7 +8,7 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0050_export_notices"), ("organizations", "0014_lower_case_addresses")]
+    dependencies = [("billing", "0056_notice_requests"), ("organizations", "0014_lower_case_addresses")]
 
     operations = [
         migrations.CreateModel(

@@ -18,6 +18,7 @@ _KINDS = [
     ("webhook.disabled", "Webhook disabled"),
     ("export.ready", "Export ready"),
     ("export.failed", "Export failed"),
+    ("month.closed", "Month closed"),
     ("test", "Test message"),
 ]
 

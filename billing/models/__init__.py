@@ -16,6 +16,7 @@ from billing.models.limits import (
     ThresholdEvent,
 )
 from billing.models.maintenance import DroppedMonth, LedgerState, RollupCheck
+from billing.models.months import ClosedMonth, LateEvent
 from billing.models.notifications import (
     Delivery,
     Notice,
@@ -40,6 +41,7 @@ __all__ = [
     "AllocationRule",
     "Authorization",
     "CallKey",
+    "ClosedMonth",
     "Commitment",
     "Coverage",
     "Credit",
@@ -52,6 +54,7 @@ __all__ = [
     "GenerationGroup",
     "IncreaseRequest",
     "IngestBatch",
+    "LateEvent",
     "LedgerState",
     "LimitOverride",
     "LimitSetRevision",

@@ -13,6 +13,8 @@ class Notice(TenantModel):
     kind = models.CharField(max_length=32, choices=NoticeKind)
     subject = models.CharField(max_length=254, help_text="One line of text.")
     data = models.JSONField(default=dict)
+    # The request that caused it, if it was one (`costtrack.logs.current_request_id`).
+    request_id = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
     created_at = models.DateTimeField()
 
     def __str__(self) -> str:
@@ -134,7 +136,9 @@ class NotificationPreference(TenantModel):
     pauses = models.BooleanField(default=True, help_text="Access is paused or resumed.")
     requests = models.BooleanField(default=True, help_text="An increase is requested, approved or declined.")
     usage = models.BooleanField(
-        default=True, db_default=True, help_text="A model has no price, or usage was not read with certainty."
+        default=True,
+        db_default=True,
+        help_text="A model has no price, usage was not read with certainty, or a month is closed.",
     )
     webhooks = models.BooleanField(default=True, help_text="A webhook was disabled because it kept failing.")
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, NoticeKind, amount_text
 from costtrack.clock import SECOND
+from costtrack.money import usd
 
 _UTC = ZoneInfo("UTC")
 
@@ -88,6 +89,7 @@ class Page(StrEnum):
     WEBHOOK = "webhook"
     UNPRICED = "unpriced"
     PRICE_CHECK = "price_check"
+    STATEMENT = "statement"
     HOME = "home"
     EXPORTS = "exports"
 
@@ -450,6 +452,30 @@ def _export_failed(context: EmailContext) -> Content:
     )
 
 
+def _month_closed(context: EmailContext) -> Content:
+    month = context.data["month"]
+    unpriced = month["unpriced_events"]
+    return Content(
+        label="Month closed",
+        tone=Tone.PLAIN,
+        headline=f"{_month_name(month['id'])} is closed",
+        lead="Its statement no longer changes. What arrives or is corrected later is booked in the open month.",
+        details=_nonempty(
+            ("Total", usd(Decimal(month["cost_usd"]))),
+            ("Without a price", f"{unpriced:,} events" if unpriced else None),
+            ("Closed by", month["closed_by"]),
+        ),
+        button="View statement",
+        page=Page.STATEMENT,
+        why=_why_category(context, "prices and usage"),
+    )
+
+
+def _month_name(month: str) -> str:
+    """`October 2026`"""
+    return f"{datetime.fromisoformat(f'{month}-01'):%B %Y}"
+
+
 def _test(context: EmailContext) -> Content:
     return Content(
         label="Test message",
@@ -547,5 +573,6 @@ _CONTENTS: dict[NoticeKind, Callable[[EmailContext], Content]] = {
     NoticeKind.WEBHOOK_DISABLED: _webhook_disabled,
     NoticeKind.EXPORT_READY: _export_ready,
     NoticeKind.EXPORT_FAILED: _export_failed,
+    NoticeKind.MONTH_CLOSED: _month_closed,
     NoticeKind.TEST: _test,
 }

@@ -87,6 +87,18 @@ def _examples(now: datetime) -> dict[NoticeKind, tuple[str, dict[str, Any]]]:
             "Usage by team: the file could not be created",
             {"export": {**export, "rows": 0, "expires_at": None, "error": "Reading the rows took too long."}},
         ),
+        NoticeKind.MONTH_CLOSED: (
+            "Acme Research: October 2026 is closed",
+            {
+                "month": {
+                    "id": "2026-10",
+                    "cost_usd": "1234.5",
+                    "unpriced_events": 2,
+                    "closed_by": "brin@acme.example",
+                },
+                "time_zone": "Europe/Berlin",
+            },
+        ),
         NoticeKind.TEST: ("A test message for Acme Research", {}),
     }
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import starmap
 
+from billing.reports.metric_senders import MetricTokens, list_metric_tokens
 from billing.types import UnpricedReason
 from costtrack.clock import utc_now
 from costtrack.database.queries import fetch_rows
@@ -206,6 +207,7 @@ def intake_checks() -> list[Check]:
         _intake_check(now),
         *(_source_check(source, now) for source in sources),
         *starmap(_coverage_check, enumerate(list_coverages(since=now - _DAY), 1)),
+        *starmap(_metric_sender_check, enumerate(_metric_senders(now), 1)),
         *_unpriced_checks(list_unpriced_groups()),
     ]
 
@@ -237,6 +239,31 @@ def _coverage_check(number: int, coverage: SourceCoverage) -> Check:
     state = "complete" if is_complete else "incomplete"
     return Check(
         f"coverage_{number}", coverage.source, "Sources", ok=is_complete, state=state, details=details, advice=advice
+    )
+
+
+def _metric_senders(now: datetime) -> list[tuple[str, MetricTokens]]:
+    return list_metric_tokens(now=now, max_senders=MAX_MODELS, max_rows=MAX_EXAMINED)
+
+
+def _metric_sender_check(number: int, sender: tuple[str, MetricTokens]) -> Check:
+    name, tokens = sender
+    missing_percent = 100 * tokens.last_day_missing // tokens.last_day if tokens.last_day else 0
+    is_complete = missing_percent <= 100 - _MIN_COVERED_PERCENT
+    details = {
+        "Tokens in the current hour": f"{tokens.current_hour:,}{'' if tokens.is_counted else ' (not counted)'}",
+        "Tokens in the last day": f"{tokens.last_day:,}",
+        "Missing": f"{tokens.last_day_missing:,} ({missing_percent}%)",
+    }
+    advice = (
+        ""
+        if is_complete
+        else "Its logs or spans come first, but have fewer tokens. Export all of them, or give the machines that send "
+        "only metrics another service.name."
+    )
+    state = "counted as usage" if is_complete else "incomplete"
+    return Check(
+        f"metric_sender_{number}", name, "Sources", ok=is_complete, state=state, details=details, advice=advice
     )
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from billing.rollups.definitions import FINEST
+from billing.rollups.late_events import record_late_events
 from billing.rollups.locks import try_lock_rollups
 from billing.rollups.sql import OF_BATCHES, fold_statement
 from billing.rollups.state import bump_ledger_version, named_changes
@@ -93,6 +94,7 @@ def _fold_some(organization_id: int, now: datetime) -> Folded:
             changes |= named_changes(rollups, cursor.fetchone())
         move_runs(cursor, organization_id)
         record_usage_issues(cursor, parameters)
+        record_late_events(cursor, parameters)
         cursor.execute(_MARK, [now, organization_id, ids])
         bump_ledger_version(cursor, organization_id, changes)
     return Folded(len(batches), sum(accepted for _, _, accepted in batches), frozenset({organization_id}))

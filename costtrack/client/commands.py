@@ -14,6 +14,7 @@ from costtrack.client import (
     outcomes,
     provider_credits,
     spend,
+    statements,
     system,
     usage,
 )
@@ -25,8 +26,8 @@ from costtrack.client.terminal import complain
 def add_to(commands: Subparsers) -> None:
     """Add the client's commands. `run_command` runs the chosen one, which is in `options.run`."""
     for group in (
-        *(system, costs, spend, usage, outcomes, allocation, commitments, provider_credits, exports, events),
-        login,
+        *(system, costs, spend, usage, outcomes, allocation, commitments, statements, provider_credits, exports),
+        *(events, login),
     ):
         group.add_to(commands)
 

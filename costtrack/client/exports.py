@@ -2,14 +2,12 @@
 
 import argparse
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 from costtrack.client.call import get, organization_path, post, send_request
+from costtrack.client.downloads import add_output, safe_name, save
 from costtrack.client.errors import ExitCode, WrongArgumentsError
-from costtrack.client.files import safe_name, write_file
-from costtrack.client.options import Subparsers, add_command, add_group, file_path
+from costtrack.client.options import Subparsers, add_command, add_group
 from costtrack.client.sections import Section, describe, table
 from costtrack.client.terminal import say
 
@@ -30,10 +28,7 @@ def add_to(commands: Subparsers) -> None:
 
     download = add_command(group, "download", _download, "write a file that is ready")
     download.add_argument("--format", choices=_FORMATS, help="default: that of the request for the file")
-    download.add_argument(
-        "--output", type=file_path, metavar="FILE", help="default: the server's name for it; - is stdout"
-    )
-    download.add_argument("--force", action="store_true", help="replace an existing file")
+    add_output(download)
 
     shown = add_command(group, "show", _show, "one file and its progress")
     cancel = add_command(group, "cancel", _cancel, "cancel a file that is not ready yet")
@@ -76,14 +71,8 @@ def _delete(options: argparse.Namespace) -> int:
 def _download(options: argparse.Namespace) -> int:
     query = {"format": options.format} if options.format else None
     answer = send_request(options, "GET", organization_path(options, f"/exports/{options.id}/file"), query=query)
-    if str(options.output) == "-":
-        sys.stdout.flush()
-        sys.stdout.buffer.write(answer.body)
-        return ExitCode.OK
     name = answer.header("Content-Disposition").partition('filename="')[2].rstrip('"')
-    path = options.output or Path(safe_name(name, f"export-{options.id}"))
-    write_file(path, answer.body, replace=options.force)
-    say(f"{len(answer.body):,} bytes in {path}")
+    save(options, answer.body, safe_name(name, default=f"export-{options.id}"), about=f"{len(answer.body):,} bytes")
     return ExitCode.OK
 
 

@@ -1,28 +1,8 @@
-"""Files that commands write: downloads, and small private files, which are replaced atomically."""
+"""Atomic writes of small private files."""
 
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-from costtrack.client.errors import ClientError
-
-
-def safe_name(file_name: Any, default: str) -> str:
-    """Return the file name without a folder: the server must not choose where it is written."""
-    name = str(file_name or "").replace("\\", "/").rpartition("/")[2]
-    return name if name.strip(". ") and name.isprintable() else default
-
-
-def write_file(path: Path, content: bytes, *, replace: bool) -> None:
-    """Write a download. Raises ClientError if the file exists or cannot be written."""
-    try:
-        with path.open("wb" if replace else "xb") as file:
-            file.write(content)
-    except FileExistsError as error:
-        raise ClientError(f"{path} already exists: choose another --output, or replace it with --force") from error
-    except OSError as error:
-        raise ClientError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def replace_privately(path: Path, text: str) -> None:

@@ -3,16 +3,13 @@
 import argparse
 import base64
 import binascii
-import sys
-from pathlib import Path
 from typing import Any
 
 from costtrack.client.call import json_object, post, print_json, send_request
+from costtrack.client.downloads import add_output, safe_name, save
 from costtrack.client.errors import ClientError, ExitCode, WrongArgumentsError
-from costtrack.client.files import safe_name, write_file
-from costtrack.client.options import Subparsers, add_command, add_group, file_path
+from costtrack.client.options import Subparsers, add_command, add_group
 from costtrack.client.sections import Section, describe, note, table
-from costtrack.client.terminal import say
 
 _GROUP_COLUMNS = (
     "group_key",
@@ -35,10 +32,7 @@ def add_to(commands: Subparsers) -> None:
         parser.add_argument("--body", default="{}", metavar="JSON", help="the request (default: %(default)s)")
     pricing.epilog = """example: costtrack system pricing --body '{"start_date": "2026-11-01", "model_ids": []}'"""
     groups.epilog = """example: costtrack system groups --body '{"page": 1, "page_size": 25, "sort_order": "desc"}'"""
-    export.add_argument(
-        "--output", type=file_path, metavar="FILE", help="default: the server's name for it; - is stdout"
-    )
-    export.add_argument("--force", action="store_true", help="replace an existing file")
+    add_output(export)
 
 
 def _pricing(options: argparse.Namespace) -> int:
@@ -62,13 +56,8 @@ def _export(options: argparse.Namespace) -> int:
         return ExitCode.OK
     data = answer.data()
     content = _content(data)
-    if str(options.output) == "-":
-        sys.stdout.flush()
-        sys.stdout.buffer.write(content)
-        return ExitCode.OK
-    path = options.output or Path(safe_name(data.get("file_name"), "pricing_export.zip"))
-    write_file(path, content, replace=options.force)
-    say(f"{data.get('row_count', '?')} rows in {path}")
+    name = safe_name(data.get("file_name"), default="pricing_export.zip")
+    save(options, content, name, about=f"{data.get('row_count', '?')} rows")
     return ExitCode.OK
 
 

@@ -34,6 +34,7 @@ _NATIVE_ROUTES = (
     "usage/authorizations",
     "usage/credits",
     "usage/breakdown",
+    "usage/statements",
     "usage/price-check",
     "usage/runs",
     "usage/allocation",

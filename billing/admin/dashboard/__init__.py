@@ -11,6 +11,7 @@ from billing.admin.dashboard import (
     own_usage_page,
     plan_page,
     price_check_page,
+    statements_page,
 )
 from billing.admin.dashboard.allocation import allocation_page, rule_page
 from billing.admin.dashboard.explore import explore_page
@@ -42,5 +43,6 @@ __all__ = [
     "run_page",
     "session_list_page",
     "session_page",
+    "statements_page",
     "usage_page",
 ]

@@ -142,5 +142,6 @@ def _details(delivery: Delivery, *, is_open: bool) -> list[tuple[str, SafeString
         ("Last status", str(delivery.last_status or "")),
         ("Last error", delivery.last_error if is_open else ""),
         ("Message id", formatting.code(delivery.message_id)),
+        ("Request id", formatting.code(delivery.notice.request_id) if delivery.notice.request_id else ""),
         ("Organization", delivery.organization.name),
     ]

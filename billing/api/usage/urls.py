@@ -31,6 +31,13 @@ from billing.api.usage.own_requests import UsageOwnRequestsView
 from billing.api.usage.price_check import UsagePriceCheckView
 from billing.api.usage.requests import UsageRequestsView
 from billing.api.usage.runs import UsageRunsView
+from billing.api.usage.statements import (
+    StatementCloseView,
+    StatementCorrectionsView,
+    StatementFileView,
+    StatementListView,
+    StatementView,
+)
 from billing.api.usage.timeseries import UsageTimeseriesView
 
 _event = "events/<uuid:event_id>"
@@ -62,6 +69,11 @@ urlpatterns = [
     path("commitments/report", UsageCommitmentReportView.as_view(), name="usage-commitment-report"),
     path("commitments/<int:pk>/end", UsageCommitmentEndView.as_view(), name="usage-commitment-end"),
     path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
+    path("statements", StatementListView.as_view(), name="usage-statements"),
+    path("statements/<str:month>", StatementView.as_view(), name="usage-statement"),
+    path("statements/<str:month>/file", StatementFileView.as_view(), name="usage-statement-file"),
+    path("statements/<str:month>/corrections", StatementCorrectionsView.as_view(), name="usage-statement-corrections"),
+    path("statements/<str:month>/close", StatementCloseView.as_view(), name="usage-statement-close"),
     path("export", UsageExportView.as_view(), name="usage-export"),
     path("events/<uuid:event_id>/void", EventCorrectionViewSet.as_view({"post": "void"}), name="usage-event-void"),
     path(

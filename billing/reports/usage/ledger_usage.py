@@ -35,7 +35,7 @@ _DIMENSIONS = (
     ),
     *("workflow_id", "session_id", "run_id", "tool", "tags"),
 )
-_EXPRESSIONS = {
+EXPRESSIONS = {
     CREDENTIAL.column: CREDENTIAL.expression,
     **{column: f"event.{column}" for column in _DIMENSIONS},
     **{measure.column: measure.expression for measure in COSTS},
@@ -82,4 +82,4 @@ def event_rows(
     reader: RollupReader, filters: UsageFilter, windows: Sequence[Window], columns: Sequence[str]
 ) -> sql.Composed:
     """Build a SELECT of `at` and the columns of each event that matches."""
-    return ledger_rows(reader, windows, columns, _EXPRESSIONS, filters.condition(reader.parameters))
+    return ledger_rows(reader, windows, columns, EXPRESSIONS, filters.condition(reader.parameters))

@@ -21,6 +21,7 @@ def test_an_owner_adds_and_removes_a_sender(owner: User, organization: Organizat
     page = browser.get(LIST).content.decode()
     assert "claude-code" in page
     assert "None yet" in page
+    assert "0 tokens" in page
     sender = MetricSender.objects.get()
     page = browser.get(reverse("admin:billing_metricsender_change", args=[sender.pk])).content.decode()
     assert "what was counted stays" in page

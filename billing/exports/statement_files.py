@@ -1,0 +1,62 @@
+"""The statement of a month as a file. The rows are the lines of the page, with the same figures."""
+
+from django.conf import settings
+from django.http import StreamingHttpResponse
+
+from billing.exports.table_files import FileTable, Part, Row, columns_of, file_response
+from billing.reports.statements.statement import (
+    StatementLine,
+    StatementQuery,
+    decode_cursor,
+    encode_cursor,
+    statement_lines,
+)
+from billing.reports.usage.figures import DIMENSION_OF, GroupBy
+from costtrack.file_columns import FileFormat, Kind
+from costtrack.tenancy import tenant_scope
+from costtrack.timeouts import statement_timeout
+
+_FIGURES = ("requests", "input_tokens", "cache_read_tokens", "cache_creation_tokens", "output_tokens")
+
+
+def statement_response(
+    query: StatementQuery, file_format: FileFormat, *, with_bom: bool = False
+) -> StreamingHttpResponse:
+    """Return a response that streams the lines. Raises InvalidError if there are too many events to read, ConflictError
+    if some were dropped."""
+    by = f"-{query.by.value}" if query.by is not None else ""
+    name = f"statement-{query.organization.slug}-{query.month.name}{by}"
+    return file_response(statement_table(query), name, file_format, with_bom=with_bom)
+
+
+def statement_table(query: StatementQuery) -> FileTable:
+    """Return the lines in their order. An unknown cost is empty."""
+    key = columns_of(Kind.TEXT, DIMENSION_OF[query.by].parameter) if query.by is not None else ()
+    credential = columns_of(Kind.TEXT, "credential_name") if query.by is GroupBy.CREDENTIAL else ()
+    model = columns_of(Kind.TEXT, "model") if query.has_models else ()
+    columns = (
+        *columns_of(Kind.TEXT, "month", "section", "corrected_month"),
+        *(*key, *credential, *model),
+        *columns_of(Kind.COUNT, *_FIGURES),
+        *columns_of(Kind.AMOUNT, "cost_usd"),
+        *columns_of(Kind.COUNT, "unpriced_events"),
+    )
+
+    def read(position: str) -> Part:
+        with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(query.organization.pk):
+            lines, after = statement_lines(query, after=decode_cursor(position))
+        return Part([_row(query, line) for line in lines], encode_cursor(after))
+
+    return FileTable(columns, read, lambda _limit: 0, reads_first=True)
+
+
+def _row(query: StatementQuery, line: StatementLine) -> Row:
+    section, corrected_month, key, model = line.of
+    return (
+        *(query.month.name, section.name.lower(), f"{corrected_month:%Y-%m}" if corrected_month else ""),
+        *((key,) if query.by is not None else ()),
+        *((line.name,) if query.by is GroupBy.CREDENTIAL else ()),
+        *((model,) if query.has_models else ()),
+        *(getattr(line.figures, name) for name in _FIGURES),
+        *(line.figures.known_cost_usd, line.figures.unpriced_events),
+    )

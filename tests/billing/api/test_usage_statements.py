@@ -1,0 +1,118 @@
+"""`/usage/statements`: the statement of a month, its file, its corrections, and closing it."""
+
+import csv
+from collections.abc import Iterator
+from io import BytesIO, StringIO
+from typing import Any
+
+import pytest
+import time_machine
+from pyarrow import parquet
+from rest_framework.test import APIClient
+
+from billing.models import ClosedMonth
+from billing.rollups.fold import fold
+from organizations.models import Organization, User
+from tests.usage import NOW, Send
+
+pytestmark = pytest.mark.usefixtures("whole_history")
+
+OCTOBER = "/usage/statements/2026-10"
+CALL = {"model": "gpt-4o", "input_tokens": 100, "occurred_at": "2026-10-20T12:00:00Z"}
+
+
+@pytest.fixture(autouse=True)
+def noon() -> Iterator[None]:
+    with time_machine.travel(NOW, tick=False):
+        yield
+
+
+@pytest.fixture
+def usage(send: Send) -> None:
+    send(
+        {**CALL, "team": "search", "cost_usd": "1.000000000000000000000001"},
+        {**CALL, "team": "ads", "cost_usd": "2", "model": "o3"},
+        {**CALL, "team": "ads", "model": "unknown"},
+    )
+
+
+@pytest.fixture
+def as_owner(owner: User) -> APIClient:
+    client = APIClient()
+    client.force_login(owner)
+    return client
+
+
+def content(response: Any) -> bytes:
+    assert response.status_code == 200, response.content
+    return b"".join(response.streaming_content)
+
+
+@pytest.mark.usefixtures("usage")
+def test_page_file_and_cursor_have_the_same_lines(api: APIClient) -> None:
+    body = api.get(OCTOBER, {"by": "team"}).json()
+    lines = [(line["key"], line["model"], line["cost_usd"], line["unpriced_events"]) for line in body["lines"]]
+    assert lines == [
+        ("ads", "o3", "2", 0),
+        ("ads", "unknown", None, 1),
+        ("search", "gpt-4o", "1.000000000000000000000001", 0),
+    ]
+    assert body["totals"]["total"]["cost_usd"] == "3.000000000000000000000001"
+    assert (body["totals"]["total"]["unpriced_events"], body["month"]["state"]) == (1, "open")
+
+    first = api.get(OCTOBER, {"by": "team", "limit": "2"}).json()
+    second = api.get(OCTOBER, {"by": "team", "limit": "2", "cursor": first["next_cursor"]}).json()
+    assert [*first["lines"], *second["lines"]] == body["lines"]
+    assert second["next_cursor"] is None
+
+    rows = list(csv.DictReader(StringIO(content(api.get(f"{OCTOBER}/file", {"by": "team"})).decode())))
+    assert [(row["team"], row["model"], row["cost_usd"] or None, int(row["unpriced_events"])) for row in rows] == lines
+    table = parquet.read_table(BytesIO(content(api.get(f"{OCTOBER}/file", {"by": "team", "format": "parquet"}))))
+    assert table.column("cost_usd").null_count == 1
+
+
+@pytest.mark.usefixtures("usage")
+def test_an_owner_closes_a_month_and_its_file_stays_the_same_to_the_byte(
+    as_owner: APIClient, api: APIClient, organization: Organization, send: Send
+) -> None:
+    assert api.post(f"{OCTOBER}/close").json()["code"] == "owners_only"
+    closed = as_owner.post(f"{OCTOBER}/close").json()
+    assert (closed["state"], closed["closed_by"]) == ("closed", "owner@acme.example")
+    assert as_owner.post(f"{OCTOBER}/close").status_code == 409
+    files = [content(api.get(f"{OCTOBER}/file", {"by": by})) for by in ("team", "credential", "tag")]
+    page = api.get(OCTOBER).content
+
+    send({**CALL, "team": "search", "cost_usd": "5"})
+    fold(now=NOW)
+    Organization.objects.filter(pk=organization.pk).update(name="Acme", time_zone="Asia/Tokyo")
+
+    assert [content(api.get(f"{OCTOBER}/file", {"by": by})) for by in ("team", "credential", "tag")] == files
+    assert api.get(OCTOBER).content == page
+    assert api.get("/usage/statements/2026-11").json()["totals"]["corrections"][0]["month"] == "2026-10"
+    [correction] = api.get("/usage/statements/2026-11/corrections").json()["results"]
+    assert (correction["month"], correction["cost_usd"], correction["team"]) == ("2026-10", "5", "search")
+    months = api.get("/usage/statements").json()["results"]
+    assert [(month["month"], month["state"]) for month in months] == [("2026-11", "open"), ("2026-10", "closed")]
+
+
+def test_other_organizations_and_wrong_parameters_get_nothing(
+    other_api: APIClient, api: APIClient, as_owner: APIClient
+) -> None:
+    as_owner.post(f"{OCTOBER}/close")
+    assert other_api.get("/usage/statements").json()["results"][0]["state"] == "open"
+    assert other_api.get(OCTOBER).json()["month"]["state"] == "open"
+    assert ClosedMonth.objects.count() == 1
+    expected = {
+        "/usage/statements/2026-13": 404,
+        "/usage/statements/2026-12": 404,
+        "/usage/statements/october": 404,
+        f"{OCTOBER}?by=workflow": 422,
+        f"{OCTOBER}?workflow_id=x": 422,
+        f"{OCTOBER}?cursor=x": 422,
+        f"{OCTOBER}?cursor=WyI5IiwiIiwiIiwiIl0=": 422,
+        f"{OCTOBER}/file?format=xls": 422,
+        f"{OCTOBER}/corrections?cursor=1": 422,
+    }
+    assert {url: api.get(url).status_code for url in expected} == expected
+    assert api.post("/usage/statements/2026-11/close").status_code == 403
+    assert as_owner.post("/usage/statements/2026-11/close").json()["code"] == "month_not_ended"
