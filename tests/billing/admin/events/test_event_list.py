@@ -141,7 +141,7 @@ def test_what_has_no_index_is_looked_for_among_the_newest_events(
     )
     browser = sign_in(owner)
     assert events(browser, model="a") == ["1"]
-    assert "back to 2026-11-02 02:00:00 UTC" in text(browser, LIST, model="a")
+    assert "back to Nov 2, 2026, 2:00 AM UTC" in text(browser, LIST, model="a")
     assert events(browser, model="a", when_to="2026-10-31") == ["3"]
     assert events(browser, q="q") == []
     assert events(browser, model="a", run="r") == ["3"]
