@@ -113,7 +113,7 @@ def test_it_takes_as_many_queries_however_much_there_is(send: Send) -> None:
         with CaptureQueriesContext(connection) as captured:
             intake_checks()
         counts.append(len(captured))
-    assert counts == [8, 8]
+    assert counts == [6, 6]
 
 
 def test_each_source_has_its_last_event_and_the_share_that_was_not_stored(
