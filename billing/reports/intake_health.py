@@ -12,6 +12,7 @@ from billing.reports.metric_senders import MetricTokens, list_metric_tokens
 from billing.types import UnpricedReason
 from costtrack.clock import utc_now
 from costtrack.database.queries import fetch_rows
+from costtrack.date_text import utc_text
 from costtrack.health.measures import declare
 from costtrack.health.registry import Check, Link
 from costtrack.ids import ids_at
@@ -217,7 +218,7 @@ def _source_check(source: SourceHealth, now: datetime) -> Check:
         "Events in the last day": f"{source.accepted:,}",
         "Duplicates": f"{source.duplicates:,}",
         "Not stored": f"{source.refused:,} ({source.refused_percent:.1f}%)",
-        "Last received": f"{source.last_received_at:%Y-%m-%d %H:%M:%S} UTC",
+        "Last received": utc_text(source.last_received_at),
     }
     is_readable = source.refused_percent < _MAX_REFUSED_PERCENT
     advice = "" if is_readable else "View the quarantine of the organizations: it has the records and the reasons."
@@ -274,7 +275,7 @@ def _intake_check(now: datetime) -> Check:
         "Last minute": _number(minute.events, is_all=minute.is_all),
         "Last hour": _number(hour.events, is_all=hour.is_all),
         "Last day": _number(day.events, is_all=day.is_all),
-        "Last received": f"{last:%Y-%m-%d %H:%M:%S} UTC" if last else "never",
+        "Last received": utc_text(last) if last else "never",
     }
     if day.refused:
         details["Rejected in the last day"] = _number(day.refused, is_all=day.is_all)
@@ -307,7 +308,7 @@ def _unpriced_checks(groups: list[UnpricedGroup]) -> list[Check]:
             details={
                 "Organization": group.slug,
                 "Events": _number(group.events, is_all=group.is_all),
-                "First": f"{group.first_at:%Y-%m-%d %H:%M} UTC",
+                "First": utc_text(group.first_at),
                 "Why": group.reason.label,
             },
             advice=_HINTS.get(group.reason, _SET_A_PRICE),

@@ -57,9 +57,9 @@ class MetricSenderAdmin(SingleOrganizationAdmin):
     list_display = ("name", "counted", "current_hour", "last_day", "missing", "since")
     list_filter = (OrganizationFilter,)
     ordering = ("id",)
-    empty_title = "Metrics are a check"
+    empty_title = "Metrics are not counted as usage"
     empty_text = (
-        "OpenTelemetry's metrics repeat the tokens of logs and spans, so they are not counted. Add a sender that "
+        "OpenTelemetry's metrics repeat the tokens of logs and spans, so they only serve as a check. Add a sender that "
         "exports nothing else to count its metrics as usage."
     )
 

@@ -56,7 +56,7 @@ def test_events_of_all_organizations_are_counted_by_when_they_came_in(
         "Last minute": "2",
         "Last hour": "3",
         "Last day": "6",
-        "Last received": "2026-11-02 12:00:00 UTC",
+        "Last received": "Nov 2, 2026, 12:00 PM UTC",
     }
     assert checks_at(NOW + timedelta(hours=2), monkeypatch)["intake"].state == "quiet"
 
