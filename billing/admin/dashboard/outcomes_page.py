@@ -109,7 +109,7 @@ class OutcomesPage(UsageQueryPage):
                 "Value", lambda row: usd(row.value_usd) if row.value_usd is not None else formatting.NOTHING
             ),
             Column[Outcome]("Attempt", lambda row: formatting.count(row.attempt), is_number=True),
-            Column[Outcome]("Time", lambda row: self.times.two_lines(row.occurred_at, with_zone=False), is_number=True),
+            Column[Outcome]("Time", lambda row: self.times.two_lines(row.occurred_at), is_number=True),
         )
         table = Table("Latest outcomes", columns, page.rows, empty="No outcomes in this period.")
         older = trail.older(str(page.last)) if page.last is not None else ""

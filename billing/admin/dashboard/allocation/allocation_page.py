@@ -123,7 +123,7 @@ class AllocationPage(AllocationQueryPage):
         applying = {rule.version for rule in applicable(rows, current)}
         columns = (
             Column[AllocationRule]("Rule", self._rule_name),
-            Column[AllocationRule]("From", lambda row: f"{row.starts:%Y-%m}", is_number=True),
+            Column[AllocationRule]("From", lambda row: f"{row.starts:%b %Y}", is_number=True),
             Column[AllocationRule]("Splits", lambda row: rule_source_text(SplitRule.of(row))),
             Column[AllocationRule]("How", lambda row: _ended_or(row, how_text(SplitRule.of(row)))),
             Column[AllocationRule]("Order", lambda row: formatting.count(row.position), is_number=True),
