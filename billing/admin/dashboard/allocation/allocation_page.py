@@ -110,7 +110,16 @@ class AllocationPage(AllocationQueryPage):
             "cards": [targets_card(allocation), *rule_cards(allocation)],
             "files": self._files(month, parameters),
             "month": f"{month:%B %Y}",
+            "note": self._note(allocation),
         }
+
+    def _note(self, allocation: Allocation) -> str:
+        """Return how the month relates to its statement; empty if no month is closed."""
+        if allocation.closed_at is not None:
+            return f"The month was closed {self.times.inline(allocation.closed_at)} and no longer changes."
+        if allocation.is_booked:
+            return "By time of booking, as in the statement: with corrections of closed months."
+        return ""
 
     def _files(self, month: date, parameters: dict[str, str]) -> FileLinks:
         refusal = self.plan_rights.exports_refusal()
