@@ -22,7 +22,7 @@ UV := build/uv-$(UV_VERSION)/bin/uv
 LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	--no-annotate --quiet
 
-.PHONY: install run test test-unit test-clients lint format lock schema
+.PHONY: install run test test-unit test-clients lint format lock schema sbom licenses audit
 
 install: $(VENV)/.runtime
 
@@ -63,6 +63,16 @@ lock: $(UV)  ## ARGS=--upgrade takes the newest versions
 		test ! -f $$folder/requirements.in || \
 			$(LOCK) $(ARGS) $$folder/requirements.in --output-file $$folder/requirements.txt || exit; \
 	done
+
+sbom: $(VENV)/.dev  ## writes build/sbom.json, the packages of the image as CycloneDX
+	@mkdir -p build
+	$(BIN)/python -m deploy.dependencies sbom > build/sbom.json
+
+licenses: $(VENV)/.dev  ## writes docs/licenses.md
+	$(BIN)/python -m deploy.dependencies licenses > docs/licenses.md
+
+audit: $(VENV)/.dev  ## known vulnerabilities of the packages of the image, if the database at osv.dev can be reached
+	$(BIN)/python -m deploy.dependencies audit
 
 $(VENV)/.runtime: requirements-build.txt requirements.txt pyproject.toml hatch_build.py $(CLIENT_PACKAGES) | $(BIN)/pip
 	@echo 'Installing requirements.txt into $(VENV) (a minute or more with an empty pip cache)'

@@ -1,5 +1,7 @@
 """Total bytes on disk per event, compared with the binary size of the event's values.
 
+The indexes of the rollups are packed before, as they are every month.
+
 The values are the columns of the ledger that are not empty, zero or NULL, without the overhead of rows and indexes. A
 uuid counts 16 bytes, a bigint or a time 8, an integer 4, a smallint 2, a text its bytes in UTF-8, a list of texts the
 bytes of its elements, an amount the bytes that PostgreSQL stores without the length byte. The key and the payload hash
@@ -38,7 +40,10 @@ _TABLE = "SELECT pg_total_relation_size(%s)"
 
 def run(bench: Bench) -> list[Figure]:
     from billing.rollups.definitions import ROLLUPS
+    from billing.rollups.packing import pack_indexes
 
+    bench.stack.use(bench.large)
+    pack_indexes()
     with psycopg.connect(bench.stack.url(bench.large)) as connection:
         tables = ("billing_eventkey", "billing_ingestbatch", "billing_run")
         sizes = {

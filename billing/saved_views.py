@@ -1,30 +1,41 @@
 """Saved views of the explorer: private ones of a user, and those that are shared with the organization.
 
 Every user who sees the explorer has private views. Owners and admins create, change and delete shared ones, which is
-recorded in the audit log.
+recorded in the audit log; so do credentials that may manage the organization.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
+from django.utils.http import urlencode
 
 from billing.models import SavedView
-from costtrack.errors import ConflictError, ForbiddenError, InvalidError
+from billing.reports.usage.figures import DIMENSIONS
+from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from costtrack.names import clean_name
 from organizations import audit
-from organizations.models import Organization, User
+from organizations.principals import Access
+from organizations.types import Scope
 
 MAX_VIEWS = 100
 """Of a user, and shared ones of an organization."""
+PARAMETERS = (
+    *("range", "start_date", "end_date", "group_by", "then_by", "columns", "measure", "compare", "include_users"),
+    *("search", "sort_by", "sort_order", *(dimension.parameter for dimension in DIMENSIONS)),
+)
+"""The parameters of the explorer's page."""
 _MAX_NAME, _MAX_PARAMETERS = 100, 4_000
 
 
-def list_views(*, organization: Organization, user: User) -> Sequence[SavedView]:
-    """Return the views that a user may open: shared ones, then the user's own, by name."""
-    views = SavedView.objects.of(organization).filter(Q(is_shared=True) | Q(user=user))
-    return list(views.order_by("-is_shared", "name", "pk"))
+def visible_views(access: Access) -> QuerySet[SavedView]:
+    """Return the views that a caller may open: shared ones, then the user's own, by name."""
+    is_visible = Q(is_shared=True)
+    if access.principal.user is not None:
+        is_visible |= Q(user=access.principal.user)
+    return SavedView.objects.of(access.organization).filter(is_visible).order_by("-is_shared", "name", "pk")
 
 
 def default_view(views: Sequence[SavedView]) -> SavedView | None:
@@ -32,77 +43,74 @@ def default_view(views: Sequence[SavedView]) -> SavedView | None:
     return min((view for view in views if view.is_default), key=lambda view: view.is_shared, default=None)
 
 
+def query_string(parameters: Mapping[str, str]) -> str:
+    """Return parameters as they are stored. Raises InvalidError for an unknown one."""
+    for name in parameters:
+        if name not in PARAMETERS:
+            raise InvalidError(f"{name} is not a parameter of the explorer.", param="parameters")
+    return urlencode({name: value for name, value in parameters.items() if value})
+
+
 def create_view(
-    *,
-    organization: Organization,
-    user: User,
-    may_share: bool,
-    name: str,
-    parameters: str,
-    is_shared: bool,
-    now: datetime,
+    *, access: Access, name: str, parameters: str, is_shared: bool, is_default: bool = False, now: datetime
 ) -> SavedView:
-    """Raises InvalidError, ConflictError if the name is taken or there are too many, and ForbiddenError if the user may
-    not share."""
-    _check_sharing(is_shared=is_shared, may_share=may_share)
-    if len(parameters) > _MAX_PARAMETERS:
-        raise InvalidError("These filters are too long to be saved.", param="parameters")
+    """Raises InvalidError, ConflictError if the name is taken or there are too many, and ForbiddenError if the caller
+    may not share, or is a credential, which has no private views."""
     view = SavedView(
-        organization=organization,
-        user=user,
+        organization=access.organization,
+        user=access.principal.user,
         name=_valid_name(name),
-        parameters=parameters,
+        parameters=_valid_parameters(parameters),
         is_shared=is_shared,
         created_at=now,
     )
-    if _siblings(view).count() >= MAX_VIEWS:
-        raise ConflictError(f"There are {MAX_VIEWS} saved views already. Delete one first.", code="too_many_views")
-    _save(view)
-    _audit(view, user, "created")
-    return view
-
-
-def rename_view(*, organization: Organization, user: User, may_share: bool, view_id: int, name: str) -> SavedView:
-    """Raises NotFoundError for a view of another user, InvalidError, ConflictError if the name is taken, and
-    ForbiddenError."""
-    view = _changeable(organization, user, view_id, may_share=may_share)
-    view.name = _valid_name(name)
-    _save(view)
-    _audit(view, user, "renamed")
-    return view
-
-
-def set_default_view(
-    *, organization: Organization, user: User, may_share: bool, view_id: int, is_default: bool
-) -> SavedView:
-    """Open the explorer with a view: for its user, or with a shared one for all without a default of their own. Raises
-    NotFoundError and ForbiddenError."""
+    _check_sharing(view, access)
+    if view.user is None and not is_shared:
+        raise ForbiddenError("A credential has no private views. Share the view.", code="no_private_views")
     with transaction.atomic():
-        view = _changeable(organization, user, view_id, may_share=may_share)
-        _siblings(view).filter(is_default=True).update(is_default=False)
-        view.is_default = is_default
+        if _siblings(view).count() >= MAX_VIEWS:
+            raise ConflictError(f"There are {MAX_VIEWS} saved views already. Delete one first.", code="too_many_views")
+        _set_default(view, is_default=is_default)
         _save(view)
-        _audit(view, user, "changed")
+        _audit(view, access, "created")
     return view
 
 
-def delete_view(*, organization: Organization, user: User, may_share: bool, view_id: int) -> None:
+def change_view(*, access: Access, view_id: int, changes: Mapping[str, Any]) -> SavedView:
+    """Change the `name`, the `parameters`, or whether the explorer opens with the view (`is_default`): for its user, or
+    with a shared one for all without a default of their own. Raises NotFoundError for a view of another user,
+    InvalidError, ConflictError if the name is taken, and ForbiddenError."""
+    with transaction.atomic():
+        view = _changeable(access, view_id)
+        if "name" in changes:
+            view.name = _valid_name(changes["name"])
+        if "parameters" in changes:
+            view.parameters = _valid_parameters(changes["parameters"])
+        if "is_default" in changes:
+            _set_default(view, is_default=changes["is_default"])
+        _save(view)
+        _audit(view, access, "renamed" if set(changes) == {"name"} else "changed")
+    return view
+
+
+def delete_view(*, access: Access, view_id: int) -> None:
     """Raises NotFoundError and ForbiddenError."""
-    view = _changeable(organization, user, view_id, may_share=may_share)
-    _audit(view, user, "deleted")
+    view = _changeable(access, view_id)
+    _audit(view, access, "deleted")
     SavedView.objects.row(view).delete()
 
 
-def _changeable(organization: Organization, user: User, view_id: int, *, may_share: bool) -> SavedView:
-    views = SavedView.objects.of(organization).filter(Q(is_shared=True) | Q(user=user))
-    view = views.get_or_not_found("saved view", pk=view_id)
-    view.organization = organization
-    _check_sharing(is_shared=view.is_shared, may_share=may_share)
+def _changeable(access: Access, view_id: int) -> SavedView:
+    view = visible_views(access).filter(pk=view_id).first()
+    if view is None:
+        raise NotFoundError("No such saved view.")
+    view.organization = access.organization
+    _check_sharing(view, access)
     return view
 
 
-def _check_sharing(*, is_shared: bool, may_share: bool) -> None:
-    if is_shared and not may_share:
+def _check_sharing(view: SavedView, access: Access) -> None:
+    if view.is_shared and Scope.MANAGE not in access.scopes:
         raise ForbiddenError("Only owners and admins change shared views.", code="missing_role")
 
 
@@ -113,10 +121,22 @@ def _valid_name(name: str) -> str:
     return name
 
 
+def _valid_parameters(parameters: str) -> str:
+    if len(parameters) > _MAX_PARAMETERS or "\0" in parameters:
+        raise InvalidError("These filters are too long to be saved.", param="parameters")
+    return parameters
+
+
 def _siblings(view: SavedView) -> QuerySet[SavedView]:
     """Return the views among which a name and a default exist once."""
     views = SavedView.objects.of(view.organization).filter(is_shared=view.is_shared)
     return views if view.is_shared else views.filter(user=view.user_id)
+
+
+def _set_default(view: SavedView, *, is_default: bool) -> None:
+    if is_default:
+        _siblings(view).filter(is_default=True).update(is_default=False)
+    view.is_default = is_default
 
 
 def _save(view: SavedView) -> None:
@@ -127,11 +147,11 @@ def _save(view: SavedView) -> None:
         raise ConflictError(f"A view named {view.name} exists already.", code="name_taken") from None
 
 
-def _audit(view: SavedView, user: User, change: str) -> None:
+def _audit(view: SavedView, access: Access, change: str) -> None:
     if view.is_shared:
         audit.record(
             organization=view.organization,
-            actor=user.email,
+            actor=access.principal.label,
             action=f"view.{change}",
             subject=view.name,
             parameters=view.parameters,

@@ -5,6 +5,7 @@ from datetime import datetime
 from django.conf import settings
 
 from billing.deletion import delete_closed_organizations
+from billing.exports.jobs import delete_old_exports, run_export, stalled_exports
 from billing.ingest.coverage import delete_old_coverage
 from billing.ingest.uploads import delete_old_uploads, process_upload, stalled_uploads
 from billing.ledger.partitions import prepare
@@ -14,13 +15,14 @@ from billing.limits.authorize import delete_old_authorizations, expire
 from billing.limits.changes import enqueue_enforcement_for_organizations
 from billing.limits.enforce import enforce, enforce_all
 from billing.limits.verify import verify_limits
-from billing.models import Repricing, UnpricedEvent, Upload
+from billing.models import Export, Repricing, UnpricedEvent, Upload
 from billing.notifications.deliveries import enqueue_next_attempt
 from billing.notifications.emails import deliver_emails
 from billing.notifications.usage_issues import notify_all_usage_issues
 from billing.notifications.webhook_sender import deliver_webhooks
 from billing.rollups.definitions import BY_NAME
 from billing.rollups.fold import fold, fold_organization
+from billing.rollups.packing import pack_indexes
 from billing.rollups.rebuild import rebuild
 from billing.rollups.retention import retain
 from billing.rollups.types import Dropped, Step
@@ -93,6 +95,23 @@ def process_upload_task(upload_id: int | None = None) -> None:
             process_upload(upload=upload)
 
 
+@app.task(name="billing.run_export")
+def run_export_task(export_id: int | None = None) -> None:
+    """Create a file for some seconds, or each whose worker has died."""
+    exports = stalled_exports(utc_now())
+    if export_id is not None:
+        exports = Export.objects.filter(pk=export_id).select_related("organization__plan")
+    for export in exports:
+        with log_failure(export.organization_id, "export could not continue", export=export.pk):
+            run_export(export=export)
+
+
+@app.task(name="billing.delete_old_exports")
+def delete_old_exports_task() -> int:
+    """Delete the content of files that have expired; return their number."""
+    return delete_old_exports(now=utc_now())
+
+
 @app.task(name="billing.delete_old_uploads")
 def delete_old_uploads_task() -> int:
     """Delete the content of files that were uploaded more than a day ago; return their number."""
@@ -130,6 +149,12 @@ def verify_rollups_task(organization_id: int | None = None, since: str | None = 
         return
     unless_since = None if since is None else datetime.fromisoformat(since)
     verify(organization_id=organization_id, now=utc_now(), unless_since=unless_since)
+
+
+@app.task(name="billing.pack_rollups")
+def pack_rollups_task() -> int:
+    """Rebuild the indexes of the rollups; return the freed bytes."""
+    return pack_indexes()
 
 
 @app.task(name="billing.expire_authorizations")

@@ -148,6 +148,21 @@ class UploadState(models.TextChoices):
         return self in (UploadState.CHECKING, UploadState.IMPORTING)
 
 
+class ExportState(models.TextChoices):
+    """The state of a file that is created in the background."""
+
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Being created"
+    READY = "ready", "Ready"
+    FAILED = "failed", "Failed"
+    CANCELED = "canceled", "Canceled"
+    EXPIRED = "expired", "Expired"
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self in (ExportState.QUEUED, ExportState.RUNNING)
+
+
 class PriceSource(models.TextChoices):
     """The origin of a price."""
 
@@ -293,6 +308,8 @@ class NoticeKind(models.TextChoices):
     UNPRICED_USAGE = "usage.unpriced", "Model without a price"
     FLAGGED_USAGE = "usage.flagged", "Usage needs a review"
     WEBHOOK_DISABLED = "webhook.disabled", "Webhook disabled"
+    EXPORT_READY = "export.ready", "Export ready"
+    EXPORT_FAILED = "export.failed", "Export failed"
     MONTH_CLOSED = "month.closed", "Month closed"
     TEST = "test", "Test message"
 

@@ -30,10 +30,13 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "rebuild-rollups": _send(
         "billing.rebuild_rollups", crontab(day_of_month="2", hour="2", minute="0"), expires=20 * _HOUR
     ),
+    "pack-rollups": _send("billing.pack_rollups", crontab(day_of_month="3", hour="2", minute="0"), expires=20 * _HOUR),
     "verify-limits": _send("billing.verify_limits", crontab(hour="4", minute="0"), expires=20 * _HOUR),
     "reprice": _send("billing.reprice", crontab(), expires=60),
     "process-uploads": _send("billing.process_upload", crontab(), expires=60),
     "delete-old-uploads": _send("billing.delete_old_uploads", crontab(minute="20"), expires=_HOUR),
+    "run-exports": _send("billing.run_export", crontab(), expires=60),
+    "delete-old-exports": _send("billing.delete_old_exports", crontab(minute="50"), expires=_HOUR),
     "delete-organizations": _send("billing.delete_organizations", crontab(minute="40"), expires=_HOUR),
     "notify-usage-issues": _send("billing.notify_usage_issues", crontab(), expires=60),
     "deliver-email": _send("billing.deliver_email", 15, expires=30),

@@ -1,12 +1,17 @@
-"""The Celery application: `celery -A costtrack.celery worker` and `... beat`."""
+"""The Celery application: `celery -A costtrack.celery worker` and `... beat`.
+
+A task has the `request_id` of the request that enqueued it, in its log lines and in the notices that it writes.
+"""
 
 import os
 from typing import Any
 
-from celery import Celery
-from celery.signals import beat_init, worker_init
+import structlog
+from celery import Celery, Task
+from celery.signals import beat_init, before_task_publish, task_postrun, task_prerun, worker_init
 from kombu.transport import TRANSPORT_ALIASES
 
+from costtrack.logs import REQUEST_ID, current_request_id
 from costtrack.settings import env
 from costtrack.worker import Heartbeat
 
@@ -25,3 +30,21 @@ app.steps["consumer"].add(Heartbeat)
 @beat_init.connect
 def refuse_wrong_settings(**_: Any) -> None:
     env.exit_if_wrong()
+
+
+@before_task_publish.connect
+def send_request_id(headers: dict[str, Any], **_: Any) -> None:
+    if request_id := current_request_id():
+        headers[REQUEST_ID] = request_id
+
+
+@task_prerun.connect
+def bind_request_id(task: "Task[..., Any]", **_: Any) -> None:
+    structlog.contextvars.clear_contextvars()
+    if request_id := task.request.get(REQUEST_ID):
+        structlog.contextvars.bind_contextvars(**{REQUEST_ID: request_id})
+
+
+@task_postrun.connect
+def forget_request_id(**_: Any) -> None:
+    structlog.contextvars.clear_contextvars()

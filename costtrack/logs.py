@@ -13,6 +13,9 @@ from django.http import HttpRequest
 from costtrack.queues import ROUTINE_TASKS
 from costtrack.secret_links import mask_value, path_for_logs
 
+REQUEST_ID = "request_id"
+"""The name under which the id of the current request is in the context of log lines, and in the headers of tasks."""
+
 # A filter applies only to the logger that a record was made with.
 _SUSPICIOUS = (
     "django.security.DisallowedHost",
@@ -29,6 +32,11 @@ _SHARED: list[structlog.typing.Processor] = [
     structlog.stdlib.ExtraAdder(),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+
+
+def current_request_id() -> str:
+    """Return the id of the request that this code runs for, also in a task that it has enqueued; empty elsewhere."""
+    return str(structlog.contextvars.get_contextvars().get(REQUEST_ID, ""))
 
 
 def _mask_secrets(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -218,6 +218,12 @@ def navigation(request: HttpRequest, may_open: MayOpen) -> Navigation:
     )
 
 
+@cache
+def page_title(view: str) -> str:
+    """Return the title of a page, by the name of its view; empty for a page that belongs to no entry."""
+    return next((tab.title for entry in ENTRIES for tab in entry.tabs if tab.view == view), "")
+
+
 def matching_pages(shown: Navigation, text: str) -> list[SearchResult]:
     """Return the pages of the navigation whose names or other words contain every word of the text."""
     words = text.casefold().split()

@@ -71,6 +71,8 @@ OPENAPI: dict[str, Any] = {
         "CostSource": "billing.types.CostSource.choices",
         "DeliveryState": "billing.types.DeliveryState.choices",
         "Environment": "organizations.types.Environment.choices",
+        "ExportState": "billing.types.ExportState.choices",
+        "FileFormat": "costtrack.file_columns.FORMATS",
         "EventKind": "billing.types.EventKind.choices",
         "EventStatus": "billing.types.Status.choices",
         "MembershipState": "organizations.types.MembershipState.choices",

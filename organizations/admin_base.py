@@ -12,11 +12,14 @@ from typing import Any, ClassVar, TypeVar, cast
 from django.db.models import DateTimeField, ForeignKey, ManyToManyField, Model, Q, QuerySet
 from django.forms import Form, HiddenInput, ModelChoiceField
 from django.http import HttpRequest
+from django.urls import reverse
 
 from costtrack.changelist import PlainChangeList
 from costtrack.clock import utc_now
 from costtrack.dates import parse_start
 from costtrack.errors import DomainError
+from costtrack.file_columns import ComputedColumn, FileLinks
+from costtrack.navigation import page_title
 from costtrack.paginator import CappedPaginator
 from organizations import audit
 from organizations.admin_actions import ConfirmingAdmin, show_domain_errors, with_service_error
@@ -32,6 +35,8 @@ Row = Model | str | int
 _SERVICE_ERROR = "service_error"
 """The attribute of a request whose form was refused by a service."""
 F = TypeVar("F", bound="ModelChoiceField[Any] | None")
+_OF_PAGES = ["after", "p", "e", "all"]
+"""Parameters of a list's URL that do not choose rows."""
 
 
 def _instant(text: Any) -> datetime | None:
@@ -41,6 +46,22 @@ def _instant(text: Any) -> datetime | None:
         return None
 
 
+class OrganizationList(PlainChangeList):
+    """A list of organizations' rows. On a page of one organization it links to its files."""
+
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        self.request = request
+        self.files = FileLinks()
+        super().__init__(request, *args, **kwargs)
+        organization = chosen_organization(request)
+        name = cast("OrganizationScopedAdmin", self.model_admin).file_name
+        if organization is not None and name:
+            refusal = PlanRights(organization, request_user(request).is_superuser).exports_refusal()
+            url = reverse("admin:list_file", args=[name])
+            query = self.get_query_string(remove=_OF_PAGES).removeprefix("?")
+            self.files = FileLinks.of(url, query) if refusal is None else FileLinks(refused=refusal.message)
+
+
 class OrganizationScopedAdmin(ConfirmingAdmin):
     organization_field: ClassVar[str] = "organization_id"
     """The field with the id of a row's organization."""
@@ -48,6 +69,10 @@ class OrganizationScopedAdmin(ConfirmingAdmin):
     """What the rows are, and so who may see and change them; the strictest by default."""
     history_field: ClassVar[str] = ""
     """The time of a row of usage: rows before the plan's history are not shown."""
+    file_fields: ClassVar[Sequence[str]] = ()
+    """The fields of the model that the list's file has; empty: all, except secrets."""
+    file_columns: ClassVar[Sequence[ComputedColumn]] = ()
+    """Columns of the list's file that are no fields of the model, or replace the field of the same name."""
     shows_shared_rows: ClassVar[bool] = False
     """Also show rows without an organization, which only operators may change."""
     select_related: ClassVar[tuple[str, ...]] = ()
@@ -71,8 +96,14 @@ class OrganizationScopedAdmin(ConfirmingAdmin):
         if overridden:
             raise TypeError(f"{cls.__name__} overrides {', '.join(overridden)}, which OrganizationScopedAdmin seals.")
 
+    @property
+    def file_name(self) -> str:
+        """The name of the list's file, from its page's title; empty for a list without a file."""
+        title = page_title(f"{self.opts.app_label}_{self.opts.model_name}_changelist")
+        return title.lower().replace(" ", "-") if self.model is not Organization else ""
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return PlainChangeList
+        return OrganizationList
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Allow only lookups of the page's filters. Django would allow any column in the URL, such as a prefix of a

@@ -13,6 +13,7 @@ from django.db.models import Model, QuerySet
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
+from billing.exports.jobs import MAX_UNFINISHED
 from billing.ledger.credits import NewCredit, create_credit
 from billing.limits.increases import request_increase
 from billing.limits.services import create_limit, raise_limit
@@ -21,11 +22,13 @@ from billing.models import (
     Agreement,
     Credit,
     Delivery,
+    Export,
     IncreaseRequest,
     LimitOverride,
     MetricSender,
     NotificationAddress,
     Repricing,
+    SavedView,
     SpendLimit,
     ThresholdEvent,
     UsageEvent,
@@ -34,11 +37,11 @@ from billing.models import (
 from billing.notifications.outbox import notify
 from billing.notifications.recipients import MAX_ADDRESSES
 from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
-from billing.types import IncreaseState, LimitScope, LimitWindow, NoticeKind
+from billing.types import ExportState, IncreaseState, LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
 from organizations.models import APICredential, Closing, Membership, Organization, Team, User
 from organizations.principals import Principal
-from organizations.types import Role
+from organizations.types import Role, Scope
 from tests import otlp
 from tests.billing.ingest.litellm_payloads import payload
 from tests.conftest import Key, make_key
@@ -109,6 +112,12 @@ class Examples:
                 )
             if number < MAX_WEBHOOKS // 2:
                 self._webhook(number)
+            SavedView.objects.create(
+                organization=self.organization, name=f"View {number}", is_shared=True, created_at=now
+            )
+            self._export(ExportState.READY)
+            if number < MAX_UNFINISHED // 2:
+                self._export(ExportState.QUEUED)
         self.rows += rows
 
     def _limit(self, number: int, user: User) -> None:
@@ -144,6 +153,21 @@ class Examples:
         common: dict[str, Any] = {"organization": self.organization, "now": utc_now()}
         webhook = create_webhook(**common, url=f"{_PUBLIC}/{number}", actor="tests").webhook
         notify(**common, kind=NoticeKind.PAUSED, subject="Paused", data={}, to=(), webhooks=[webhook])
+
+    def _export(self, state: ExportState) -> None:
+        """A file of the organization's limits, without rows."""
+        Export.objects.create(
+            organization=self.organization,
+            created_at=utc_now(),
+            touched_at=utc_now(),
+            actor=self.key.credential.client_id,
+            required_scope=Scope.COSTS_READ.value,
+            title="Limits",
+            file_name="limits-acme",
+            format="csv",
+            query={"type": "list", "name": "limits", "parameters": ""},
+            state=state.value,
+        )
 
     def request(self, endpoint: Endpoint) -> tuple[APIClient, dict[str, Any]]:
         """Who asks, and the arguments for `APIClient.generic`."""
@@ -210,6 +234,8 @@ class Examples:
             "webhooks": WebhookEndpoint.objects.of(self.organization),
             "teams": Team.objects.of(self.organization),
             "notification-addresses": NotificationAddress.objects.of(self.organization),
+            "views": SavedView.objects.of(self.organization),
+            "exports": Export.objects.of(self.organization).filter(state=_export_state(route)),
             "deliveries": Delivery.objects.of(self.organization).filter(webhook__isnull=False),
             "limits": SpendLimit.objects.of(self.organization).not_removed(),
             "limit-requests": IncreaseRequest.objects.of(self.organization).filter(
@@ -230,6 +256,11 @@ def _body(endpoint: str, number: int, key: Key) -> dict[str, Any]:
         form = {**body, "client_id": key.credential.client_id, "client_secret": key.client_secret}
         return {"data": urlencode(form), "content_type": "application/x-www-form-urlencoded"}
     return {"data": json.dumps(body), "content_type": "application/json"}
+
+
+def _export_state(route: str) -> ExportState:
+    """The state of a file that a route is about: one that can be canceled, else one that is ready."""
+    return ExportState.QUEUED if route.endswith("/cancel") else ExportState.READY
 
 
 def _client_id(number: int) -> str:
@@ -374,6 +405,12 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"PATCH {_OF}/notification-preferences": lambda number: {"warnings": number % 2 == 0},
     f"POST {_OF}/notification-addresses": lambda number: {"address": f"finance-{number}@acme.example"},
     f"DELETE {_OF}/notification-addresses/<int:pk>": lambda _: {},
+    f"POST {_OF}/views": lambda number: {"name": f"New view {number}", "is_shared": True},
+    f"PATCH {_OF}/views/<int:pk>": lambda number: {"name": f"Renamed {number}"},
+    f"DELETE {_OF}/views/<int:pk>": lambda _: {},
+    f"POST {_OF}/exports": lambda _: {"table": "limits"},
+    f"POST {_OF}/exports/<int:pk>/cancel": lambda _: {},
+    f"DELETE {_OF}/exports/<int:pk>": lambda _: {},
     f"DELETE {_OF}/metric-senders/<int:pk>": lambda _: {},
     f"POST {_OF}/webhooks": lambda number: {"url": f"{_PUBLIC}/new/{number}", "kinds": ["limit.paused"]},
     f"PATCH {_OF}/webhooks/<int:pk>": lambda number: {"description": f"On-call {number}"},

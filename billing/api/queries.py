@@ -1,6 +1,8 @@
 """Validation of query strings."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from django.http import QueryDict
@@ -19,7 +21,13 @@ def validated_query(serializer: type[StrictSerializer], params: QueryDict) -> di
     """Validate and return the parameters. Every endpoint also accepts `organization`. Raises ValidationError."""
     given = params.copy()
     given.pop("organization", None)
-    return validated(serializer, given)
+    return validated(serializer, given) if given else dict(_defaults(serializer))
+
+
+@cache
+def _defaults(serializer: type[StrictSerializer]) -> Mapping[str, Any]:
+    """Return the parameters of an empty query string, whose validation would take a tenth of a single event."""
+    return validated(serializer, QueryDict())
 
 
 def lenient_query(serializer: type[StrictSerializer], params: QueryDict) -> dict[str, Any]:
@@ -30,11 +38,16 @@ def lenient_query(serializer: type[StrictSerializer], params: QueryDict) -> dict
 
 def without_unknown(serializer: type[StrictSerializer], params: QueryDict) -> QueryDict:
     """Return the known parameters, and note the others as ignored."""
-    known, unknown = params.copy(), [name for name in params if name not in (*serializer().fields, "organization")]
+    known, unknown = params.copy(), [name for name in params if name not in _names(serializer)]
     for name in unknown:
         del known[name]
     ignore(params, unknown)
     return known
+
+
+@cache
+def _names(serializer: type[StrictSerializer]) -> frozenset[str]:
+    return frozenset((*serializer().fields, "organization"))
 
 
 class WindowFilterSet(ReportFilterSet):

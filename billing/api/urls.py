@@ -9,6 +9,7 @@ from billing.api.agreements import AgreementViewSet
 from billing.api.archive import ArchiveView
 from billing.api.cloudevents import EventsView, LagoBatchView, OpenMeterOrLagoView, OpenMeterView
 from billing.api.deliveries import DeliveryViewSet
+from billing.api.exports import ExportFileView, ExportViewSet
 from billing.api.intake import LiteLLMView
 from billing.api.langfuse import HealthView, IngestionView, ProjectsView
 from billing.api.meters import MeterListView, MeterQueryView, MeterView
@@ -18,6 +19,7 @@ from billing.api.preferences import NotificationPreferencesView
 from billing.api.prices import PriceViewSet
 from billing.api.repricings import RepricingViewSet
 from billing.api.spend import urls as spend
+from billing.api.views import SavedViewViewSet
 from billing.api.webhooks import WebhookViewSet
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
@@ -29,9 +31,12 @@ router.register(
     "organizations/<str:slug>/notification-addresses", NotificationAddressViewSet, basename="notification-address"
 )
 router.register("organizations/<str:slug>/metric-senders", MetricSenderViewSet, basename="metric-sender")
+router.register("organizations/<str:slug>/views", SavedViewViewSet, basename="saved-view")
+router.register("organizations/<str:slug>/exports", ExportViewSet, basename="export")
 router.register("organizations/<str:slug>/deliveries", DeliveryViewSet, basename="delivery")
 
 urlpatterns = [
+    path("organizations/<str:slug>/exports/<int:pk>/file", ExportFileView.as_view(), name="export-file"),
     path("organizations/<str:slug>/archive", ArchiveView.as_view(), name="organization-archive"),
     path("usage/", include("billing.api.usage.urls")),
     path("costs/", include("billing.api.costs.urls")),

@@ -1,13 +1,18 @@
 """The statement of a month as a file. The rows are the lines of the page, with the same figures."""
 
-from collections.abc import Iterator, Sequence
-
 from django.conf import settings
 from django.http import StreamingHttpResponse
 
-from billing.exports.table_files import FileFormat, FileTable, Kind, Row, columns_of, file_response
-from billing.reports.statements.statement import StatementLine, StatementQuery, statement_lines
+from billing.exports.table_files import FileTable, Part, Row, columns_of, file_response
+from billing.reports.statements.statement import (
+    StatementLine,
+    StatementQuery,
+    decode_cursor,
+    encode_cursor,
+    statement_lines,
+)
 from billing.reports.usage.figures import DIMENSION_OF, GroupBy
+from costtrack.file_columns import FileFormat, Kind
 from costtrack.tenancy import tenant_scope
 from costtrack.timeouts import statement_timeout
 
@@ -25,7 +30,7 @@ def statement_response(
 
 
 def statement_table(query: StatementQuery) -> FileTable:
-    """Return the lines in their order. The first ones are read already. An unknown cost is empty."""
+    """Return the lines in their order. An unknown cost is empty."""
     key = columns_of(Kind.TEXT, DIMENSION_OF[query.by].parameter) if query.by is not None else ()
     credential = columns_of(Kind.TEXT, "credential_name") if query.by is GroupBy.CREDENTIAL else ()
     model = columns_of(Kind.TEXT, "model") if query.has_models else ()
@@ -36,20 +41,13 @@ def statement_table(query: StatementQuery) -> FileTable:
         *columns_of(Kind.AMOUNT, "cost_usd"),
         *columns_of(Kind.COUNT, "unpriced_events"),
     )
-    after = None
 
-    def read() -> Sequence[Row]:
-        nonlocal after
+    def read(position: str) -> Part:
         with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(query.organization.pk):
-            lines, after = statement_lines(query, after=after)
-        return [_row(query, line) for line in lines]
+            lines, after = statement_lines(query, after=decode_cursor(position))
+        return Part([_row(query, line) for line in lines], encode_cursor(after))
 
-    def chunks(first: Sequence[Row]) -> Iterator[Sequence[Row]]:
-        yield first
-        while after is not None:
-            yield read()
-
-    return FileTable(columns, chunks(read()))
+    return FileTable(columns, read, lambda _limit: 0, reads_first=True)
 
 
 def _row(query: StatementQuery, line: StatementLine) -> Row:

@@ -2,24 +2,29 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
+from typing import ClassVar, Self
 
+import msgspec
 from django.conf import settings
-from django.http import StreamingHttpResponse
 
-from billing.exports.table_files import FileColumn, FileFormat, FileTable, Kind, Row, columns_of, file_response
+from billing.exports.table_files import FileQuery, FileTable, Part, Row, columns_of, dated_name
+from billing.reports.cursors import cursor_of, position_of
+from billing.reports.event_query import EventQuery
 from billing.reports.usage.breakdown import groups_by_period
-from billing.reports.usage.calls import Call, CallFilter, list_calls
-from billing.reports.usage.explorer import ExplorerPage, ExplorerQuery, ExplorerRow, explore
+from billing.reports.usage.calls import Call, CallFilter, list_calls, most_expensive_calls
+from billing.reports.usage.explorer import ExplorerPage, ExplorerQuery, ExplorerRow, SortBy, explore
 from billing.reports.usage.figures import DIMENSION_OF, ZERO_FIGURES, Figures, GroupBy, UsageFilter
 from billing.reports.usage.query import UsageQuery, split_into_periods
 from billing.reports.usage.totals import totals
-from costtrack.calendar import Calendar, Span, Unit
+from costtrack.calendar import Calendar, Span, Unit, Window
 from costtrack.clock import MICROSECOND
+from costtrack.file_columns import FileColumn, Kind
 from costtrack.tenancy import tenant_scope
 from costtrack.timeouts import statement_timeout
-from organizations.models import Organization
+from organizations.models import Organization, User
+from organizations.permissions import OWN_USAGE, USAGE, Resource
 
 _PAGE = 2_000
 _EXPLORER_PAGE = 10_000
@@ -53,59 +58,137 @@ class Rows(StrEnum):
     BREAKDOWN = "breakdown"
 
 
-def usage_response(
-    query: UsageQuery,
-    rows: Rows,
-    *,
-    endpoint: str = "",
-    by: GroupBy | None = None,
-    file_format: FileFormat = FileFormat.CSV,
-    with_bom: bool = False,
-) -> StreamingHttpResponse:
-    """Return a response that streams the file of a query: events newest first, or days oldest first. `endpoint` filters
-    events only, and `by` splits days only. Raises InvalidError if there are too many days."""
-    if rows is Rows.DAYS:
-        table = days_table(query, by=by)
-    else:
-        filters = CallFilter(query.filters, query.window, endpoint=endpoint, received_by=query.now, has_all_kinds=True)
-        table = calls_table(organization=query.organization, filters=filters)
-    name = file_name(organization=query.organization, rows=rows, window=query.window)
-    return file_response(table, name, file_format, with_bom=with_bom)
+class RequestsFile(msgspec.Struct, frozen=True, tag="requests", kw_only=True):
+    """One row per event, newest first: calls, and what else has a cost, so that the rows add up to the figures of the
+    page; or only calls, also the most expensive first. `received_by` excludes later arrivals, so that all parts are of
+    one state. `users` are those of a member's own usage."""
 
+    title: ClassVar[str] = "Requests"
+    filters: UsageFilter
+    window: Span
+    received_by: datetime
+    endpoint: str = ""
+    only_calls: bool = False
+    by_cost: bool = False
+    users: tuple[str, ...] | None = None
 
-def explorer_response(
-    query: ExplorerQuery, *, file_format: FileFormat, with_bom: bool = False
-) -> StreamingHttpResponse:
-    """Return a response that streams all rows of the explorer. Raises InvalidError if there are too many events to
-    read."""
-    rows = "-".join((Rows.BREAKDOWN.value, *(by.value for by in query.by)))
-    name = file_name(organization=query.organization, rows=rows, window=query.window)
-    return file_response(explorer_table(query), name, file_format, with_bom=with_bom)
+    @property
+    def resource(self) -> Resource:
+        return USAGE if self.users is None else OWN_USAGE
 
+    def table(self, organization: Organization, user: User) -> FileTable:
+        """Each part is read in a separate transaction."""
+        filters = CallFilter(
+            self.filters,
+            self.window,
+            endpoint=self.endpoint,
+            received_by=self.received_by,
+            users=self.users,
+            has_all_kinds=not self.only_calls,
+        )
+        list_rows = most_expensive_calls if self.by_cost else list_calls
 
-def calls_table(*, organization: Organization, filters: CallFilter) -> FileTable:
-    """Return one row per event, newest first: calls, and what else has a cost, so that the rows add up to the figures
-    of the page. Each chunk is read in a separate transaction."""
-
-    def chunks() -> Iterator[Sequence[Row]]:
-        after, is_done = None, False
-        while not is_done:
+        def read(position: str) -> Part:
             with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(organization.pk):
-                page = list_calls(organization=organization, filters=filters, after=after, limit=_PAGE)
-            yield list(map(_call_row, page.rows))
-            after, is_done = page.last, page.last is None
+                after = position_of(position)
+                page = list_rows(organization=organization, filters=filters, after=after, limit=_PAGE)
+            return Part(list(map(_call_row, page.rows)), cursor_of(page.last))
 
-    return FileTable(_CALL_COLUMNS, chunks())
+        def count(limit: int) -> int:
+            with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(organization.pk):
+                return EventQuery(organization, (Window(*self.window),), filters.condition).count(limit)
+
+        return FileTable(_CALL_COLUMNS, read, count, organization.calendar.zone)
+
+    def file_name(self, organization: Organization) -> str:
+        return dated_name(Rows.REQUESTS, organization, self.window)
 
 
-def days_table(query: UsageQuery, *, by: GroupBy | None = None) -> FileTable:
-    """Return one row per day, oldest first; with `by` one for each of its values with usage on that day. Raises
-    InvalidError if there are too many days."""
-    spans = split_into_periods(query.calendar, query.window, Unit.DAY, param="start_date")
-    days = [query.calendar.date_of(span.start) for span in spans]
-    key = columns_of(Kind.TEXT, DIMENSION_OF[by].parameter) if by is not None else ()
-    chunks = _days(organization=query.organization, filters=query.filters, days=days, spans=spans, by=by)
-    return FileTable((*columns_of(Kind.TEXT, "date"), *key, *_DAY_FIGURES), chunks)
+class DaysFile(msgspec.Struct, frozen=True, tag="days", kw_only=True):
+    """One row per day, oldest first; with `by` one for each of its values with usage on that day."""
+
+    resource: ClassVar[Resource] = USAGE
+    title: ClassVar[str] = "Days"
+    filters: UsageFilter
+    window: Span
+    by: GroupBy | None = None
+
+    def table(self, organization: Organization, user: User) -> FileTable:
+        """Raises InvalidError if there are too many days."""
+        calendar, by = organization.calendar, self.by
+        spans = split_into_periods(calendar, self.window, Unit.DAY, param="start_date")
+        days = [calendar.date_of(span.start) for span in spans]
+        key = columns_of(Kind.TEXT, DIMENSION_OF[by].parameter) if by is not None else ()
+
+        def read(_position: str) -> Part:
+            parts = _days(organization=organization, filters=self.filters, days=days, spans=spans, by=by)
+            return Part([row for rows in parts for row in rows], None)
+
+        columns = (*columns_of(Kind.TEXT, "date"), *key, *_DAY_FIGURES)
+        return FileTable(columns, read, lambda limit: min(len(days), limit), calendar.zone)
+
+    def file_name(self, organization: Organization) -> str:
+        return dated_name(Rows.DAYS, organization, self.window)
+
+
+class BreakdownFile(msgspec.Struct, frozen=True, tag="breakdown", kw_only=True):
+    """All rows of the explorer; with periods, one for each of them in which a row has usage. The fields are those of
+    `ExplorerQuery`."""
+
+    resource: ClassVar[Resource] = USAGE
+    filters: UsageFilter
+    window: Span
+    by: tuple[GroupBy, ...]
+    periods: tuple[Span, ...] = ()
+    before: Span | None = None
+    search: str = ""
+    sort: SortBy = SortBy.COST
+    sort_period: int = 0
+    is_ascending: bool = False
+    with_users: bool = False
+
+    @classmethod
+    def of(cls, query: ExplorerQuery) -> Self:
+        fields = {name: getattr(query, name) for name in cls.__struct_fields__}
+        return cls(**{**fields, "periods": tuple(query.periods)})
+
+    @property
+    def title(self) -> str:
+        return f"Usage by {' and '.join(DIMENSION_OF[by].label.lower() for by in self.by)}"
+
+    def table(self, organization: Organization, user: User) -> FileTable:
+        """Reading raises InvalidError if there are too many events to read."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        query = ExplorerQuery(organization=organization, **fields)
+        names = columns_of(Kind.TEXT, *(by.value for by in query.by))
+        credential = columns_of(Kind.TEXT, "credential_name") if GroupBy.CREDENTIAL in query.by else ()
+        period = columns_of(Kind.TEXT, "start_date", "end_date") if query.periods else ()
+        users = columns_of(Kind.COUNT, "users") if query.with_users and not query.periods else ()
+        before = columns_of(Kind.AMOUNT, "previous_cost_usd") if query.before is not None and not query.periods else ()
+
+        def explored(after: str, limit: int) -> ExplorerPage:
+            with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(organization.pk):
+                return explore(replace(query, after=after, limit=limit))
+
+        def read(position: str) -> Part:
+            page = explored(position, _EXPLORER_PAGE)
+            return Part([values for row in page.rows for values in _explorer_rows(query, row)], page.next_cursor)
+
+        def count(limit: int) -> int:
+            return min(explored("", 1).count * max(len(query.periods), 1), limit)
+
+        columns = (*names, *credential, *period, *_FIGURES, *users, *before)
+        return FileTable(columns, read, count, organization.calendar.zone, reads_first=True)
+
+    def file_name(self, organization: Organization) -> str:
+        return dated_name("-".join((Rows.BREAKDOWN.value, *(by.value for by in self.by))), organization, self.window)
+
+
+def usage_file(query: UsageQuery, rows: Rows, *, endpoint: str = "", by: GroupBy | None = None) -> FileQuery:
+    """Return the file of a query: events or days. `endpoint` filters events only, and `by` splits days only."""
+    if rows is Rows.DAYS:
+        return DaysFile(filters=query.filters, window=query.window, by=by)
+    return RequestsFile(filters=query.filters, window=query.window, received_by=query.now, endpoint=endpoint)
 
 
 def _days(
@@ -129,29 +212,6 @@ def _days(
         yield [(day.isoformat(), *key, *_values(sums, _DAY_FIGURES)) for key, sums in groups]
 
 
-def explorer_table(query: ExplorerQuery) -> FileTable:
-    """Return all rows of the explorer; with periods, one for each of them in which a row has usage. The first ones are
-    read already. Raises InvalidError if there are too many events to read."""
-    names = columns_of(Kind.TEXT, *(by.value for by in query.by))
-    credential = columns_of(Kind.TEXT, "credential_name") if GroupBy.CREDENTIAL in query.by else ()
-    period = columns_of(Kind.TEXT, "start_date", "end_date") if query.periods else ()
-    users = columns_of(Kind.COUNT, "users") if query.with_users and not query.periods else ()
-    before = columns_of(Kind.AMOUNT, "previous_cost_usd") if query.before is not None and not query.periods else ()
-    columns = (*names, *credential, *period, *_FIGURES, *users, *before)
-
-    def read(after: str) -> ExplorerPage:
-        with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(query.organization.pk):
-            return explore(replace(query, after=after, limit=_EXPLORER_PAGE))
-
-    def chunks(page: ExplorerPage) -> Iterator[Sequence[Row]]:
-        yield [values for row in page.rows for values in _explorer_rows(query, row)]
-        while page.next_cursor is not None:
-            page = read(page.next_cursor)
-            yield [values for row in page.rows for values in _explorer_rows(query, row)]
-
-    return FileTable(columns, chunks(read("")))
-
-
 def _explorer_rows(query: ExplorerQuery, row: ExplorerRow) -> Iterator[Row]:
     keys: tuple[object, ...] = row.keys
     if GroupBy.CREDENTIAL in query.by:
@@ -172,13 +232,6 @@ def _dates(calendar: Calendar, span: Span) -> tuple[str, str]:
     if calendar.days(first, last) == span:
         return first.isoformat(), last.isoformat()
     return span.start.astimezone(calendar.zone).isoformat(), span.end.astimezone(calendar.zone).isoformat()
-
-
-def file_name(*, organization: Organization, rows: str, window: Span) -> str:
-    """Return a file name without its suffix, such as `usage-requests-acme-2026-10-04-2026-11-02`."""
-    calendar = organization.calendar
-    first, last = calendar.date_of(window.start), calendar.date_of(window.end - MICROSECOND)
-    return f"usage-{rows}-{organization.slug}-{first}-{last}"
 
 
 def _call_row(call: Call) -> Row:

@@ -3,6 +3,7 @@
 from billing.models.authorizations import Authorization
 from billing.models.coverage import Coverage, MetricPoint, MetricSender
 from billing.models.credits import Credit
+from billing.models.exports import Export, ExportPart
 from billing.models.ledger import CallKey, EventKey, IngestBatch, UnpricedEvent, UsageEvent
 from billing.models.limits import (
     PAUSING,
@@ -43,6 +44,8 @@ __all__ = [
     "DroppedMonth",
     "EventKey",
     "Execution",
+    "Export",
+    "ExportPart",
     "GenerationGroup",
     "IncreaseRequest",
     "IngestBatch",

@@ -13,6 +13,8 @@ class Notice(TenantModel):
     kind = models.CharField(max_length=32, choices=NoticeKind)
     subject = models.CharField(max_length=254, help_text="One line of text.")
     data = models.JSONField(default=dict)
+    # The request that caused it, if it was one (`costtrack.logs.current_request_id`).
+    request_id = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
     created_at = models.DateTimeField()
 
     def __str__(self) -> str:

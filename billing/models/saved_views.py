@@ -11,7 +11,13 @@ class SavedView(TenantModel):
 
     # There is no foreign key in the database, because users belong to no organization.
     user = models.ForeignKey(
-        "organizations.User", on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+        "organizations.User",
+        on_delete=models.DO_NOTHING,
+        null=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        help_text="NULL for a shared view of a credential.",
     )
     name = models.CharField(max_length=100)
     parameters = models.CharField(max_length=4_000, blank=True, help_text="The query string.")

@@ -91,6 +91,7 @@ class Page(StrEnum):
     PRICE_CHECK = "price_check"
     STATEMENT = "statement"
     HOME = "home"
+    EXPORTS = "exports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +421,37 @@ def _webhook_disabled(context: EmailContext) -> Content:
     )
 
 
+def _export_ready(context: EmailContext) -> Content:
+    export = context.data["export"]
+    return Content(
+        label="Export ready",
+        tone=Tone.GOOD,
+        headline=f"{export['title']}: your file is ready",
+        lead=f"The file has {export['rows']:,} {'row' if export['rows'] == 1 else 'rows'}. Sign in to download it.",
+        details=_nonempty(
+            ("File", export["file_name"]),
+            ("Available until", context.format_time("expires_at", export)),
+        ),
+        button="Download",
+        page=Page.EXPORTS,
+        why=f"You get this because you requested the file from {context.organization}.",
+    )
+
+
+def _export_failed(context: EmailContext) -> Content:
+    export = context.data["export"]
+    return Content(
+        label="Export failed",
+        tone=Tone.WARNING,
+        headline=f"{export['title']}: your file could not be created",
+        lead=export["error"],
+        details=_nonempty(("File", export["file_name"])),
+        button="View exports",
+        page=Page.EXPORTS,
+        why=f"You get this because you requested the file from {context.organization}.",
+    )
+
+
 def _month_closed(context: EmailContext) -> Content:
     month = context.data["month"]
     unpriced = month["unpriced_events"]
@@ -539,6 +571,8 @@ _CONTENTS: dict[NoticeKind, Callable[[EmailContext], Content]] = {
     NoticeKind.UNPRICED_USAGE: _unpriced_usage,
     NoticeKind.FLAGGED_USAGE: _flagged_usage,
     NoticeKind.WEBHOOK_DISABLED: _webhook_disabled,
+    NoticeKind.EXPORT_READY: _export_ready,
+    NoticeKind.EXPORT_FAILED: _export_failed,
     NoticeKind.MONTH_CLOSED: _month_closed,
     NoticeKind.TEST: _test,
 }

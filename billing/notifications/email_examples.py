@@ -46,6 +46,16 @@ def _examples(now: datetime) -> dict[NoticeKind, tuple[str, dict[str, Any]]]:
     granted = {**request, "answer": "Fine until Friday.", "answered_by": "brin@acme.example"}
     declined = {**granted, "answer": "Please use the smaller model for the first pass."}
     webhook = {"id": 3, "url": "https://hooks.acme.example/costtrack", "description": "On-call channel"}
+    export = {
+        "id": 5,
+        "title": "Usage by team",
+        "format": "csv",
+        "file_name": "usage-breakdown-team-acme-2026-10-01-2026-10-31.csv",
+        "rows": 83_412,
+        "expires_at": iso(now + 168 * HOUR),
+        "error": None,
+        "requested_by": "ada@acme.example",
+    }
     return {
         NoticeKind.THRESHOLD: ("Acme Research has used 80% of its limit", _limit(_WEEKLY, 80, "82.4", now)),
         NoticeKind.PAUSED: ("Acme Research: access is paused", _limit(_WEEKLY, 100, "100.13", now)),
@@ -71,6 +81,11 @@ def _examples(now: datetime) -> dict[NoticeKind, tuple[str, dict[str, Any]]]:
         NoticeKind.WEBHOOK_DISABLED: (
             "Webhook disabled: On-call channel",
             {"webhook": webhook, "reason": "Nothing has arrived for 3 days. The last answer was 503."},
+        ),
+        NoticeKind.EXPORT_READY: ("Usage by team: the file is ready", {"export": export}),
+        NoticeKind.EXPORT_FAILED: (
+            "Usage by team: the file could not be created",
+            {"export": {**export, "rows": 0, "expires_at": None, "error": "Reading the rows took too long."}},
         ),
         NoticeKind.MONTH_CLOSED: (
             "Acme Research: October 2026 is closed",

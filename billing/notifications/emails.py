@@ -29,6 +29,7 @@ _ADMIN_PAGES = {
 }
 _LISTS = {
     Page.HOME: "index",
+    Page.EXPORTS: "exports",
     Page.UNPRICED: "billing_unpricedevent_changelist",
     Page.PRICE_CHECK: "price_check",
     Page.STATEMENT: "statements",
@@ -56,7 +57,8 @@ def compose(delivery: Delivery) -> EmailMultiAlternatives | None:
     """Build a message with a text and an HTML part, or None if the recipient has left or was removed. `delivery` must
     have its notice and organization loaded.
 
-    Every attempt has the same Message-ID, so that a mailbox can recognize duplicates.
+    Every attempt has the same Message-ID, so that a mailbox can recognize duplicates. X-Request-Id is that of the
+    request that caused the notice, in the log of the server.
     """
     allowed = allowed_recipients(organization=delivery.organization, addresses=[delivery.recipient])
     if delivery.recipient not in allowed:
@@ -72,6 +74,7 @@ def compose(delivery: Delivery) -> EmailMultiAlternatives | None:
             "Message-ID": message_id_header(delivery),
             "Auto-Submitted": "auto-generated",
             "X-Auto-Response-Suppress": "All",
+            **({"X-Request-Id": delivery.notice.request_id} if delivery.notice.request_id else {}),
         },
     )
     message.attach_alternative(html, "text/html")

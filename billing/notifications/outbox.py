@@ -16,6 +16,7 @@ from billing.models import Delivery, Notice, WebhookEndpoint
 from billing.notifications.recipients import MAX_PER_HOUR, over_the_limit, recipients_of
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.jobs import enqueue_throttled_on_commit
+from costtrack.logs import current_request_id
 from organizations.models import Organization
 
 DELIVER_TASKS = {Channel.EMAIL: "billing.deliver_email", Channel.WEBHOOK: "billing.deliver_webhooks"}
@@ -51,7 +52,12 @@ def notify(
     for each kind.
     """
     notice = Notice.objects.create(
-        organization=organization, kind=kind, subject=_one_line(subject), data=data, created_at=now
+        organization=organization,
+        kind=kind,
+        subject=_one_line(subject),
+        data=data,
+        request_id=current_request_id(),
+        created_at=now,
     )
     if to is None:
         to = recipients_of(organization=organization, kind=kind, data=data)

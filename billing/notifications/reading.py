@@ -11,6 +11,7 @@ from billing.models import Notice, NoticeReading
 from billing.types import NoticeKind
 from organizations.models import Membership, Organization
 
+_NOT_SHOWN = (NoticeKind.TEST, NoticeKind.EXPORT_READY, NoticeKind.EXPORT_FAILED)
 MAX_COUNTED = 99
 _MAX_ALSO_READ = 500
 """Beyond, the oldest unread notices count as read."""
@@ -35,8 +36,8 @@ class Reading:
 
 
 def shown_notices(organization: Organization) -> QuerySet[Notice]:
-    """Return the notices of an organization, the newest first, without test messages."""
-    return Notice.objects.of(organization).exclude(kind=NoticeKind.TEST).order_by("-id")
+    """Return the notices of an organization, the newest first, without test messages and those for one user."""
+    return Notice.objects.of(organization).exclude(kind__in=_NOT_SHOWN).order_by("-id")
 
 
 def count_unread(*, organization: Organization, membership: Membership | None) -> int:

@@ -39,6 +39,9 @@ _SLACK_FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Closed by", ("month", "closed_by")),
     ("Webhook", ("webhook", "description")),
     ("Reason", ("reason",)),
+    ("File", ("export", "file_name")),
+    ("Rows", ("export", "rows")),
+    ("What went wrong", ("export", "error")),
 )
 
 

@@ -9,6 +9,10 @@ by the state of the unfolded batches (`billing_unfolded_state`), and sends them 
 statement compares the state itself, in its own snapshot, and reads nothing if it has changed; then it is composed
 again (docs/decisions/024-unfolded-sums.md). A report begins with the state that the process has seen last.
 
+For sessions, executions and groups (`Rollup.counted_in`), the sums also have `folded_first_at`: when the folded events
+of the key begin. It is cached with them, because a fold changes the state; otherwise each list would look up every key
+with unfolded events.
+
 Rollups that are read by key (`Rollup.is_read_by_key`) use sums only if many events are unfolded. Otherwise the events
 are read as rows, which needs no second statement when the state has changed. Their sums are cached by key, and a report
 that names its keys sends only theirs.
@@ -55,20 +59,24 @@ class Sums:
     """The sums of all unfolded events: an array for each column of the rollup, as text. They are divided by the first
     dimension if the rollup is read by key; else all are under an empty one."""
 
+    columns: Sequence[str]
     by_key: Mapping[str, Sequence[str]]
     is_too_large: bool = False
 
-    def columns(self, keys: Iterable[str] | None) -> list[str]:
-        """Return the arrays of these keys together, of all keys by default. Empty: there are no rows."""
-        chosen = self.by_key.values() if keys is None else (self.by_key[key] for key in keys if key in self.by_key)
-        return ["{" + ",".join(array[1:-1] for array in arrays) + "}" for arrays in zip(*chosen, strict=True)]
+    def arrays(self, columns: Iterable[str], keys: Iterable[str] | None = None) -> list[str]:
+        """Return the arrays of these columns, of the given keys or all. Empty: there are no rows."""
+        chosen = self.by_key.values() if keys is None else [self.by_key[key] for key in keys if key in self.by_key]
+        if not chosen:
+            return []
+        numbers = [self.columns.index(column) for column in columns]
+        return ["{" + ",".join(arrays[number][1:-1] for arrays in chosen) + "}" for number in numbers]
 
     @property
     def size(self) -> int:
         return _ENTRY_BYTES + sum(len(array) for arrays in self.by_key.values() for array in arrays)
 
 
-_TOO_LARGE = Sums({}, is_too_large=True)
+_TOO_LARGE = Sums((), {}, is_too_large=True)
 
 unfolded_sums: RevisionCache[tuple[int, str], str, Sums] = RevisionCache(MAX_BYTES, size_of=lambda sums: sums.size)
 """The cache of this process, by organization and rollup."""
@@ -79,6 +87,16 @@ last_states: RevisionCache[int, str, str] = RevisionCache(MAX_ORGANIZATIONS)
 Compose = Callable[["RollupReader"], sql.Composable]
 
 _STATE = sql.SQL("(SELECT billing_unfolded_state(%(organization)s))")
+_FOLDED_FIRST_AT = "folded_first_at"
+# Selects NULL if the key has no folded events.
+_WITH_FOLDED_FIRST_AT = sql.SQL("""
+SELECT added.*, (
+    SELECT min(folded.first_at) FROM {table} AS folded
+    WHERE folded.organization_id = %(organization)s AND folded.{key} = added.{key}
+) AS folded_first_at
+FROM ({sums}) AS added
+""")
+_SELECT_FROM = sql.SQL("SELECT {columns} FROM ({rows}) AS unfolded")
 # At least one row, which has the state. The condition is evaluated once, before the report.
 _WITH_STATE = sql.SQL("""
 SELECT {state}, result.* FROM (VALUES (1)) AS once
@@ -132,25 +150,29 @@ class RollupReader:
             return sql.Identifier(rollup.table)
         reads_rows = rollup.is_read_by_key and self._unfolded_events <= MAX_EVENTS_AS_ROWS
         sums = _TOO_LARGE if reads_rows else self._sums(rollup)
+        columns = _columns(rollup)
         if sums.is_too_large:
             unfolded = self._select_events(rollup)
         else:
-            columns = sums.columns(keys() if keys and rollup.is_read_by_key else None)
-            unfolded = self._select_sums(rollup, columns) if columns else _select_nothing(rollup)
+            arrays = sums.arrays(columns, keys() if keys and rollup.is_read_by_key else None)
+            if not arrays:
+                return sql.Identifier(rollup.table)
+            unfolded = self._select_sums(rollup, columns, arrays)
         return sql.SQL("(SELECT {} FROM {} UNION ALL {})").format(
-            column_list(_columns(rollup)), sql.Identifier(rollup.table), unfolded
+            column_list(columns), sql.Identifier(rollup.table), unfolded
         )
 
-    def unfolded(self, rollup: Rollup) -> sql.Composed:
-        """Build a SELECT of the rollup's columns with the sums of unfolded events, one row per key. Without unfolded
-        batches it selects nothing at no cost."""
+    def unfolded(self, rollup: Rollup, columns: Sequence[str] | None = None) -> sql.Composed:
+        """Build a SELECT of the rollup's columns (all, or some) with the sums of unfolded events, one row per key. A
+        counted rollup also has `folded_first_at`. Without unfolded batches it selects nothing at no cost."""
+        columns = columns or _sums_columns(rollup)
         if self._has_no_unfolded:
-            return _select_nothing(rollup)
+            return _select_nothing(rollup, columns)
         sums = self._sums(rollup)
         if sums.is_too_large:
-            return self._aggregate(rollup)
-        columns = sums.columns(None)
-        return self._select_sums(rollup, columns) if columns else _select_nothing(rollup)
+            return _SELECT_FROM.format(columns=column_list(columns), rows=self._aggregate(rollup))
+        arrays = sums.arrays(columns)
+        return self._select_sums(rollup, columns, arrays) if arrays else _select_nothing(rollup, columns)
 
     @property
     def _has_no_unfolded(self) -> bool:
@@ -200,7 +222,8 @@ class RollupReader:
         """Return the sums, and the state of the same snapshot."""
         parameters: Parameters = {"organization": self._organization_id, "first": self._first_id}
         key = sql.Identifier(rollup.dimensions[0].column) if rollup.is_read_by_key else sql.SQL("''")
-        arrays = [sql.SQL("array_agg({})::text").format(sql.Identifier(column)) for column in _columns(rollup)]
+        columns = _sums_columns(rollup)
+        arrays = [sql.SQL("array_agg({})::text").format(sql.Identifier(column)) for column in columns]
         statement = _SUMS_WITH_STATE.format(
             state=_STATE,
             key=key,
@@ -208,23 +231,27 @@ class RollupReader:
             sums=self._aggregate(rollup, sql.SQL("%(first)s")),
         )
         rows = fetch_rows(statement, parameters)
-        sums = Sums({key: columns for _, key, *columns in rows if key is not None})
+        sums = Sums(columns, {key: values for _, key, *values in rows if key is not None})
         return rows[0][0], sums if sums.size <= MAX_SUMS_BYTES else _TOO_LARGE
 
-    def _select_sums(self, rollup: Rollup, sums: Sequence[str]) -> sql.Composed:
-        columns, types = _columns(rollup), column_types(rollup)
-        arrays = (
+    def _select_sums(self, rollup: Rollup, columns: Sequence[str], arrays: Sequence[str]) -> sql.Composed:
+        types = _types(rollup)
+        bound = (
             sql.SQL("{}::{}[]").format(self.bind(array), sql.SQL(types[column]))
-            for column, array in zip(columns, sums, strict=True)
+            for column, array in zip(columns, arrays, strict=True)
         )
         return sql.SQL("SELECT {0} FROM unnest({1}) AS unfolded ({0})").format(
-            column_list(columns), sql.SQL(", ").join(arrays)
+            column_list(columns), sql.SQL(", ").join(bound)
         )
 
     def _aggregate(self, rollup: Rollup, first: sql.Composable | None = None) -> sql.Composed:
         first = first or self.bind(self._first_id)
         is_unfolded = sql.SQL("batch.organization_id = %(organization)s AND batch.folded_at IS NULL")
-        return aggregate_query(rollup, _ALL_UNFOLDED.format(first=first), is_unfolded)
+        sums = aggregate_query(rollup, _ALL_UNFOLDED.format(first=first), is_unfolded)
+        if not rollup.counted_in:
+            return sums
+        key = sql.Identifier(rollup.dimensions[0].column)
+        return _WITH_FOLDED_FIRST_AT.format(table=sql.Identifier(rollup.table), key=key, sums=sums)
 
     def _select_events(self, rollup: Rollup) -> sql.Composed:
         """Build a SELECT of the rollup's columns with a row for each unfolded event."""
@@ -249,9 +276,20 @@ def read_rollups(organization: Organization, compose: Compose) -> list[tuple[Any
     return RollupReader(organization).read(compose)
 
 
-def _select_nothing(rollup: Rollup) -> sql.Composed:
-    return sql.SQL("SELECT {} FROM {} WHERE false").format(column_list(_columns(rollup)), sql.Identifier(rollup.table))
+def _select_nothing(rollup: Rollup, columns: Sequence[str]) -> sql.Composed:
+    types = _types(rollup)
+    nulls = (sql.SQL("NULL::{} AS {}").format(sql.SQL(types[column]), sql.Identifier(column)) for column in columns)
+    return sql.SQL("SELECT {} WHERE false").format(sql.SQL(", ").join(nulls))
 
 
 def _columns(rollup: Rollup) -> Sequence[str]:
     return [*key_columns(rollup), *measure_columns(rollup)]
+
+
+def _sums_columns(rollup: Rollup) -> Sequence[str]:
+    """Return the columns of cached sums."""
+    return [*_columns(rollup), *([_FOLDED_FIRST_AT] if rollup.counted_in else [])]
+
+
+def _types(rollup: Rollup) -> dict[str, str]:
+    return {**column_types(rollup), _FOLDED_FIRST_AT: "timestamptz"}

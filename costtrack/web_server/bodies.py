@@ -99,16 +99,17 @@ class BodyCollector:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def drain(receive: Receive) -> None:
+async def drain(receive: Receive) -> bool:
     """Read and drop what the client is still sending, within bounds. A connection that is closed with unread data is
-    reset, and the client may lose the response."""
+    reset, and the client may lose the response. Returns whether the body has ended."""
     dropped = 0
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
             while dropped <= MAX_DRAINED_BYTES:
                 message = await receive()
                 if message["type"] != "http.request" or not message["more_body"]:
-                    return
+                    return True
                 dropped += len(message["body"])
     except TimeoutError:
-        return
+        pass
+    return False

@@ -133,8 +133,8 @@ class Front:
         finally:
             self._budget.give_back(collector.size)
         await self._refuse(scope, send, failure)
-        if head.is_sent_anyway:
-            await drain(receive)
+        if head.is_sent_anyway and not await drain(receive):
+            self._end_half_sent(scope)
 
     async def _max_bytes(self, scope: Scope, caller: Caller) -> int:
         """Return how large the body may be. Only who has a credential may send more than the usual limit."""
@@ -163,10 +163,16 @@ class Front:
         self._submit(pool, caller, partial(self._work, scope, exchange, finished))
         self._unfinished += 1
         self._tick_soon(loop)
-        if drains:
-            await drain(exchange.receive)
+        has_ended = not drains or await drain(exchange.receive)
         await finished
         if exchange.is_broken:
+            self._connections.abort(_client(scope))
+        elif not has_ended:
+            self._end_half_sent(scope)
+
+    def _end_half_sent(self, scope: Scope) -> None:
+        """Close the connection of a refused body that does not end. An HTTP/2 connection may have other requests."""
+        if scope["http_version"] != "2":
             self._connections.abort(_client(scope))
 
     @staticmethod

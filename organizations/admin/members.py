@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminEmailInputWidget
 
+from costtrack.file_columns import ComputedColumn, Kind
 from organizations import services
 from organizations.admin.line_fields import LinesField
 from organizations.admin_actions import confirmed
@@ -59,6 +60,10 @@ class MembershipAdmin(OrganizationScopedAdmin):
     deletable = True
     select_related = ("organization",)
     actions_detail = ("invite_again",)
+    file_columns = (
+        ComputedColumn("email", Kind.TEXT, lambda row: row.user.email),
+        ComputedColumn("state", Kind.TEXT, lambda row: row.state.value),
+    )
     list_display = ("show_user", "organization", "role", "show_state", "created_at")
     list_filter = ("role", "organization")
     search_fields = ("user__email", "user__name")

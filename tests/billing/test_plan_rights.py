@@ -188,7 +188,11 @@ def test_a_plan_without_exports_has_none_by_any_way(
         client.get("/o/acme/admin/exports/usage.csv"),
         client.get("/o/acme/admin/usage/export/"),
         client.get("/o/acme/admin/exports/pricing.zip?range=all"),
-        client.get("/o/acme/admin/price-check/differences.csv"),
+        client.get("/o/acme/admin/files/price-check/"),
+        client.get("/o/acme/admin/files/lists/limits/"),
+        client.get("/o/acme/admin/exports/1/"),
+        api.post("/organizations/acme/exports", {"table": "requests"}, format="json"),
+        api.get("/organizations/acme/exports/1/file"),
     ]
     assert [response.status_code for response in refused] == [REFUSED] * len(refused)
     assert all("Enterprise" in _text(response) or plan == "free" for response in refused)

@@ -1,8 +1,11 @@
 """Clients that send half a request, or more than they may: the server answers all others, and ends them in time."""
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
+from statistics import median
 
 import httpx
 import pytest
@@ -40,6 +43,11 @@ def half_a_body(connection: RawConnection) -> None:
     connection.send(*POST, "Content-Length: 1000", "", body=b'[{"a"')
 
 
+def trickle(connection: RawConnection) -> None:
+    """The start of a body of which `trickling` sends the rest, byte by byte."""
+    half_a_body(connection)
+
+
 def idle_after_a_request(connection: RawConnection) -> None:
     connection.send("GET /healthz HTTP/1.1", "Host: localhost", "")
     assert connection.response()[0] == 200
@@ -51,8 +59,44 @@ KINDS: list[Callable[[RawConnection], None]] = [
     half_a_head,
     half_a_chunked_body,
     half_a_body,
+    trickle,
     idle_after_a_request,
 ]
+
+
+HALF_SENT, HUGE_BODIES = 500, 20
+
+
+@contextmanager
+def besieging(port: int) -> Iterator[list[RawConnection]]:
+    """500 half-sent requests of all kinds, which trickle on where that is their kind, and 20 bodies of 64 MiB."""
+    with raw_connections(port, HALF_SENT + HUGE_BODIES) as connections:
+        for number, connection in enumerate(connections[:HALF_SENT]):
+            KINDS[number % len(KINDS)](connection)
+        for connection in connections[HALF_SENT:]:
+            connection.send(*POST, f"Content-Length: {64 * MEGABYTE}", "", body=b" " * MEGABYTE)
+        with trickling(connections[KINDS.index(trickle) : HALF_SENT : len(KINDS)]):
+            yield connections
+
+
+@contextmanager
+def trickling(connections: Sequence[RawConnection]) -> Iterator[None]:
+    """Send a byte on each connection, several times a second."""
+    ended = threading.Event()
+
+    def send() -> None:
+        while not ended.wait(0.2):
+            for connection in connections:
+                with suppress(OSError):  # the server has closed it
+                    connection.send(body=b" ")
+
+    with ThreadPoolExecutor(1) as executor:
+        sending = executor.submit(send)
+        try:
+            yield
+        finally:
+            ended.set()
+        sending.result()
 
 
 @pytest.fixture
@@ -83,26 +127,41 @@ def resident(server: Server) -> float:
     return sum(process.memory_info().rss for process in server.workers()) / MEGABYTE
 
 
-def test_500_half_sent_requests_and_20_huge_bodies_do_not_delay_others(server: Server, client: httpx.Client) -> None:
-    """All of them stay open while others are answered."""
+def test_500_half_sent_requests_and_20_huge_bodies_do_not_delay_others(
+    server: Server, impatient_server: Server, client: httpx.Client
+) -> None:
+    """All of them stay open while others are answered. Calls to a server without them alternate with calls to this one,
+    so that other load of the machine slows down both."""
     for number in range(40):
         assert client.post("/usage/events", json=[{"id": f"quiet-{number}"}]).status_code == 200
-    quiet = resident(server)
-    with raw_connections(server.port, 520) as connections:
-        for number, connection in enumerate(connections[:500]):
-            KINDS[number % len(KINDS)](connection)
-        for connection in connections[500:]:
-            connection.send(*POST, f"Content-Length: {64 * MEGABYTE}", "", body=b" " * MEGABYTE)
-        for _ in range(10):  # on new connections, to both processes
-            assert httpx.get(f"{server.url}/healthz", timeout=60, verify=NO_TLS).status_code == 200
-        for number in range(40):
-            assert client.post("/usage/events", json=[{"id": f"busy-{number}"}]).status_code == 200
-        assert [connection.response()[0] for connection in connections[500:]] == [401] * 20
-        assert resident(server) < 1.5 * quiet
-        half_sent = [connection for number, connection in enumerate(connections[:500]) if number % len(KINDS) > 1]
+    quiet_memory = resident(server)
+    with (
+        besieging(server.port) as connections,
+        httpx.Client(base_url=impatient_server.url, headers=client.headers, timeout=60, verify=NO_TLS) as quiet_client,
+    ):
+        health = [httpx.get(f"{server.url}/healthz", timeout=60, verify=NO_TLS) for _ in range(10)]  # to both processes
+        assert {response.status_code for response in health} == {200}
+        assert max(response.elapsed.total_seconds() for response in health) < 1
+        seconds, quiet_seconds = (list(times) for times in zip(*call_both(client, quiet_client), strict=True))
+        assert median(seconds) < 2 * median(quiet_seconds)
+        assert [connection.response()[0] for connection in connections[HALF_SENT:]] == [401] * HUGE_BODIES
+        assert resident(server) < 1.5 * quiet_memory
+        half_sent = [connection for number, connection in enumerate(connections[:HALF_SENT]) if number % len(KINDS) > 1]
         assert not any(connection.is_closed() for connection in half_sent), (
             "the test was slower than the server's limits"
         )
+        wait_until(lambda: all(connection.is_closed() for connection in connections[HALF_SENT:]))
+
+
+def call_both(*clients: httpx.Client) -> Iterator[tuple[float, ...]]:
+    """Yield the seconds of a call by each client, one after the other."""
+    for number in range(40):
+        responses = [
+            client.post("/usage/events", json=[{"id": f"call-{number}-{index}"}])
+            for index, client in enumerate(clients)
+        ]
+        assert [response.status_code for response in responses] == [200] * len(clients)
+        yield tuple(response.elapsed.total_seconds() for response in responses)
 
 
 def test_a_request_that_takes_long_and_a_busy_connection_are_not_ended(impatient_server: Server, key: Key) -> None:
@@ -128,10 +187,7 @@ def test_a_request_that_takes_long_and_a_busy_connection_are_not_ended(impatient
         assert answer.result().status_code == 200
 
 
-@pytest.mark.parametrize("send", KINDS)
-def test_a_half_sent_request_is_ended(impatient_server: Server, send: Callable[[RawConnection], None]) -> None:
-    with raw_connections(impatient_server.port, 20) as connections:
-        for connection in connections:
-            send(connection)
-        wait_until(lambda: all(connection.is_closed() for connection in connections))
+def test_half_sent_requests_are_ended_in_their_time(impatient_server: Server) -> None:
+    with besieging(impatient_server.port) as connections:
+        wait_until(lambda: all(connection.is_closed() for connection in connections[:HALF_SENT]))
     assert httpx.get(f"{impatient_server.url}/healthz", timeout=60, verify=NO_TLS).status_code == 200

@@ -1,17 +1,22 @@
 """Nudges: at most one in an interval, and one that gathers what the interval brings."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import structlog
+from celery.signals import task_postrun, task_prerun
 from django.conf import settings
 from kombu.exceptions import OperationalError
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from costtrack import heartbeat
 from costtrack.celery import app
-from costtrack.jobs import enqueue_debounced_on_commit, enqueue_throttled_on_commit
+from costtrack.jobs import enqueue_debounced_on_commit, enqueue_on_commit, enqueue_throttled_on_commit
+from costtrack.logs import current_request_id
+from costtrack.queues import Queue
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -85,3 +90,32 @@ def test_redis_that_is_down_is_logged(
     heartbeat.client.cache_clear()
     assert sent == []
     assert "task could not be queued" in caplog.text
+
+
+def test_a_task_has_the_id_of_the_request_that_enqueued_it(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    heartbeat.client().flushdb()
+    with (
+        structlog.contextvars.bound_contextvars(request_id="from-the-edge"),
+        django_capture_on_commit_callbacks(execute=True),
+    ):
+        enqueue_on_commit("billing.fold")
+    [message] = heartbeat.client().lrange(str(Queue.ROLLUPS), 0, -1)
+    assert json.loads(message)["headers"]["request_id"] == "from-the-edge"
+
+    seen: list[str] = []
+
+    @app.task(name="tests.see", bind=True)
+    def see(self: Any) -> None:
+        del self
+        seen.append(current_request_id())
+
+    # As a worker does it: the headers of a message are the request of its task.
+    see.push_request(json.loads(message)["headers"])
+    task_prerun.send(sender=see, task=see)
+    see.run()
+    task_postrun.send(sender=see, task=see)
+    see.run()
+    assert seen == ["from-the-edge", ""]
+    app.tasks.pop("tests.see")

@@ -23,7 +23,7 @@ from billing.reports.cursors import StartPosition, cursor_of, page_of, start_pos
 from costtrack.changelist import PlainChangeList
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
-from organizations.admin_base import OrganizationScopedAdmin
+from organizations.admin_base import OrganizationList, OrganizationScopedAdmin
 from organizations.admin_request import chosen_organization, may_change_any, request_user
 from organizations.clock import zoned_time
 from organizations.models import Organization
@@ -85,7 +85,7 @@ class OrganizationFilter(ListFilter):
         return queryset
 
 
-class SingleOrganizationList(PlainChangeList):
+class SingleOrganizationList(OrganizationList):
     """A list of one organization's rows, in the order that the model admin declares."""
 
     organization: Organization | None
@@ -112,11 +112,15 @@ class SingleOrganizationList(PlainChangeList):
         """Add to the rows of the page what their columns show."""
         rows = list(self.result_list)
         if self.organization is not None:
-            for row in rows:
-                row.organization = self.organization
-            self.complete(request, rows)
+            self.complete_rows(request, rows)
             self.notice = self.notice or self._notice_of_plan(request)
         self.result_list = rows
+
+    def complete_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Add to any rows of the list what their columns show, for example in its file."""
+        for row in rows:
+            row.organization = self.organization
+        self.complete(request, rows)
 
     def _notice_of_plan(self, request: HttpRequest) -> str:
         """Return what the plan does not show of a list of usage."""
@@ -210,7 +214,7 @@ class CardsAdmin(OrganizationScopedAdmin):
 
     change_heading: ClassVar[str] = ""
     change_hint: ClassVar[str] = ""
-    changelist_class: ClassVar[type[PlainChangeList]] = PlainChangeList
+    changelist_class: ClassVar[type[PlainChangeList]] = OrganizationList
 
     def cards(self, request: HttpRequest, row: Any) -> Sequence[Card]:
         raise NotImplementedError

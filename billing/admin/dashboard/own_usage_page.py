@@ -9,12 +9,15 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import Card, EmptyState, Figure
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.date_range import PeriodForm, period_of
+from billing.admin.components.files import FileView, file_links
 from billing.admin.components.percent_bar import percent_bar
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.admin.components.usage_form import UsageQueryPage
 from billing.admin.limits import limit_text
 from billing.admin.limits.limit_summary_card import limit_summary
+from billing.exports.table_files import FileQuery
+from billing.exports.usage_files import RequestsFile
 from billing.limits.types import LimitStatus
 from billing.models import IncreaseRequest
 from billing.reports.cursors import cursor_of, position_of
@@ -68,6 +71,7 @@ class OwnUsagePage(UsageQueryPage):
             "requests": self._requests(),
             "models": Card("By model", table=_models(usage)),
             "calls": self._calls(page.rows),
+            "files": file_links(self, "own_usage_file"),
             "trail": trail,
             "older": trail.older(cursor_of(page.last)) if page.last is not None else "",
             "refresh_seconds": self.refresh_seconds if trail.is_first else 0,
@@ -125,4 +129,23 @@ def _models(usage: OwnUsage) -> Table[NamedSpend]:
     return Table("Your usage by model", columns, usage.models, empty="No usage in this period.")
 
 
+class OwnUsageFile(FileView):
+    resource = OWN_USAGE
+
+    def file_query(self) -> FileQuery:
+        members = Membership.objects.of(self.organization).accepted().with_user()
+        membership = members.get_or_not_found("usage of your own", user=self.user)
+        query = self.usage_query(
+            UsageFilter(), period_of(PeriodForm(self.request.GET), self.organization.calendar, self.now).span
+        )
+        return RequestsFile(
+            filters=query.filters,
+            window=query.window,
+            received_by=self.now,
+            only_calls=True,
+            users=tuple(own_user_ids(self.organization, membership)),
+        )
+
+
+register_page("files/my-usage/", OwnUsageFile.as_view(), name="own_usage_file")
 register_page("my-usage/", OwnUsagePage.as_view(), name="own_usage")

@@ -9,8 +9,6 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -18,13 +16,15 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Figure
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.date_range import PeriodForm, period_of
+from billing.admin.components.files import FileView, file_links
 from billing.admin.components.form_fields import text_filter
 from billing.admin.components.pagination import Paging, paging, requested_page
 from billing.admin.components.percent_bar import share_of
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, event_url, url_with
 from billing.admin.components.usage_form import UsageQueryPage
-from billing.exports.price_check_csv import differences_response
+from billing.exports.price_check_file import PriceCheckFile
+from billing.exports.table_files import FileQuery
 from billing.pricing.quote import QuoteLine
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.price_check.differences import (
@@ -134,7 +134,7 @@ class PriceCheckPage(UsageQueryPage):
             "period": period,
             "visible": query.visible,
             "percent": f"{plain(selection.percent)}%",
-            "export_url": self._export_url() if page.rows else "",
+            "files": file_links(self, "price_check_file") if page.rows else None,
             "figures": _figures(models),
             "trail": trail,
             "older": trail.older(cursor_of(page.last)) if page.last is not None else "",
@@ -145,13 +145,6 @@ class PriceCheckPage(UsageQueryPage):
             "calls": [self._shown(difference) for difference in page.rows],
             **self._models(models),
         }
-
-    def _export_url(self) -> str:
-        """Return the URL of the CSV for the same filters; empty if the plan has no exports."""
-        if self.plan_rights.exports_refusal() is not None:
-            return ""
-        query_string = url_with(self.request).partition("?")[2]
-        return f"{admin_url('price_check_differences')}{f'?{query_string}' if query_string else ''}"
 
     def _models(self, models: Sequence[ModelExactness]) -> dict[str, Any]:
         number = requested_page(self.request)
@@ -213,21 +206,17 @@ class PriceCheckPage(UsageQueryPage):
         return EmptyState("price_check", "No calls in this period", text, start, is_first_use=True)
 
 
-class PriceCheckDownload(UsageQueryPage):
-    """The calls that differ, as CSV."""
+class PriceCheckDownload(FileView):
+    """The calls that differ."""
 
-    title: ClassVar[str] = "Price check"
-    template_name: ClassVar[str] = "admin/dashboard/price_check.html"
-
-    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self.plan_rights.check_exports()
-        form = PriceCheckForm(request.GET)
+    def file_query(self) -> FileQuery:
+        form = PriceCheckForm(self.request.GET)
         if not form.is_valid():
             raise InvalidError("These filters are invalid.")
         query = self.usage_query(form.filters, period_of(form, self.organization.calendar, self.now).span)
         selection = form.selection(query)
         require_readable(self.organization, selection)
-        return differences_response(organization=self.organization, selection=selection)
+        return PriceCheckFile(selection=selection)
 
 
 def _spend_column(exactness: Exactness) -> Column[ModelExactness]:
@@ -306,4 +295,4 @@ def _amount(line: QuoteLine | None) -> str:
 
 
 register_page("price-check/", PriceCheckPage.as_view(), name="price_check")
-register_page("price-check/differences.csv", PriceCheckDownload.as_view(), name="price_check_differences")
+register_page("files/price-check/", PriceCheckDownload.as_view(), name="price_check_file")

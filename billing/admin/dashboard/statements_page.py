@@ -22,7 +22,6 @@ from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, event_url, url_with
 from billing.exports.focus import DEFAULT_VERSION, VERSIONS, focus_response
 from billing.exports.statement_files import statement_response
-from billing.exports.table_files import FileFormat
 from billing.month_closing import check_may_close, close_month
 from billing.reports.statements.booked import Section
 from billing.reports.statements.months import StatementMonth, list_months, month_of, parse_month
@@ -47,6 +46,7 @@ from costtrack.admin_site import register_page
 from costtrack.calendar import Calendar
 from costtrack.clock import DAY
 from costtrack.errors import DomainError
+from costtrack.file_columns import FileFormat
 from organizations.types import Role
 
 _LINES_PER_PAGE = 100

@@ -28,6 +28,7 @@ from billing.admin.events.event_search import MAX_SEARCHED, events_named, search
 from billing.models import UnpricedEvent, UsageEvent
 from billing.models.ledger import UsageEventQuerySet
 from billing.types import CostSource, EventKind, Status, UnpricedReason
+from costtrack.file_columns import ComputedColumn, Kind
 from costtrack.money import usd
 from costtrack.server_url import server_url
 from organizations.permissions import USAGE
@@ -71,9 +72,9 @@ _WITH_INDEX = ("run", "batch")
 class LedgerList(SingleOrganizationList):
     """Filters without an index search only the newest events; a notice says how far back."""
 
-    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        super().__init__(request, *args, **kwargs)
-        self.intake_url = f"{server_url(request)}/usage/events"
+    @property
+    def intake_url(self) -> str:
+        return f"{server_url(self.request)}/usage/events"
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         queryset = super().get_queryset(request, exclude_parameters)
@@ -98,6 +99,7 @@ class UsageEventAdmin(CorrectingAdmin):
     read_only = True
     finds_through_organizations = True
     changelist_class = LedgerList
+    file_columns = (ComputedColumn("cost_usd", Kind.AMOUNT, lambda row: row.cost_usd),)
     list_display = ("when", "what", "called", "run", "tokens", "cost", "cost_from")
     list_filter = (
         OrganizationFilter,

@@ -30,6 +30,10 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
     history_field = "received_at"
     read_only = True
     select_related = ("organization", "credential")
+    file_fields = (
+        *("id", "format", "credential", "received_at", "record_id", "field", "code", "message", "is_truncated"),
+        "resolved_at",
+    )
     list_display = ("received", "sent_as", "record", "what_is_wrong", "sent_with", "state")
     list_filter = (
         OrganizationFilter,

@@ -40,9 +40,9 @@ _BADGES = {
 class AuthorizationList(SingleOrganizationList):
     """Filters without an index search only the newest rows; a notice says how far back."""
 
-    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        super().__init__(request, *args, **kwargs)
-        self.authorizations_url = f"{server_url(request)}/usage/authorizations"
+    @property
+    def authorizations_url(self) -> str:
+        return f"{server_url(self.request)}/usage/authorizations"
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         queryset = super().get_queryset(request, exclude_parameters)

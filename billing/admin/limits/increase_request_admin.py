@@ -23,6 +23,7 @@ from billing.models import IncreaseRequest
 from billing.types import IncreaseState
 from costtrack.clock import utc_now
 from costtrack.date_fields import EndFormField, use_calendar
+from costtrack.file_columns import ComputedColumn, Kind
 from costtrack.money import usd
 from organizations.admin_actions import confirmed
 from organizations.admin_base import Row
@@ -49,6 +50,7 @@ class IncreaseRequestAdmin(SingleOrganizationAdmin):
     read_only = True
     select_related = ("limit", "granted", "organization__plan")
     changelist_class = ListOfLimitValues
+    file_columns = (ComputedColumn("limit", Kind.TEXT, lambda row: limit_text.name(row.limit, row.display_value)),)
     list_display = ("requester", "for_limit", "requested_amount", "why", "state_shown", "answered")
     list_filter = (OrganizationFilter, ChoiceFilter.of("state", "state", options=IncreaseState))
     ordering = ("-id",)

@@ -1,5 +1,6 @@
 """The admin of spend limits: a list with their current status, and forms that call the services."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from django.contrib import admin
@@ -25,11 +26,13 @@ from billing.admin.limits.limit_page import LimitPage
 from billing.admin.limits.limit_statuses import ListedLimit, listed_limits
 from billing.limits.selectors import in_force_at
 from billing.limits.services import change_limit, create_limit
+from billing.limits.status import percent_of
 from billing.limits.types import LimitStatus
 from billing.models import PAUSING, SpendLimit, ThresholdEvent
 from billing.models.limits import default_thresholds
 from billing.types import LimitScope, LimitUnit, LimitWindow, amount_text
 from costtrack.clock import utc_now
+from costtrack.file_columns import ComputedColumn, Kind
 from organizations.admin_request import request_user
 from organizations.models import Organization
 from organizations.principals import Principal
@@ -71,6 +74,15 @@ class SpendLimitAdmin(LimitActionsAdmin):
     form = LimitForm
     select_related = ("organization__plan",)
     changelist_class = LimitList
+    file_columns = (
+        ComputedColumn("applies_to", Kind.TEXT, limit_text.whose),
+        ComputedColumn("worst_value", Kind.TEXT, lambda limit: _of_status(limit, _worst_value)),
+        ComputedColumn("state", Kind.TEXT, lambda limit: _of_status(limit, lambda now: now.evaluation.state.value)),
+        ComputedColumn("spent_usd", Kind.AMOUNT, lambda limit: _of_status(limit, lambda now: now.evaluation.spent_usd)),
+        ComputedColumn("percent", Kind.AMOUNT, lambda limit: _of_status(limit, lambda now: round(percent_of(now), 2))),
+        ComputedColumn("resets_at", Kind.TIME, lambda limit: _of_status(limit, lambda now: now.evaluation.resets_at)),
+        ComputedColumn("reached_at", Kind.TIME, lambda limit: _of_status(limit, lambda now: now.hit_at)),
+    )
     list_display = ("limit", "state", "spent", "resets", "forecast", "when_reached")
     list_filter = (
         OrganizationFilter,
@@ -185,6 +197,16 @@ class SpendLimitAdmin(LimitActionsAdmin):
         return formatting.NOTHING if status is None else limit_text.pace(status, LocalTimes.of(limit.organization))
 
     when_reached = column(SpendLimit, "When reached", lambda row: row.get_action_display())
+
+
+def _worst_value(status: LimitStatus) -> str | None:
+    """Return the value of a per-value limit that is shown: the one that is closest to the limit."""
+    return status.rule.display_value if status.rule.is_per_value else None
+
+
+def _of_status(limit: SpendLimit, value: Callable[[LimitStatus], object]) -> object:
+    status = _status(limit)
+    return None if status is None else value(status)
 
 
 def _status(limit: SpendLimit) -> LimitStatus | None:

@@ -20,6 +20,7 @@ from billing.admin.limits import limit_text
 from billing.limits.selectors import display_values
 from billing.models import PAUSING, IncreaseRequest, ThresholdEvent
 from billing.types import LimitUnit, amount_text
+from costtrack.file_columns import ComputedColumn, Kind
 from organizations.models import Organization
 from organizations.permissions import LIMITS
 
@@ -50,6 +51,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
     read_only = True
     select_related = ("limit",)
     changelist_class = ListOfLimitValues
+    file_columns = (ComputedColumn("limit", Kind.TEXT, lambda row: limit_text.name(row.limit, row.display_value)),)
     list_display = ("reached", "of_limit", "what", "spent", "state", "resolved")
     list_filter = (
         OrganizationFilter,

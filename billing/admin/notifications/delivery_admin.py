@@ -20,6 +20,7 @@ from billing.notifications.deliveries import resend, shown_recipient
 from billing.notifications.emails import render
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import iso, utc_now
+from costtrack.file_columns import ComputedColumn, Kind
 from organizations.admin_actions import confirmed
 from organizations.permissions import NOTIFICATIONS
 
@@ -45,6 +46,12 @@ class DeliveryAdmin(SingleOrganizationAdmin):
     read_only = True
     select_related = ("notice",)
     changelist_class = ListOfHiddenRecipients
+    file_columns = (
+        ComputedColumn("notice", Kind.TEXT, lambda row: row.notice.subject),
+        ComputedColumn("kind", Kind.TEXT, lambda row: row.notice.kind),
+        ComputedColumn("recipient", Kind.TEXT, lambda row: shown_recipient(row, is_open=_is_open(row))),
+        ComputedColumn("last_error", Kind.TEXT, lambda row: row.last_error if _is_open(row) else None),
+    )
     list_display = ("message", "to", "state_shown", "tries", "next_try", "last_error_shown")
     list_filter = (
         OrganizationFilter,
@@ -135,5 +142,6 @@ def _details(delivery: Delivery, *, is_open: bool) -> list[tuple[str, SafeString
         ("Last status", str(delivery.last_status or "")),
         ("Last error", delivery.last_error if is_open else ""),
         ("Message id", formatting.code(delivery.message_id)),
+        ("Request id", formatting.code(delivery.notice.request_id) if delivery.notice.request_id else ""),
         ("Organization", delivery.organization.name),
     ]

@@ -36,6 +36,7 @@ from billing.notifications.webhooks import (
 )
 from billing.types import NoticeKind
 from costtrack.errors import DomainError
+from costtrack.file_columns import ComputedColumn, Kind
 from organizations.admin.credentials import RotationForm
 from organizations.admin_actions import add_service_error, confirmed
 from organizations.admin_request import request_user
@@ -83,11 +84,17 @@ class _IssuingRequest(HttpRequest):
     issued: IssuedWebhook
 
 
+def _shown_url(webhook: WebhookEndpoint) -> str:
+    """Return the URL; those who may not see it, see only its host."""
+    return webhook.url if getattr(webhook, "is_open", False) else display_url(webhook.url)
+
+
 @admin.register(WebhookEndpoint)
 class WebhookEndpointAdmin(SingleOrganizationAdmin):
     resource = NOTIFICATIONS
     form = WebhookForm
     changelist_class = ListOfHiddenRecipients
+    file_columns = (ComputedColumn("url", Kind.TEXT, _shown_url),)
     list_display = ("goes_to", "format", "notice_kinds", "state")
     list_filter = (OrganizationFilter,)
     ordering = ("id",)
@@ -217,8 +224,7 @@ class WebhookEndpointAdmin(SingleOrganizationAdmin):
 
     @admin.display(description="Webhook")
     def goes_to(self, webhook: WebhookEndpoint) -> SafeString:
-        url = webhook.url if getattr(webhook, "is_open", False) else display_url(webhook.url)
-        return formatting.two_lines(webhook.description or "Webhook", url)
+        return formatting.two_lines(webhook.description or "Webhook", _shown_url(webhook))
 
     @admin.display(description="Notified about")
     def notice_kinds(self, webhook: WebhookEndpoint) -> str:

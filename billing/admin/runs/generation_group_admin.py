@@ -18,6 +18,7 @@ from costtrack.organization_paths import organization_url
 @admin.register(GenerationGroup)
 class GenerationGroupAdmin(EntityAdmin):
     id_column = "group_id"
+    file_fields = ("group_id", "group_name", "session_id", "first_at", "last_at")
     list_display = ("name", "group_name", "session", "first_event", "last_event")
     list_filter = (OrganizationFilter, ExactTextFilter.of("name", "name", column="group_name"))
     search_fields = ("group_id",)

@@ -26,6 +26,7 @@ class RunAdmin(SingleOrganizationAdmin):
     changelist_class = CursorList
     history_field = "created_at"
     read_only = True
+    file_fields = ("run_id", "parent_run_id", "workflow_id", "created_at")
     list_display = ("name", "workflow", "parent", "first_seen", "events")
     list_filter = (
         OrganizationFilter,

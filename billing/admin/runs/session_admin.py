@@ -18,6 +18,10 @@ from costtrack.organization_paths import organization_url
 @admin.register(Session)
 class SessionAdmin(EntityAdmin):
     id_column = "session_id"
+    file_fields = (
+        *("session_id", "execution_id", "workflow_id", "phase_id", "workspace_id", "agent_id"),
+        *("first_at", "last_at", "completed_at"),
+    )
     list_display = ("name", "execution", "workflow", "first_event", "last_event", "completed")
     list_filter = (OrganizationFilter, ExactTextFilter.of("execution", "execution", column="execution_id"))
     search_fields = ("session_id",)
@@ -42,6 +46,7 @@ class SessionAdmin(EntityAdmin):
 @admin.register(Execution)
 class ExecutionAdmin(EntityAdmin):
     id_column = "execution_id"
+    file_fields = ("execution_id", "first_at", "last_at")
     list_display = ("name", "first_event", "last_event")
     list_filter = (OrganizationFilter,)
     search_fields = ("execution_id",)

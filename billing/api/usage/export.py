@@ -14,8 +14,11 @@ from rest_framework.request import Request
 from billing.api.usage.breakdown import ExplorerParameters, GroupByField, explorer_query
 from billing.api.usage.figures import UsageView
 from billing.api.usage.query import usage_query
-from billing.exports.table_files import CONTENT_TYPES, FileFormat
-from billing.exports.usage_files import Rows, explorer_response, usage_response
+from billing.exports.requesters import user_of
+from billing.exports.table_files import CONTENT_TYPES, FileQuery, file_response
+from billing.exports.usage_files import BreakdownFile, Rows, usage_file
+from billing.reports.usage.query import UsageQuery
+from costtrack.file_columns import FORMATS, FileFormat
 from costtrack.serializers import optional_text
 
 
@@ -49,7 +52,7 @@ class ExportQuery(ExplorerParameters):
         choices=[rows.value for rows in Rows],
         help_text="One row per event, per day, or per row of the breakdown.",
     )
-    format = serializers.ChoiceField(default=FileFormat.CSV, choices=[file_format.value for file_format in FileFormat])
+    format = serializers.ChoiceField(default=FileFormat.CSV, choices=FORMATS)
     endpoint = optional_text("Only with `rows=requests`.")
     group_by = GroupByField(
         required=False,
@@ -88,7 +91,7 @@ class UsageExportView(UsageView):
                 {"type": "array", "items": {"type": "object"}}, description="An object per row; amounts are strings."
             ),
             (200, CONTENT_TYPES[FileFormat.PARQUET]): OpenApiResponse(
-                OpenApiTypes.BINARY, description="Amounts are decimals, times are UTC."
+                OpenApiTypes.BINARY, description="Amounts are decimals, times are in the organization's zone."
             ),
             403: OpenApiResponse(
                 description="The scope is missing, or the plan has no exports (`plan_without_exports`)."
@@ -102,10 +105,17 @@ class UsageExportView(UsageView):
         self.plan_rights.check_exports()
         query = usage_query(self, ExportQuery)
         extra = query.extra
-        rows, file_format = Rows(extra["rows"]), FileFormat(extra["format"])
-        if rows is Rows.BREAKDOWN:
-            return explorer_response(explorer_query(query), file_format=file_format, with_bom=extra["bom"])
-        by = next(iter(extra.get("group_by", ())), None)
-        return usage_response(
-            query, rows, endpoint=extra.get("endpoint", ""), by=by, file_format=file_format, with_bom=extra["bom"]
-        )
+        file = file_of(query)
+        table = file.table(self.organization, user_of(self.access))
+        name = file.file_name(self.organization)
+        return file_response(table, name, FileFormat(extra["format"]), with_bom=extra["bom"])
+
+
+def file_of(query: UsageQuery) -> FileQuery:
+    """Return the file of a query that has the parameters of `ExportQuery`."""
+    extra = query.extra
+    rows = Rows(extra["rows"])
+    if rows is Rows.BREAKDOWN:
+        return BreakdownFile.of(explorer_query(query))
+    by = next(iter(extra.get("group_by", ())), None)
+    return usage_file(query, rows, endpoint=extra.get("endpoint", ""), by=by)

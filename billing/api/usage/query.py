@@ -1,5 +1,6 @@
 """Query parameters of all endpoints of document 001: filters and a time span (`billing.reports.usage.query`)."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from costtrack.clock import MICROSECOND, utc_now
 from costtrack.serializers import StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.plan_rights import PlanRights
+from organizations.principals import Access
 
 _FIRST_YEAR, _LAST_YEAR = 2000, 2199  # the ledger has nothing before
 
@@ -77,9 +79,14 @@ class UsageQuerySerializer(RangeQuerySerializer):
 def usage_query(view: OrganizationScopedAPIView, serializer: type[RangeQuerySerializer]) -> UsageQuery:
     """Validate the parameters and build the query. Raises ValidationError, and ForbiddenError if nothing of the
     range is visible in the plan."""
-    params, access = view.request.query_params, view.access
+    params = view.request.query_params
     known = without_unknown(serializer, params) if view.ignores_unknown_parameters else params
     given = {name: value for name, value in known.items() if name != "organization"}
+    return read_usage_query(view.access, given, serializer)
+
+
+def read_usage_query(access: Access, given: Mapping[str, Any], serializer: type[RangeQuerySerializer]) -> UsageQuery:
+    """Like `usage_query`, for parameters that are not in the URL."""
     parameters = serializer(data=given, context={"calendar": access.organization.calendar})
     parameters.is_valid(raise_exception=True)
     extra = dict(parameters.validated_data)

@@ -19,7 +19,7 @@ from billing.api.usage.figures import UsageView
 from billing.api.usage.query import UsageQuerySerializer
 from billing.exports.focus import DEFAULT_VERSION, VERSIONS, focus_response
 from billing.exports.statement_files import statement_response
-from billing.exports.table_files import CONTENT_TYPES, FileFormat
+from billing.exports.table_files import CONTENT_TYPES
 from billing.month_closing import close_month
 from billing.reports.statements.months import StatementMonth, list_months, month_of, parse_month
 from billing.reports.statements.statement import (
@@ -41,6 +41,7 @@ from billing.reports.usage.figures import GroupBy
 from billing.reports.usage.query import STATUSES
 from billing.types import EventKind
 from costtrack.clock import utc_now
+from costtrack.file_columns import FileFormat
 from costtrack.responses import Amount, NextCursor, ResponseBody, about, choice
 from costtrack.serializers import StrictSerializer
 from costtrack.tenancy import tenant_scope

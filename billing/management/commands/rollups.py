@@ -1,4 +1,4 @@
-"""`rollups`: fold, verify and rebuild the rollups, and drop old events."""
+"""`rollups`: fold, verify, rebuild and pack the rollups, and drop old events."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from billing.management.console import (
     report_differences,
 )
 from billing.rollups.fold import fold, fold_organization
+from billing.rollups.packing import pack_indexes
 from billing.rollups.rebuild import rebuild
 from billing.rollups.retention import drop_events, preview_drop
 from billing.rollups.types import Checked, Dropped, Step
@@ -40,6 +41,7 @@ class Command(SchemaCommand):
         add_organization_argument(rebuild_)
         rebuild_.add_argument("--from", dest="first", metavar="DATE", help="Only from this day on (UTC).")
         rebuild_.add_argument("--to", dest="last", metavar="DATE", help="Only until the end of this day (UTC).")
+        actions.add_parser("pack", help="Rebuild the indexes of the rollups, so that they take less space.")
         retain = actions.add_parser("retain", help="Drop old events. Totals do not change.")
         add_organization_argument(retain)
         retain.add_argument(
@@ -52,6 +54,7 @@ class Command(SchemaCommand):
             "fold": self._fold,
             "verify": self._verify,
             "rebuild": self._rebuild,
+            "pack": self._pack,
             "retain": self._retain,
         }
         try:
@@ -91,6 +94,9 @@ class Command(SchemaCommand):
             for tenant in organizations:
                 corrected = rebuild(organization_id=tenant.pk, start=start, end=end, progress=fold_between)
                 self.stdout.write(f"{tenant.slug}: {_corrections(corrected)}")
+
+    def _pack(self, **_: Any) -> None:
+        self.stdout.write(f"{_megabytes(pack_indexes())} of disk space freed.")
 
     def _retain(self, *, organization: str | None, before: str, dry_run: bool, **_: Any) -> None:
         chosen = organizations_by_slug(organization)[0] if organization else None

@@ -122,7 +122,8 @@ WITH tail AS MATERIALIZED ({tail}), unfolded AS MATERIALIZED (
         SELECT {columns}, false AS is_known FROM tail
         UNION ALL
         SELECT {columns}, true FROM billing_generationgroup
-        WHERE organization_id = %(organization)s AND group_id IN (SELECT group_id FROM tail)
+        WHERE organization_id = %(organization)s
+            AND group_id IN (SELECT group_id FROM tail WHERE folded_first_at IS NOT NULL)
     ) AS run GROUP BY group_id
 )
 SELECT coalesce((SELECT groups FROM billing_ledgerstate WHERE organization_id = %(organization)s), 0)

@@ -13,7 +13,7 @@ from billing.reports.cursors import Page, StartPosition, page_of
 from billing.reports.rollup_reader import RollupReader
 from billing.reports.sql import equal_to, within
 from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_TOTALS, Rollup
-from billing.rollups.sql import all_true
+from billing.rollups.sql import all_true, column_list
 from costtrack.calendar import ALWAYS, Window
 
 MAX_SEARCHED = 1_000
@@ -57,10 +57,7 @@ WITH tail AS MATERIALIZED ({tail}), {session_tail} candidate AS MATERIALIZED (
     SELECT key, first_at FROM (
         {totals}
         UNION ALL
-        SELECT {key}, least(first_at, (
-            SELECT min(first_at) FROM {table} AS folded
-            WHERE organization_id = %(organization)s AND folded.{key} = tail.{key}))
-        FROM tail
+        SELECT {key}, least(first_at, folded_first_at) FROM tail
     ) AS started WHERE ({is_after}) AND {in_window} ORDER BY first_at DESC, key LIMIT %(searched)s
 ), chosen AS (
     SELECT key, first_at FROM candidate WHERE {matches} ORDER BY first_at DESC, key LIMIT %(enough)s
@@ -132,7 +129,10 @@ def _matches(reader: RollupReader, rollup: Rollup, filters: EntityFilter, key: s
 
 
 def _session_tail(reader: RollupReader, filters: EntityFilter) -> sql.Composable:
-    return _SESSION_TAIL.format(unfolded=reader.unfolded(SESSION_TOTALS)) if filters.searches else _NOTHING
+    if not filters.searches:
+        return _NOTHING
+    columns = ("session_id", "execution_id", "workflow_id", "summaries")
+    return _SESSION_TAIL.format(unfolded=reader.unfolded(SESSION_TOTALS, columns))
 
 
 def list_newest(
@@ -159,10 +159,9 @@ def list_newest(
             for condition in ranges
         ]
         return _NEWEST.format(
-            tail=reader.unfolded(rollup),
+            tail=reader.unfolded(rollup, (rollup.dimensions[0].column, "first_at", "folded_first_at")),
             session_tail=_session_tail(reader, filters),
             key=key,
-            table=table,
             totals=sql.SQL(" UNION ALL ").join(totals),
             is_after=sql.SQL(" OR ").join(condition.format(key=sql.Identifier("key")) for condition in ranges),
             in_window=in_window,
@@ -197,9 +196,9 @@ SESSION_COLUMNS = sql.SQL("""
     session_id, max(execution_id), max(workflow_id), max(phase_id), max(workspace_id), max(agent_id),
     sum(summaries)::bigint, min(first_at) AS started_at, max(last_at), max(completed_at)
 """)
-_COLUMNS = sql.SQL(
-    "session_id, execution_id, workflow_id, phase_id, workspace_id, agent_id, summaries,"
-    " first_at, last_at, completed_at"
+_COLUMNS = (
+    *("session_id", "execution_id", "workflow_id", "phase_id", "workspace_id", "agent_id"),
+    *("summaries", "first_at", "last_at", "completed_at"),
 )
 # The condition on '' matches the partial index.
 _MEMBERS = sql.SQL("""
@@ -236,10 +235,10 @@ def list_members(
         if after is not None:
             reader.parameters.update(after_at=after.at, after_key=after.key)
         return _MEMBERS.format(
-            tail=reader.unfolded(SESSION_TOTALS),
+            tail=reader.unfolded(SESSION_TOTALS, _COLUMNS),
             session_tail=_session_tail(reader, filters),
             totals=SESSION_COLUMNS,
-            columns=_COLUMNS,
+            columns=column_list(_COLUMNS),
             is_after=_ALL if after is None else _MEMBERS_AFTER,
             in_window=within(sql.Identifier("started_at"), filters.window, reader.parameters),
             matches=_matches(reader, SESSION_TOTALS, filters, sql.SQL("member.session_id")),

@@ -43,21 +43,21 @@ WHERE organization_id = %(organization)s GROUP BY service, model
 """)
 # Folded sessions and executions are counted already; unfolded events may add new ones.
 _COUNTS = sql.SQL("""
-WITH new_session AS ({sessions}), new_execution AS ({executions})
-SELECT coalesce(sum(state.sessions), 0)::bigint + (SELECT count(*) FROM new_session WHERE NOT EXISTS (
-        SELECT FROM billing_session AS total
-        WHERE organization_id = %(organization)s AND total.session_id = new_session.session_id)),
-    coalesce(sum(state.executions), 0)::bigint + (SELECT count(*) FROM new_execution WHERE NOT EXISTS (
-        SELECT FROM billing_execution AS total
-        WHERE organization_id = %(organization)s AND total.execution_id = new_execution.execution_id))
+SELECT
+    coalesce(sum(state.sessions), 0)::bigint
+        + (SELECT count(*) FROM ({sessions}) AS unfolded WHERE folded_first_at IS NULL),
+    coalesce(sum(state.executions), 0)::bigint
+        + (SELECT count(*) FROM ({executions}) AS unfolded WHERE folded_first_at IS NULL)
 FROM billing_ledgerstate AS state WHERE organization_id = %(organization)s
 """)
 _COST = sql.SQL("token_cost_usd + compute_cost_usd")
 _TOKENS = sql.SQL("input_tokens + output_tokens")
 
-# The first rows by the index, combined with the sessions whose rows have to be summed.
+# The first rows by the index, combined with the sessions whose rows have to be summed. New sessions have no folded row.
 _TOP = sql.SQL("""
-WITH tail AS MATERIALIZED ({tail}), combined AS MATERIALIZED ({in_two_rows} UNION SELECT session_id FROM tail)
+WITH tail AS MATERIALIZED ({tail}), combined AS MATERIALIZED (
+    {in_two_rows} UNION SELECT session_id FROM tail WHERE folded_first_at IS NOT NULL
+)
 SELECT session_id, cost, tokens::bigint FROM (
     (SELECT session_id, {cost} AS cost, {tokens} AS tokens FROM billing_session
     WHERE organization_id = %(organization)s AND session_id NOT IN (SELECT session_id FROM combined)
@@ -71,6 +71,10 @@ SELECT session_id, cost, tokens::bigint FROM (
 ) AS session
 ORDER BY cost DESC, session_id LIMIT %(top)s
 """)
+_TOP_COLUMNS = (
+    *("session_id", "folded_first_at"),
+    *("token_cost_usd", "compute_cost_usd", "input_tokens", "output_tokens"),
+)
 # A session has a second row if some of its events were dropped. The primary key is enough to find it.
 _IN_TWO_ROWS = sql.SQL("""
 SELECT session_id FROM billing_session WHERE organization_id = %(organization)s
@@ -103,7 +107,8 @@ def get_session_summary(*, organization: Organization, since: datetime | None = 
     reader = RollupReader(organization)
     [(sessions, executions)] = reader.read(
         lambda reader: _COUNTS.format(
-            sessions=reader.unfolded(SESSION_TOTALS), executions=reader.unfolded(EXECUTION_TOTALS)
+            sessions=reader.unfolded(SESSION_TOTALS, ("folded_first_at",)),
+            executions=reader.unfolded(EXECUTION_TOTALS, ("folded_first_at",)),
         )
     )
     by_model = reader.read(lambda reader: _MODELS.format(table=reader.table(SESSION_MODELS), sums=SUMS))
@@ -155,7 +160,7 @@ def _top_sessions(organization: Organization, reader: RollupReader) -> list[TopS
     def compose(reader: RollupReader) -> sql.Composable:
         reader.parameters["top"] = _TOP_COUNT
         return _TOP.format(
-            tail=reader.unfolded(SESSION_TOTALS),
+            tail=reader.unfolded(SESSION_TOTALS, _TOP_COLUMNS),
             in_two_rows=_IN_TWO_ROWS if has_dropped else _NONE,
             cost=_COST,
             tokens=_TOKENS,

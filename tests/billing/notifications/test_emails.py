@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+import structlog
 from pytest_django import Settings
 
 from billing.models import Delivery, Notice
@@ -200,3 +201,14 @@ def test_an_unknown_time_zone_is_no_reason_to_say_nothing() -> None:
     notice.data["time_zone"] = "Mars/Olympus"
     text, _ = render(notice=notice, organization=example_organization())
     assert "UTC" in text
+
+
+@pytest.mark.usefixtures("owner")
+def test_an_email_has_the_id_of_the_request_that_caused_it(organization: Organization) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="from-the-edge"):
+        caused = create_notice(organization)
+    for notice, expected in ((caused, "from-the-edge"), (create_notice(organization), None)):
+        delivery = Delivery.objects.select_related("notice", "organization").get(notice=notice)
+        message = compose(delivery)
+        assert message is not None
+        assert message.message().get("X-Request-Id") == expected

@@ -10,7 +10,7 @@ from benchmarks.touched import touched
 from billing.rollups.fold import fold
 from organizations.models import Organization
 from organizations.types import Scope
-from tests.conftest import make_key
+from tests.conftest import Key, make_key
 from tests.usage import NOW, Send
 
 TREES, TIMES = 12, 12
@@ -71,3 +71,22 @@ def test_reads_do_not_grow_with_the_ledger(
     counts = {path: (buffers(small, path), buffers(large, path)) for path in READS}
 
     assert not {path: count for path, count in counts.items() if count[1] > 1.5 * count[0]}, counts
+
+
+UNFOLDED = ("/costs/summary", "/costs/sessions", "/costs/executions")
+
+
+@pytest.mark.usefixtures("whole_history")
+def test_unfolded_sessions_are_not_looked_up_by_each_read(organization: Organization, send: Send, key: Key) -> None:
+    send_trees(organization, send, TREES)
+    fold(now=NOW)
+    api = key.client()
+    folded = {path: buffers(api, path) for path in UNFOLDED}
+    new_sessions = [{"session_id": f"new-{number}", "execution_id": f"new-{number}"} for number in range(60)]
+    send(*({**session, "model": "gpt-4o", "cost_usd": "1"} for session in new_sessions))
+    for path in UNFOLDED:
+        buffers(api, path)  # adds up the unfolded events
+
+    counts = {path: (folded[path], buffers(api, path)) for path in UNFOLDED}
+
+    assert not {path: count for path, count in counts.items() if count[1] > 2 * count[0]}, counts

@@ -54,6 +54,11 @@ def test_verify_says_that_all_is_right(send: Send) -> None:
     assert run("verify", "--organization", "acme") == "All rollups of 1 organization match the ledger.\n"
 
 
+def test_pack_says_how_much_space_it_has_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollups, "pack_indexes", lambda: 12_345_678)
+    assert run("pack") == "12.3 MB of disk space freed.\n"
+
+
 def test_verify_shows_the_first_differences_and_fails(send: Send, other_organization: Organization) -> None:
     send(*({**FULL, "model": f"model-{number}"} for number in range(8)))
     send(FULL, to=other_organization)

@@ -15,6 +15,7 @@ from billing.admin.components.charts import Chart, Line
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.date_range import Period, period_of
 from billing.admin.components.datetimes import period_label
+from billing.admin.components.files import FileView, access_of, file_links
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Sorting
 from billing.admin.components.urls import admin_url, url_with
@@ -22,13 +23,13 @@ from billing.admin.components.usage_form import UsageQueryPage
 from billing.admin.dashboard.explore.explore_form import MEASURES, ExploreForm, period_order
 from billing.admin.dashboard.explore.explore_table import ExploreTable, others
 from billing.admin.dashboard.explore.saved_views import saved_views_of, url_of
-from billing.exports.table_files import FileFormat
-from billing.exports.usage_files import explorer_response
+from billing.exports.table_files import FileQuery
+from billing.exports.usage_files import BreakdownFile
 from billing.models import SavedView
 from billing.reports.usage.explorer import ExplorerPage, ExplorerQuery, ExplorerRow, SortBy, explore
 from billing.reports.usage.figures import DIMENSION_OF, DIMENSIONS, ZERO_FIGURES, Figures, GroupBy, UsageFilter
 from billing.reports.usage.query import UsageQuery, split_into_periods
-from billing.saved_views import default_view, list_views
+from billing.saved_views import default_view, visible_views
 from costtrack.admin_site import register_page
 from costtrack.calendar import Unit
 from costtrack.errors import InvalidError
@@ -38,7 +39,6 @@ ROWS_PER_PAGE = 50
 _MAX_COLUMNS = 100
 _MAX_LINES = 8
 _ROWS = "#rows"
-_FORMATS = ((FileFormat.CSV, "CSV"), (FileFormat.PARQUET, "Parquet"), (FileFormat.JSON, "JSON"))
 
 
 class ExplorePage(UsageQueryPage):
@@ -49,7 +49,7 @@ class ExplorePage(UsageQueryPage):
     views: Sequence[SavedView]
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self.views = list_views(organization=self.organization, user=self.user)
+        self.views = list(visible_views(access_of(self)))
         view = default_view(self.views)
         if not request.GET and view is not None:
             return HttpResponseRedirect(url_of(view))
@@ -86,14 +86,8 @@ class ExplorePage(UsageQueryPage):
             "older": trail.older(page.next_cursor) + _ROWS if page.next_cursor is not None else "",
             "empty": self._empty_state(query, page),
             "saved": saved_views_of(self.views, self.request, may_share=self.role.may_change),
-            **self._files(),
+            "files": file_links(self, "explore_file"),
         }
-
-    def _files(self) -> dict[str, Any]:
-        if (refused := self.plan_rights.exports_refusal()) is not None:
-            return {"without_exports": refused.message}
-        query, path = url_with(self.request).partition("?")[2], admin_url("explore_file")
-        return {"files": [(label, f"{path}?{query}&format={name}".replace("?&", "?")) for name, label in _FORMATS]}
 
     def _filters(self, query: UsageQuery) -> list[tuple[str, str, str]]:
         """Return the label, the value, and the URL without it, of each filter."""
@@ -210,20 +204,11 @@ def _name(explored: ExplorerQuery, row: ExplorerRow) -> str:
     return ", ".join(name or key or DIMENSION_OF[by].without for by, name, key in names)
 
 
-class ExploreFile(UsageQueryPage):
-    """All rows of the explorer as a file: the parameters are those of the page, and `format`."""
-
-    title: ClassVar[str] = "Explore"
-
-    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self.plan_rights.check_exports()
-        form = ExploreForm(request.GET)
+class ExploreFile(FileView):
+    def file_query(self) -> FileQuery:
+        form = ExploreForm(self.request.GET)
         query = self.usage_query(form.filters, period_of(form, self.organization.calendar, self.now).span)
-        name = request.GET.get("format", "")
-        file_format = FileFormat(name) if name in set(FileFormat) else FileFormat.CSV
-        response = explorer_response(explorer_query(form, query), file_format=file_format, with_bom=True)
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return BreakdownFile.of(explorer_query(form, query))
 
 
 class _Redirect(OrganizationPage):

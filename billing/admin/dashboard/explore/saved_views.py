@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
 
 from billing import saved_views
+from billing.admin.components.files import access_of
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.urls import admin_url
 from billing.admin.dashboard.explore.explore_form import ExploreForm
@@ -56,10 +57,9 @@ def url_of(view: SavedView) -> str:
 
 def known_parameters(query: QueryDict) -> str:
     """Return the query string without what is no parameter of the explorer, such as the page."""
-    names = ExploreForm().fields
     known = query.copy()
     for name in query:
-        if name not in names or not query[name]:
+        if name not in saved_views.PARAMETERS or not query[name]:
             del known[name]
     return known.urlencode()
 
@@ -84,15 +84,10 @@ class ExploreViewsPage(OrganizationPage):
 
     def _change(self, data: QueryDict) -> SavedView | None:
         """Return the view to show; None after it was deleted."""
-        common: dict[str, Any] = {
-            "organization": self.organization,
-            "user": self.user,
-            "may_share": self.role.may_change,
-        }
-        action, name = data.get("action", ""), data.get("name", "")
+        access, action, name = access_of(self), data.get("action", ""), data.get("name", "")
         if action == "create":
             view = saved_views.create_view(
-                **common,
+                access=access,
                 name=name,
                 parameters=known_parameters(QueryDict(data.get("parameters", ""))),
                 is_shared=bool(data.get("is_shared")),
@@ -100,13 +95,14 @@ class ExploreViewsPage(OrganizationPage):
             )
             messages.success(self.request, f"The view {view.name} is saved.")
             return view
-        common["view_id"] = _id(data.get("view", ""))
+        view_id = _id(data.get("view", ""))
         if action == "rename":
-            return saved_views.rename_view(**common, name=name)
+            return saved_views.change_view(access=access, view_id=view_id, changes={"name": name})
         if action in ("default", "no_default"):
-            return saved_views.set_default_view(**common, is_default=action == "default")
+            changes = {"is_default": action == "default"}
+            return saved_views.change_view(access=access, view_id=view_id, changes=changes)
         if action == "delete":
-            saved_views.delete_view(**common)
+            saved_views.delete_view(access=access, view_id=view_id)
             messages.success(self.request, "The view is deleted.")
             return None
         raise InvalidError("Unknown action.", param="action")

@@ -10,16 +10,20 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import INVALID_FILTERS, EmptyState
 from billing.admin.components.cursor_trail import PARAMETER, CursorTrail
 from billing.admin.components.event_table import call_table
+from billing.admin.components.files import FileView, file_links
 from billing.admin.components.tables import Sorting
 from billing.admin.components.urls import admin_url, url_with
 from billing.admin.components.usage_form import BY_COST, FILTERS, UsageQueryPage
 from billing.admin.dashboard.request_log.cost_breakdown import MAX_LENGTH, cost_breakdown
 from billing.admin.dashboard.request_log.request_log_form import ORDERS, RequestLogForm
+from billing.exports.table_files import FileQuery
+from billing.exports.usage_files import RequestsFile
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.usage.calls import MAX_SORTED, Call, count_calls, list_calls, most_expensive_calls
 from billing.reports.usage.query import UsageQuery
 from costtrack.admin_site import register_page
 from costtrack.calendar import Span
+from costtrack.errors import InvalidError
 
 _CALLS_SHOWN = 50
 _HOUR = timedelta(hours=1)
@@ -64,6 +68,7 @@ class RequestLogPage(UsageQueryPage):
             "trail": trail,
             "older": older,
             "orders": [(name, url_with(self.request, sort_by=order), order == form.order) for order, name in ORDERS],
+            "files": file_links(self, "request_log_file"),
             "max_sorted": formatting.count(MAX_SORTED),
             "spent": spent,
             "day_url": day_url,
@@ -134,4 +139,25 @@ def _ledger_url(window: Span) -> str:
     return admin_url("billing_usageevent_changelist", hour=hour)
 
 
+class RequestLogFile(FileView):
+    """The calls of the list, in its order."""
+
+    def file_query(self) -> FileQuery:
+        form = RequestLogForm(self.request.GET, self.organization.calendar)
+        query = self.usage_query(form.filters, form.period(self.organization.calendar, self.now).span)
+        if not form.is_valid():
+            raise InvalidError(INVALID_FILTERS.title)
+        calls = form.calls(query.filters, query.window)
+        return RequestsFile(
+            filters=query.filters,
+            window=query.window,
+            received_by=self.now,
+            endpoint=calls.endpoint,
+            only_calls=True,
+            by_cost=form.order == BY_COST
+            and count_calls(organization=self.organization, window=query.window) <= MAX_SORTED,
+        )
+
+
+register_page("files/requests/", RequestLogFile.as_view(), name="request_log_file")
 register_page("requests/", RequestLogPage.as_view(), name="request_log")

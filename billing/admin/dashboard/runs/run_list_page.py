@@ -11,13 +11,17 @@ import billing.admin.components.path_converters  # noqa: F401 - registers the pa
 from billing.admin.components import formatting
 from billing.admin.components.cards import INVALID_FILTERS, EmptyState
 from billing.admin.components.cursor_trail import CursorTrail
+from billing.admin.components.files import FileView, file_links
 from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.urls import admin_url, run_url
 from billing.admin.dashboard.runs.run_rows import DEEPEST_SHOWN, branch_of, lines_of, number_in
+from billing.exports.run_files import RunsFile
+from billing.exports.table_files import FileQuery
 from billing.reports.cursors import Page
 from billing.reports.run_tree import MAX_WALKED, RunPage, get_run_row, list_runs
 from costtrack.admin_site import register_page
+from costtrack.errors import InvalidError
 
 _RUNS_SHOWN = 25
 
@@ -45,6 +49,7 @@ class RunsPage(OrganizationPage):
             "parameters": parameters,
             "lines": lines_of(rows, self.times),
             "empty": INVALID_FILTERS if form.errors else self._empty_state(parameters),
+            "files": file_links(self, "runs_file"),
             "trail": trail,
             "older": trail.older(str(page.last)) if rows and page.last is not None else "",
             "is_truncated": any(row.is_truncated for row in rows),
@@ -81,6 +86,18 @@ class RunsPage(OrganizationPage):
         )
 
 
+class RunsFilePage(FileView):
+    def file_query(self) -> FileQuery:
+        form = RunsForm(self.request.GET)
+        if not form.is_valid():
+            raise InvalidError(INVALID_FILTERS.title)
+        return RunsFile(
+            run_id=form.cleaned_data["run"],
+            workflow_id=form.cleaned_data["workflow"],
+            since=self.plan_rights.history_start(self.now),
+        )
+
+
 class RunChildrenPage(OrganizationPage):
     """Table rows of a run's children, for a table on the page. Without JavaScript it redirects to the run's page."""
 
@@ -106,5 +123,6 @@ class RunChildrenPage(OrganizationPage):
         return {"branch": branch}
 
 
+register_page("files/runs/", RunsFilePage.as_view(), name="runs_file")
 register_page("runs/", RunsPage.as_view(), name="runs")
 register_page("runs/children/<opaque_id:run_id>/", RunChildrenPage.as_view(), name="run_children")

@@ -16,6 +16,7 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Figure
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.datetimes import LocalTimes
+from billing.admin.components.files import FileView, file_links
 from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
@@ -28,6 +29,8 @@ from billing.admin.dashboard.sessions.session_text import (
     state_of,
     unpriced_link,
 )
+from billing.exports.run_files import ExecutionsFile, SessionsFile
+from billing.exports.table_files import FileQuery
 from billing.reports.cursors import Page, StartPosition, cursor_of, start_position_of
 from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, list_executions
 from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_sessions
@@ -37,7 +40,7 @@ from billing.reports.sessions.summary import SessionSummary, TopSession, get_ses
 from costtrack.admin_site import register_page
 from costtrack.calendar import Window
 from costtrack.clock import DAY
-from costtrack.errors import NotFoundError
+from costtrack.errors import InvalidError, NotFoundError
 from costtrack.money import usd
 from organizations.models import Organization
 
@@ -132,6 +135,7 @@ class SessionsPage(OrganizationPage):
             "form": self.form,
             "tabs": [(label, url_with(self.request, show=name, find=""), name == self._shown) for name, label in _TABS],
             "table": table,
+            "files": file_links(self, "sessions_file"),
             "trail": trail,
             "older": trail.older(cursor_of(last)) if last is not None else "",
             "figures": _figures(summary) if summary is not None else [],
@@ -212,6 +216,19 @@ class SessionsPage(OrganizationPage):
             *_columns(self.times),
         )
         return Table(_title(EXECUTIONS, after), columns, page.rows, css="ct-session-table"), page.last
+
+
+class SessionsFilePage(FileView):
+    def file_query(self) -> FileQuery:
+        form = SessionsForm(self.request.GET)
+        if not form.is_valid():
+            raise InvalidError(INVALID_FILTERS.title)
+        filters = form.filters(self.organization)
+        filters = replace(filters, window=self.plan_rights.visible(filters.window, now=self.now))
+        return (ExecutionsFile if form.cleaned_data["show"] == EXECUTIONS else SessionsFile).of(filters)
+
+
+register_page("files/sessions/", SessionsFilePage.as_view(), name="sessions_file")
 
 
 def _title(shown: str, after: StartPosition | None) -> str:

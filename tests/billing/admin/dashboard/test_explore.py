@@ -233,7 +233,7 @@ def test_the_number_of_queries_does_not_depend_on_the_rows(browser: Client, send
 @pytest.mark.usefixtures("usage", "whole_history")
 def test_all_rows_are_files(browser: Client) -> None:
     page = get(browser, "range=30d&group_by=user&then_by=tag&search=a&sort_by=name&sort_order=asc")
-    for label, url in page.context["files"]:
+    for label, url in page.context["files"].links:
         response: Any = browser.get(url)
         assert response["Content-Disposition"].startswith('attachment; filename="usage-breakdown-user-tag-acme-2026-')
         assert response["Content-Disposition"].endswith(f'.{label.lower()}"')
@@ -247,6 +247,6 @@ def test_all_rows_are_files(browser: Client) -> None:
 @pytest.mark.usefixtures("usage")
 def test_a_plan_without_exports_says_so(browser: Client) -> None:
     page = get(browser)
-    assert "files" not in page.context
-    assert page.context["without_exports"] in page.content.decode()
+    assert not page.context["files"].links
+    assert page.context["files"].refused in page.content.decode()
     assert browser.get(f"{PAGE}file/").status_code == 403

@@ -113,7 +113,7 @@ def test_a_period_with_too_many_calls_is_explained(
 ) -> None:
     Plan.objects.filter(pk=organization.plan_id).update(exports=True)
     send({**CALL, "cost_usd": "3"}, CALL)
-    url = context(browser)["export_url"]
+    url = context(browser)["files"].links[0][1]
     monkeypatch.setattr(selection, "MAX_CALLS", 1)
     assert context(browser)["empty"].title == "Too many calls in this period"
     assert browser.get(url).status_code in (400, 422)
@@ -128,13 +128,13 @@ def test_the_calls_that_differ_are_exported(browser: Client, send: Send, organiz
     send({**CALL, "id": "=1+1", "cost_usd": "3"}, CALL)
     plans = Plan.objects.filter(pk=organization.plan_id)
     plans.update(exports=True)
-    url = context(browser, percent="5")["export_url"]
+    url = context(browser, percent="5")["files"].links[0][1]
     response = browser.get(url)
     assert response["Content-Disposition"].startswith('attachment; filename="usage-price-check-acme-')
-    rows = list(csv.DictReader(StringIO(response.getvalue().decode())))
+    rows = list(csv.DictReader(StringIO(response.getvalue().decode("utf-8-sig"))))
     assert [(line["event_id"], line["difference_usd"], line["cause"]) for line in rows] == [("'=1+1", "0.5", "markup")]
     plans.update(exports=False)
-    assert context(browser)["export_url"] == ""
+    assert context(browser)["files"].refused.startswith("The ")
     assert browser.get(url).status_code == 403
 
 
