@@ -5,18 +5,18 @@ https://focus.finops.org/focus-specification
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import chain
 
 from django.http import StreamingHttpResponse
 
-from billing.exports.table_files import FileColumn, FileFormat, FileTable, Kind, Row, file_response
+from billing.exports.table_files import FileTable, Part, file_response
 from billing.pricing.kinds import KINDS, Unit
-from billing.reports.statements.charges import Charge, ChargeCategory, charges
+from billing.reports.statements.charges import Charge, ChargeCategory, read_charges
 from billing.reports.statements.months import StatementMonth
-from costtrack.money import plain
+from costtrack.file_columns import FileColumn, FileFormat, Kind
+from costtrack.money import ZERO, plain
 from organizations.models import Organization
 
 CURRENCY = "USD"
@@ -84,8 +84,13 @@ class FocusCharge:
         return _json({name: value for name, value in details.items() if value}) if key.model or key.kind else None
 
     @property
+    def consumed_quantity(self) -> Decimal | None:
+        """A correction of an amount consumes nothing."""
+        return (self.charge.figures.quantity or ZERO) if self.is_usage else None
+
+    @property
     def consumed_unit(self) -> str | None:
-        if not self.has_quantity:
+        if not self.is_usage:
             return None
         return _UNITS[KINDS[self.charge.key.kind].unit] if self.charge.key.kind else "Requests"
 
@@ -153,7 +158,7 @@ def _null(row: FocusCharge) -> None:  # noqa: ARG001 - like every value
     return None
 
 
-_NULL_TEXT, _NULL_AMOUNT = FocusColumn(Kind.TEXT, _null), FocusColumn(Kind.AMOUNT, _null)
+_NULL_TEXT = FocusColumn(Kind.TEXT, _null)
 
 
 def _of_allocation(value: Callable[[Charge], str | None]) -> FocusColumn:
@@ -186,48 +191,29 @@ _COLUMNS: Mapping[str, FocusColumn] = {
     "BillingCurrency": _text(lambda _: CURRENCY),
     "BillingPeriodEnd": FocusColumn(Kind.TIME, lambda row: row.month.span.end),
     "BillingPeriodStart": FocusColumn(Kind.TIME, lambda row: row.month.span.start),
-    "CapacityReservationId": _NULL_TEXT,
-    "CapacityReservationStatus": _NULL_TEXT,
     "ChargeCategory": _text(lambda row: row.charge.key.category.value),
     "ChargeClass": _text(lambda row: "Correction" if row.is_correction else None),
     "ChargeDescription": _text(lambda row: row.description),
     "ChargeFrequency": _text(lambda row: "Usage-Based" if row.is_usage else "One-Time"),
     "ChargePeriodEnd": FocusColumn(Kind.TIME, lambda row: row.charge.key.end),
     "ChargePeriodStart": FocusColumn(Kind.TIME, lambda row: row.charge.key.start),
-    "CommitmentDiscountCategory": _NULL_TEXT,
-    "CommitmentDiscountId": _NULL_TEXT,
-    "CommitmentDiscountName": _NULL_TEXT,
-    "CommitmentDiscountQuantity": _NULL_AMOUNT,
-    "CommitmentDiscountStatus": _NULL_TEXT,
-    "CommitmentDiscountType": _NULL_TEXT,
-    "CommitmentDiscountUnit": _NULL_TEXT,
-    "CommitmentProgramEligibilityDetails": _NULL_TEXT,
-    "ConsumedQuantity": _amount(lambda row: row.charge.figures.quantity if row.has_quantity else None),
+    "ConsumedQuantity": _amount(lambda row: row.consumed_quantity),
     "ConsumedUnit": _text(lambda row: row.consumed_unit),
-    "ContractApplied": _NULL_TEXT,
     "ContractedCost": _amount(lambda row: row.charge.contracted_usd),
     "ContractedUnitPrice": _amount(lambda row: row.unit_price(row.charge.key.contracted_unit_price_usd)),
     "EffectiveCost": _amount(lambda row: row.charge.figures.effective_usd),
     "HostProviderName": _text(lambda row: row.provider),
-    "InvoiceDetailId": _NULL_TEXT,
     "InvoiceId": _NULL_TEXT,
     "InvoiceIssuerName": _text(lambda row: row.provider),
     "ListCost": _amount(lambda row: row.charge.list_usd),
     "ListUnitPrice": _amount(lambda row: row.unit_price(row.charge.key.list_unit_price_usd)),
     "PricingCategory": _text(lambda row: "Standard" if row.has_quantity else None),
-    "PricingCurrency": _text(lambda _: CURRENCY),
-    "PricingCurrencyContractedUnitPrice": _amount(lambda row: row.unit_price(row.charge.key.contracted_unit_price_usd)),
-    "PricingCurrencyEffectiveCost": _amount(lambda row: row.charge.figures.effective_usd),
-    "PricingCurrencyListUnitPrice": _amount(lambda row: row.unit_price(row.charge.key.list_unit_price_usd)),
     "PricingQuantity": _amount(lambda row: row.charge.pricing_quantity if row.has_quantity else None),
     "PricingUnit": _text(lambda row: row.pricing_unit),
     "ProviderName": _text(lambda row: row.provider),
     "PublisherName": _text(lambda row: row.charge.key.publisher or row.provider),
     "RegionId": _text(lambda row: row.charge.key.region),
     "RegionName": _text(lambda row: row.charge.key.region),
-    "ResourceId": _NULL_TEXT,
-    "ResourceName": _NULL_TEXT,
-    "ResourceType": _NULL_TEXT,
     "ServiceCategory": _text(lambda _: "AI and Machine Learning"),
     "ServiceName": _text(lambda row: row.charge.key.service or _UNKNOWN),
     "ServiceProviderName": _text(lambda row: row.provider),
@@ -256,8 +242,7 @@ _OWN = tuple(name for name in _COLUMNS if name.startswith("x_"))
 _SINCE_1_4 = frozenset(
     {
         *("AllocatedMethodDetails", "AllocatedMethodId", "AllocatedResourceId", "AllocatedResourceName"),
-        *("AllocatedTags", "CommitmentProgramEligibilityDetails", "ContractApplied", "HostProviderName"),
-        *("InvoiceDetailId", "ServiceProviderName"),
+        *("AllocatedTags", "HostProviderName", "ServiceProviderName"),
     }
 )
 _UNTIL_1_3 = frozenset({"ProviderName", "PublisherName"})
@@ -284,14 +269,14 @@ def focus_response(
 
 
 def focus_table(*, organization: Organization, month: StatementMonth, version: str) -> FileTable:
-    """Return the charges of a month. The first ones are read already."""
+    """Return the charges of a month."""
     columns = [(name, _COLUMNS[name]) for name in VERSIONS[version]]
-    pages = charges(organization=organization, month=month)
-    first = next(pages, [])
 
-    def rows() -> Iterator[Sequence[Row]]:
-        for page in chain([first], pages):
-            given = (FocusCharge(organization, month, charge) for charge in page)
-            yield [[column.value(row) for _, column in columns] for row in given]
+    def read(position: str) -> Part:
+        charges, next_position = read_charges(organization=organization, month=month, position=position)
+        given = (FocusCharge(organization, month, charge) for charge in charges)
+        return Part([[column.value(row) for _, column in columns] for row in given], next_position)
 
-    return FileTable([FileColumn(name, column.kind) for name, column in columns], rows())
+    return FileTable(
+        [FileColumn(name, column.kind) for name, column in columns], read, lambda _limit: 0, reads_first=True
+    )

@@ -4,7 +4,7 @@ A charge is what was used of one kind (input, cache reads, searches) of one mode
 list, by the agreement with the provider (contracted), effective and billed. The billed costs add up to the statement.
 
 Events and their adjustments are read page by page and added up for each day, so memory depends on the number of
-different charges of a day.
+different charges of a day. Corrections of closed months follow one by one.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,6 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
-from itertools import chain
 from uuid import UUID
 
 from django.conf import settings
@@ -32,6 +31,7 @@ from billing.reports.statements.months import StatementMonth, credential_names
 from billing.types import CostBasis, EventKind
 from costtrack.calendar import Span
 from costtrack.calendar import Unit as CalendarUnit
+from costtrack.clock import iso
 from costtrack.ids import first_id_of
 from costtrack.money import DECIMALS, ZERO, to_storable
 from costtrack.tenancy import tenant_scope
@@ -40,6 +40,7 @@ from organizations.models import APICredential, Organization
 
 _PAGE = 2_000
 _FRACTION_DIGITS = Decimal("1e-12")
+_CORRECTIONS = "corrections-"
 
 
 class ChargeCategory(StrEnum):
@@ -147,48 +148,27 @@ def allocations(charge: Charge) -> Iterable[Charge]:
     yield charge
 
 
-def charges(*, organization: Organization, month: StatementMonth) -> Iterator[list[Charge]]:
-    """Yield the charges of each day, and then the corrections of closed months. Each page is read in a transaction of
-    its own. Events without a known cost have no charge. Raises ConflictError if events were dropped."""
-    with tenant_scope(organization.pk):
+def read_charges(
+    *, organization: Organization, month: StatementMonth, position: str
+) -> tuple[list[Charge], str | None]:
+    """Return the charges after a position (empty: the first ones), and the next position: those of some days, and
+    then corrections of closed months by pages. Events without a known cost have no charge. Raises ConflictError if
+    events were dropped."""
+    with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(organization.pk):
         check_is_stored(organization, month)
         reader = _Charges(organization, month)
-    for days_charges in chain(_by_day(reader), _corrections(reader)):
-        if days_charges:
-            yield [part for charge in days_charges for part in allocations(charge)]
+        after = position.removeprefix(_CORRECTIONS)
+        if after != position:
+            found, next_position = reader.corrections(UUID(after))
+        else:
+            start = datetime.fromisoformat(position) if position else month.span.start
+            found, next_position = reader.days(start)
+    return [part for charge in found for part in allocations(charge)], next_position
 
 
-def _by_day(reader: "_Charges") -> Iterator[list[Charge]]:
-    day: datetime | None = None
-    sums: dict[ChargeKey, ChargeFigures] = {}
-    after: Position | None = None
-    while True:
-        with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(reader.organization.pk):
-            events = reader.page(after)
-            found = list(reader.charges_of(events))
-        for key, figures in found:
-            if key.start != day:
-                yield reader.charges(sums)
-                day, sums = key.start, {}
-            sums[key] = sums[key] + figures if key in sums else figures
-        if len(events) < _PAGE:
-            yield reader.charges(sums)
-            return
-        after = Position(events[-1].occurred_at, events[-1].pk)
-
-
-def _corrections(reader: "_Charges") -> Iterator[list[Charge]]:
-    after = UUID(int=0)
-    while True:
-        with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(reader.organization.pk):
-            late = reader.late_page(after)
-            sums: dict[ChargeKey, ChargeFigures] = {}
-            for key, figures in reader.corrections_of(late):
-                sums[key] = sums[key] + figures if key in sums else figures
-        yield reader.charges(sums)
-        if len(late) < _PAGE:
-            return
-        after = late[-1].event_id
+def _add(sums: dict[ChargeKey, ChargeFigures], found: Iterable[tuple[ChargeKey, ChargeFigures]]) -> None:
+    for key, figures in found:
+        sums[key] = sums[key] + figures if key in sums else figures
 
 
 class _Charges:
@@ -198,11 +178,34 @@ class _Charges:
         self.organization, self.month = organization, month
         self._prices = _Prices(price_book(organization.pk))
         self._names = month.credential_names or credential_names(organization)
-        self._client_ids = dict(APICredential.objects.of(organization).values_list("pk", "client_id"))
         self._days: dict[date, Span] = {}
+        self._client_ids = dict(APICredential.objects.of(organization).values_list("pk", "client_id"))
 
-    def page(self, after: Position | None) -> list[UsageEvent]:
-        start, end = self.month.span
+    def days(self, start: datetime) -> tuple[list[Charge], str | None]:
+        """Return the charges of the days from `start` that fit on a page, at least of one, and the next position."""
+        end = self.month.span.end
+        events = self._page(Span(start, end), None)
+        sums: dict[ChargeKey, ChargeFigures] = {}
+        if len(events) == _PAGE:
+            last_day = self._day(events[-1])
+            end = last_day.start if last_day.start > start else last_day.end
+        _add(sums, self._charges_of([event for event in events if event.occurred_at < end]))
+        while len(events) == _PAGE and events[-1].occurred_at < end:
+            events = self._page(Span(start, end), Position(events[-1].occurred_at, events[-1].pk))
+            _add(sums, self._charges_of(events))
+        is_last = end >= self.month.span.end
+        return self._charges(sums), f"{_CORRECTIONS}{UUID(int=0)}" if is_last else iso(end)
+
+    def corrections(self, after: UUID) -> tuple[list[Charge], str | None]:
+        """Return the charges of a page of late events, and the next position."""
+        late = LateEvent.objects.of(self.organization).filter(booked_month=self.month.month, event_id__gt=after)
+        page = list(late.order_by("event_id")[:_PAGE])
+        sums: dict[ChargeKey, ChargeFigures] = {}
+        _add(sums, self._corrections_of(page))
+        return self._charges(sums), f"{_CORRECTIONS}{page[-1].event_id}" if len(page) == _PAGE else None
+
+    def _page(self, span: Span, after: Position | None) -> list[UsageEvent]:
+        start, end = span
         events = UsageEvent.objects.of(self.organization).exclude(kind=EventKind.ADJUSTMENT.value)
         events = self._booked(events.filter(id__gte=first_id_of(start), occurred_at__gte=start, occurred_at__lt=end))
         if after is not None:
@@ -218,7 +221,7 @@ class _Charges:
         events = events.filter(~Exists(late))
         return events.filter(~Exists(unfolded)) if self.month.is_closed else events
 
-    def charges_of(self, events: Sequence[UsageEvent]) -> Iterator[tuple[ChargeKey, ChargeFigures]]:
+    def _charges_of(self, events: Sequence[UsageEvent]) -> Iterator[tuple[ChargeKey, ChargeFigures]]:
         adjustments = adjustments_of(events)
         ids = [row.pk for rows in adjustments.values() for row in rows]
         booked: set[UUID] = set()
@@ -253,11 +256,7 @@ class _Charges:
             return
         yield from _of_lines(key, quote, token_usd, requests)
 
-    def late_page(self, after: UUID) -> list[LateEvent]:
-        late = LateEvent.objects.of(self.organization).filter(booked_month=self.month.month, event_id__gt=after)
-        return list(late.order_by("event_id")[:_PAGE])
-
-    def corrections_of(self, late: Sequence[LateEvent]) -> Iterator[tuple[ChargeKey, ChargeFigures]]:
+    def _corrections_of(self, late: Sequence[LateEvent]) -> Iterator[tuple[ChargeKey, ChargeFigures]]:
         """Yield the charges of late events one by one: each names its month, and an adjustment its event."""
         ids = [row.event_id for row in late]
         found = UsageEvent.objects.of(self.organization).filter(pk__in=ids)
@@ -266,7 +265,8 @@ class _Charges:
         for row in late:
             event, month = events[row.event_id], f"{row.month:%Y-%m}"
             if event.kind != EventKind.ADJUSTMENT.value:
-                yield from self._of_event(AdjustedEvent(event, ()), corrected_month=month, corrects=str(event.pk))
+                own = AdjustedEvent(event, ())
+                yield from self._of_event(own, corrected_month=month, corrects=str(event.pk))
                 continue
             key = replace(
                 self._key(event),
@@ -277,8 +277,14 @@ class _Charges:
             )
             yield from _amount(key, (event.token_cost_usd or ZERO) + event.compute_cost_usd)
 
+    def _day(self, event: UsageEvent) -> Span:
+        day = self.month.calendar.date_of(event.occurred_at)
+        if day not in self._days:
+            self._days[day] = self.month.calendar.period(CalendarUnit.DAY, event.occurred_at)
+        return self._days[day]
+
     def _key(self, event: UsageEvent) -> ChargeKey:
-        day = self._day(event.occurred_at)
+        day = self._day(event)
         provider = event.provider or event.service
         return ChargeKey(
             start=day.start,
@@ -300,13 +306,7 @@ class _Charges:
             tags=tuple(sorted(set(event.tags))),
         )
 
-    def _day(self, instant: datetime) -> Span:
-        day = self.month.calendar.date_of(instant)
-        if day not in self._days:
-            self._days[day] = self.month.calendar.period(CalendarUnit.DAY, instant)
-        return self._days[day]
-
-    def charges(self, sums: dict[ChargeKey, ChargeFigures]) -> list[Charge]:
+    def _charges(self, sums: dict[ChargeKey, ChargeFigures]) -> list[Charge]:
         return [Charge(key, sums[key], self._names.get(key.client_id, "")) for key in sorted(sums)]
 
 
