@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from billing.exports.focus import VERSIONS, focus_table
 from billing.exports.table_files import encode
+from billing.reports.statements import charges as statement_charges
 from billing.reports.statements.charges import split_exactly
 from billing.reports.statements.months import month_of
 from billing.reports.statements.statement import StatementQuery, statement_totals
@@ -41,7 +42,9 @@ def _month(organization: Organization, key: Key) -> None:
     every_kind_of_charge(organization, key.credential)
 
 
-def test_billed_costs_add_up_to_the_statement_and_both_files_are_the_same(organization: Organization) -> None:
+def test_billed_costs_add_up_to_the_statement_and_both_files_are_the_same(
+    organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = rows_of(organization)
     statement = statement_totals(StatementQuery(organization, month_of(organization, OCTOBER)))
     assert total(rows, "BilledCost") == statement.total.cost_usd
@@ -54,7 +57,9 @@ def test_billed_costs_add_up_to_the_statement_and_both_files_are_the_same(organi
     assert [str(Decimal(cost)) for cost in table.column("BilledCost").to_pylist()] != []
     assert sum(table.column("BilledCost").to_pylist()) == statement.total.cost_usd
     assert table.column_names == list(rows[0])
-    assert file_of(organization) == file_of(organization)
+    whole = file_of(organization)
+    monkeypatch.setattr(statement_charges, "_PAGE", 3)
+    assert sorted(file_of(organization).splitlines()) == sorted(whole.splitlines())
 
 
 def test_token_kinds_are_meters_with_list_contracted_and_billed_costs(organization: Organization) -> None:
