@@ -151,14 +151,14 @@ def _text(value: Callable[[FocusCharge], str | None]) -> FocusColumn:
 
 
 def _amount(value: Callable[[FocusCharge], Decimal | None]) -> FocusColumn:
-    return FocusColumn(Kind.AMOUNT, value)
+    return FocusColumn(Kind.DECIMAL, value)
 
 
 def _null(row: FocusCharge) -> None:  # noqa: ARG001 - like every value
     return None
 
 
-_NULL_TEXT = FocusColumn(Kind.TEXT, _null)
+_NULL_TEXT, _NULL_AMOUNT = FocusColumn(Kind.TEXT, _null), FocusColumn(Kind.DECIMAL, _null)
 
 
 def _of_allocation(value: Callable[[Charge], str | None]) -> FocusColumn:
@@ -185,18 +185,27 @@ _COLUMNS: Mapping[str, FocusColumn] = {
     "AllocatedTags": _of_allocation(lambda charge: tags_json(charge.allocation.tags) if charge.allocation else None),
     "AvailabilityZone": _NULL_TEXT,
     "BilledCost": _amount(lambda row: row.charge.figures.billed_usd),
-    "BillingAccountId": _text(lambda row: str(row.organization.pk)),
+    "BillingAccountId": _text(lambda row: f"organization-{row.organization.pk}"),
     "BillingAccountName": _text(lambda row: row.month.organization_name),
     "BillingAccountType": _text(lambda _: "Organization"),
     "BillingCurrency": _text(lambda _: CURRENCY),
     "BillingPeriodEnd": FocusColumn(Kind.TIME, lambda row: row.month.span.end),
     "BillingPeriodStart": FocusColumn(Kind.TIME, lambda row: row.month.span.start),
+    "CapacityReservationId": _NULL_TEXT,
+    "CapacityReservationStatus": _NULL_TEXT,
     "ChargeCategory": _text(lambda row: row.charge.key.category.value),
     "ChargeClass": _text(lambda row: "Correction" if row.is_correction else None),
     "ChargeDescription": _text(lambda row: row.description),
     "ChargeFrequency": _text(lambda row: "Usage-Based" if row.is_usage else "One-Time"),
     "ChargePeriodEnd": FocusColumn(Kind.TIME, lambda row: row.charge.key.end),
     "ChargePeriodStart": FocusColumn(Kind.TIME, lambda row: row.charge.key.start),
+    "CommitmentDiscountCategory": _NULL_TEXT,
+    "CommitmentDiscountId": _NULL_TEXT,
+    "CommitmentDiscountName": _NULL_TEXT,
+    "CommitmentDiscountQuantity": _NULL_AMOUNT,
+    "CommitmentDiscountStatus": _NULL_TEXT,
+    "CommitmentDiscountType": _NULL_TEXT,
+    "CommitmentDiscountUnit": _NULL_TEXT,
     "ConsumedQuantity": _amount(lambda row: row.consumed_quantity),
     "ConsumedUnit": _text(lambda row: row.consumed_unit),
     "ContractedCost": _amount(lambda row: row.charge.contracted_usd),
@@ -208,12 +217,19 @@ _COLUMNS: Mapping[str, FocusColumn] = {
     "ListCost": _amount(lambda row: row.charge.list_usd),
     "ListUnitPrice": _amount(lambda row: row.unit_price(row.charge.key.list_unit_price_usd)),
     "PricingCategory": _text(lambda row: "Standard" if row.has_quantity else None),
+    "PricingCurrency": _text(lambda _: CURRENCY),
+    "PricingCurrencyContractedUnitPrice": _amount(lambda row: row.unit_price(row.charge.key.contracted_unit_price_usd)),
+    "PricingCurrencyEffectiveCost": _amount(lambda row: row.charge.figures.effective_usd),
+    "PricingCurrencyListUnitPrice": _amount(lambda row: row.unit_price(row.charge.key.list_unit_price_usd)),
     "PricingQuantity": _amount(lambda row: row.charge.pricing_quantity if row.has_quantity else None),
     "PricingUnit": _text(lambda row: row.pricing_unit),
     "ProviderName": _text(lambda row: row.provider),
     "PublisherName": _text(lambda row: row.charge.key.publisher or row.provider),
     "RegionId": _text(lambda row: row.charge.key.region),
     "RegionName": _text(lambda row: row.charge.key.region),
+    "ResourceId": _NULL_TEXT,
+    "ResourceName": _NULL_TEXT,
+    "ResourceType": _NULL_TEXT,
     "ServiceCategory": _text(lambda _: "AI and Machine Learning"),
     "ServiceName": _text(lambda row: row.charge.key.service or _UNKNOWN),
     "ServiceProviderName": _text(lambda row: row.provider),

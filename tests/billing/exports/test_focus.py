@@ -19,8 +19,10 @@ from billing.reports.statements.statement import StatementQuery, statement_total
 from costtrack.file_columns import FileFormat
 from organizations.models import Organization
 from tests.billing.exports.focus_month import OCTOBER, every_kind_of_charge
+from tests.billing.exports.focus_rules import Checker, Row
 from tests.conftest import Key
 
+MIN_RULES = 200
 SPECIFICATION = Path(__file__).with_name("focus_1_4_columns.csv")
 
 
@@ -71,9 +73,9 @@ def test_token_kinds_are_meters_with_list_contracted_and_billed_costs(organizati
         for row in rows
     }
     assert costs == {
-        "Uncached input": ("2400", "0.0024", "0.006", "0.00525", "0.00525"),
-        "Cache reads": ("18000", "0.018", "0.0225", "0.0196875", "0.0196875"),
-        "Output": ("626", "0.000626", "0.00626", "0.0054775", "0.0054775"),
+        "Uncached input": ("2400.0", "0.0024", "0.006", "0.00525", "0.00525"),
+        "Cache reads": ("18000.0", "0.018", "0.0225", "0.0196875", "0.0196875"),
+        "Output": ("626.0", "0.000626", "0.00626", "0.0054775", "0.0054775"),
     }
     assert {row["Tags"] for row in rows} == {'{"beta":true,"env":"prod"}'}
     assert {(row["ConsumedUnit"], row["PricingUnit"]) for row in rows} == {("Tokens", "1000000 Tokens")}
@@ -88,6 +90,18 @@ def test_a_reported_cost_is_billed_beside_the_computed_ones(organization: Organi
         ("Model usage", "US Dollars", "0.25")
     ]
     assert not [row for row in rows if row["x_Model"] == "unknown"]
+
+
+def test_no_rule_of_the_validator_of_1_2_is_violated(organization: Organization) -> None:
+    rows: list[Row] = [{name: value or None for name, value in row.items()} for row in rows_of(organization)]
+    checked, violated = Checker(rows).violations()
+    assert (violated, checked > MIN_RULES) == ([], True)
+
+    # The checks see what is wrong.
+    usage = next(row for row in rows if row["ChargeCategory"] == "Usage" and row["ChargeClass"] is None)
+    for column, value in {"BilledCost": None, "ListCost": "7", "ChargeCategory": "Refund", "Tags": "[]"}.items():
+        _, found = Checker([{**usage, column: value}]).violations()
+        assert any(rule.startswith(column) for rule in found), column
 
 
 def test_1_4_has_the_columns_of_the_specification(organization: Organization) -> None:

@@ -1,16 +1,11 @@
-"""Checks a CSV file by the rules of the package focus-validator, which are data: `model-1.2.json`.
+"""Checks rows by the rules of the FinOps Foundation's validator of FOCUS 1.2, which are data: `focus_1_2_rules.json`.
 
-    python rules.py model-1.2.0.1.json october.csv
-
-Prints each rule that a row violates, and how many rules were checked. A rule is checked if it is about the data of one
-file; rules about documentation or processes are "Dynamic" and have no check. Columns of what costtrack does
-not have (`NOT_SUPPORTED`) need not be present.
+Rules about documentation and processes, and those that only permit something, are not in it. Columns of what costtrack
+does not have (`NOT_SUPPORTED`) need not be filled.
 """
 
-import csv
 import json
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
@@ -18,17 +13,8 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, str | None]
-NOT_SUPPORTED = frozenset(
-    {
-        "AVAILABILITY_ZONE_SUPPORTED",
-        "BILLING_BASED_ON_PROVISIONED_RESOURCES_SUPPORTED",
-        "CAPACITY_RESERVATION_SUPPORTED",
-        "COMMITMENT_DISCOUNT_SUPPORTED",
-        "PRICING_BILLING_CURRENCY_DIFFERENCES_SUPPORTED",
-        "RESOURCE_TYPE_ASSIGNMENT_SUPPORTED",
-        "VIRTUAL_CURRENCY_SUPPORTED",
-    }
-)
+RULES = Path(__file__).with_name("focus_1_2_rules.json")
+NOT_SUPPORTED = frozenset({"CAPACITY_RESERVATION_SUPPORTED", "COMMITMENT_DISCOUNT_SUPPORTED"})
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d+)?|\.\d+)(E[+-]?\d+)?")
@@ -47,6 +33,8 @@ def is_flat_object(text: str | None) -> bool:
     """Whether a text is a JSON object of texts, numbers, booleans and nulls with different keys."""
     if text is None:
         return True
+    if not text.startswith("{"):
+        return False
     try:
         pairs = json.loads(text, object_pairs_hook=list)
     except ValueError:
@@ -85,16 +73,17 @@ def any_of(values: Iterable[Truth]) -> Truth:
 
 
 class Checker:
-    def __init__(self, rules: dict[str, Any], rows: list[Row]) -> None:
-        self.rules, self.rows = rules, rows
+    def __init__(self, rows: list[Row]) -> None:
+        self.rules: dict[str, Any] = json.loads(RULES.read_text())["rules"]
+        self.rows = rows
         self.columns = set(rows[0])
         self.conditions = self._conditions()
         # One of these has to be met; they are not violated alone.
         self.alternatives = {
             item["ModelRuleId"]
-            for rule in rules.values()
-            if (requirement := rule["ValidationCriteria"]["Requirement"]).get("CheckFunction") == "OR"
-            for item in requirement["Items"]
+            for rule in self.rules.values()
+            if rule["requirement"]["CheckFunction"] == "OR"
+            for item in rule["requirement"]["Items"]
             if item["CheckFunction"] == "CheckModelRule"
         }
 
@@ -102,13 +91,12 @@ class Checker:
         """The conditions of each rule: its own, and those of the composite rules that it is a part of."""
         conditions: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for rule_id, rule in self.rules.items():
-            criteria = rule["ValidationCriteria"]
-            if criteria["Condition"]:
-                conditions[rule_id].append(criteria["Condition"])
-            if rule["Function"] == "Composite" and criteria["Condition"]:
-                for item in criteria["Requirement"].get("Items", ()):
-                    if item["CheckFunction"] == "CheckModelRule":
-                        conditions[item["ModelRuleId"]].append(criteria["Condition"])
+            if not rule["condition"]:
+                continue
+            conditions[rule_id].append(rule["condition"])
+            for item in rule["requirement"].get("Items", ()) if rule["is_composite"] else ():
+                if item["CheckFunction"] == "CheckModelRule":
+                    conditions[item["ModelRuleId"]].append(rule["condition"])
         return conditions
 
     def holds(self, check: dict[str, Any], row: Row) -> Truth:
@@ -141,39 +129,35 @@ class Checker:
     def is_met(self, rule_id: str, row: Row) -> Truth:
         if not all(self.holds(condition, row) is True for condition in self.conditions[rule_id]):
             return True
-        requirement = self.rules[rule_id]["ValidationCriteria"]["Requirement"]
-        return self.holds(requirement, row) if requirement else True
+        return self.holds(self.rules[rule_id]["requirement"], row) if rule_id in self.rules else True
+
+    def violations(self) -> tuple[int, list[str]]:
+        """Return the number of rules that were checked, and the violated ones with the first row."""
+        checked, violated = 0, []
+        for rule_id, rule in self.rules.items():
+            if rule_id in self.alternatives or not self._is_checked(rule):
+                continue
+            checked += 1
+            bad = [row for row in self.rows if self.is_met(rule_id, row) is False]
+            if bad:
+                violated.append(f"{rule_id} in {len(bad)} rows, the first one: {bad[0]}")
+        return checked, violated
 
     def _is_checked(self, rule: dict[str, Any]) -> bool:
-        """Whether a rule is about the data, and about what costtrack supports. The parts of a composite rule are rules
-        of their own, except for alternatives."""
-        requirement = rule["ValidationCriteria"]["Requirement"]
-        if rule["Type"] == "Dynamic" or not requirement or rule["ValidationCriteria"]["Keyword"] in ("MAY", "OPTIONAL"):
+        """Whether a rule is about what costtrack supports. The parts of a composite rule are rules of their own, except
+        for alternatives."""
+        function = rule["requirement"]["CheckFunction"]
+        if rule["is_composite"] and function != "OR":
             return False
-        if rule["Function"] == "Composite" and requirement["CheckFunction"] != "OR":
-            return False
-        if requirement["CheckFunction"] == "ColumnPresent":
-            return not NOT_SUPPORTED & set(rule["ApplicabilityCriteria"])
-        return rule["Reference"] in self.columns
+        if function == "ColumnPresent":
+            return not NOT_SUPPORTED & set(rule["criteria"])
+        return rule["column"] in self.columns and not rule["column"].startswith(("Capacity", "Commitment"))
 
     def _distinct(self, first: str, second: str) -> dict[str | None, int]:
         values: dict[str | None, set[str | None]] = defaultdict(set)
         for row in self.rows:
             values[row[first]].add(row[second])
         return {key: len(found) for key, found in values.items()}
-
-    def violations(self) -> tuple[int, list[str]]:
-        """Return the number of rules that were checked, and the violated ones with the first row."""
-        checked, violated = 0, []
-        for rule_id, rule in self.rules.items():
-            criteria = rule["ValidationCriteria"]
-            if rule_id in self.alternatives or not self._is_checked(rule):
-                continue
-            checked += 1
-            bad = [number for number, row in enumerate(self.rows, 2) if self.is_met(rule_id, row) is False]
-            if bad:
-                violated.append(f"{rule_id} in {len(bad)} rows, first in line {bad[0]}: {criteria['MustSatisfy']}")
-        return checked, violated
 
 
 def _is_value(value: str | None, expected: object, *, is_negated: bool) -> Truth:
@@ -200,17 +184,3 @@ def _equals(value: str, expected: object) -> bool:
     if is_decimal(value) and is_decimal(str(expected)):
         return Decimal(value) == Decimal(str(expected))
     return value == expected
-
-
-def main(model: str, file: str) -> int:
-    rules = json.loads(Path(model).read_text())["ModelRules"]
-    with Path(file).open(newline="") as lines:
-        rows: list[Row] = [{name: value or None for name, value in row.items()} for row in csv.DictReader(lines)]
-    checked, violated = Checker(rules, rows).violations()
-    sys.stdout.writelines(f"{line}\n" for line in violated)
-    sys.stdout.write(f"{checked} rules, {len(rows)} rows, {len(violated)} violations\n")
-    return 1 if violated else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
