@@ -1,4 +1,4 @@
-"""Builds the wheel of `packages/costtrack-litellm` into this package, so that every web server offers it."""
+"""Builds the wheels of `packages/` into this package, so that every web server offers them."""
 
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ class ClientPackages(BuildHookInterface[Any]):
         root = Path(self.root)
         for old in (root / FOLDER).glob("*.whl"):
             old.unlink()
-        builder = WheelBuilder(str(root / "packages" / "costtrack-litellm"))
-        for path in builder.build(directory=str(root / FOLDER), versions=["standard"]):
-            build_data["force_include"][path] = f"{FOLDER}/{Path(path).name}"
+        for project in sorted((root / "packages").iterdir()):
+            builder = WheelBuilder(str(project))
+            for path in builder.build(directory=str(root / FOLDER), versions=["standard"]):
+                build_data["force_include"][path] = f"{FOLDER}/{Path(path).name}"

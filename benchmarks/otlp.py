@@ -2,16 +2,18 @@
 in the same run.
 
 Spans are sent in batches of 1,000, and of 512 as the batch processor of the SDKs exports them. Each has the attributes
-that instrumentations set, and the provider's id of the response, by which calls of several sources are compared; events
-in JSON have none. Both sides use two connections.
+that instrumentations set, and the provider's id of the response, by which calls of several sources are compared. Events
+in JSON have none in the first baseline, and the same ids (`request_id`) in the second one. All use two connections.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import blake2b
 from itertools import count
 from typing import Any
 
+import msgspec
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -43,30 +45,41 @@ _numbers = count(1)
 
 def run(bench: Bench) -> list[Figure]:
     with bench.site(bench.fresh("otlp")) as site:
-        json, batches, exports = [], [], []
+        json, with_ids, batches, exports = [], [], [], []
         for number in range(bench.rounds):
             say(f"otlp: round {number + 1} of {bench.rounds}")
             json.append(bench.load / load.send(site, bench.load))
-            batches.append(bench.load / _send(site, bench.load, BATCH))
-            exports.append(bench.load / _send(site, bench.load, EXPORTED))
+            with_ids.append(bench.load / _send(site, bench.load, _events_with_ids))
+            batches.append(bench.load / _send(site, bench.load, partial(_spans, batch=BATCH)))
+            exports.append(bench.load / _send(site, bench.load, partial(_spans, batch=EXPORTED)))
     name = f"JSON intake, {CONNECTIONS} connections x {BATCH:,}"
+    spans, exported = (f"OTLP spans, {CONNECTIONS} connections x {size:,}" for size in (BATCH, EXPORTED))
+    same = f"{name}, with the provider's ids"
     return [
-        Figure(f"OTLP spans, {CONNECTIONS} connections x {BATCH:,}", "events/s", batches, name, json, BUDGET),
-        Figure(f"OTLP spans, {CONNECTIONS} connections x {EXPORTED}", "events/s", exports, name, json, BUDGET),
+        Figure(spans, "events/s", batches, name, json, BUDGET),
+        Figure(exported, "events/s", exports, name, json, BUDGET),
+        Figure(f"{spans}, both with the provider's ids", "events/s", batches, same, with_ids, BUDGET),
+        Figure(f"{exported}, both with the provider's ids", "events/s", exports, same, with_ids, BUDGET),
     ]
 
 
-def _send(site: Site, spans: int, batch: int) -> float:
-    """Send this many spans, and return the seconds that the server took."""
-    sizes = [min(_PIECE, spans - start) for start in range(0, spans, _PIECE)]
-    return sum(site.caller.seconds_for(_requests(site.caller, size, batch), CONNECTIONS) for size in sizes)
+def _send(site: Site, events: int, requests: Callable[[Caller, int], list[bytes]]) -> float:
+    """Send this many events, and return the seconds that the server took."""
+    sizes = [min(_PIECE, events - start) for start in range(0, events, _PIECE)]
+    return sum(site.caller.seconds_for(requests(site.caller, size), CONNECTIONS) for size in sizes)
 
 
-def _requests(caller: Caller, spans: int, batch: int) -> list[bytes]:
-    events = load.new_events(spans)
+def _events_with_ids(caller: Caller, number: int) -> list[bytes]:
+    events = [{**event, "request_id": f"chatcmpl-{event['id']}"} for event in load.new_events(number)]
+    batches = [events[start : start + BATCH] for start in range(0, number, BATCH)]
+    return [caller.post("/usage/events", msgspec.json.encode({"events": batch})) for batch in batches]
+
+
+def _spans(caller: Caller, number: int, batch: int) -> list[bytes]:
+    events = load.new_events(number)
     return [
         caller.post("/otlp/v1/traces", _export(events[start : start + batch]), content_type="application/x-protobuf")
-        for start in range(0, spans, batch)
+        for start in range(0, number, batch)
     ]
 
 

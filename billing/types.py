@@ -334,3 +334,43 @@ class WebhookFormat(models.TextChoices):
 
     STANDARD = "standard", "Standard Webhooks"
     SLACK = "slack", "Slack"
+
+
+class AllocationTarget(models.TextChoices):
+    """What shared cost is split between."""
+
+    TEAM = "team", "Team"
+    END_USER = "end_user", "End user"
+    TAG = "tag", "Tag"
+
+
+class SplitMethod(models.TextChoices):
+    """How shared cost is split: evenly, by fixed percentages, or in proportion to a measure of the targets' usage."""
+
+    EVEN = "even", "Evenly"
+    FIXED = "fixed", "Fixed percentages"
+    PROPORTIONAL = "proportional", "In proportion to usage"
+
+
+class SplitMeasure(models.TextChoices):
+    """A measure of usage."""
+
+    COST = "cost", "Cost"
+    REQUESTS = "requests", "Requests"
+    TOKENS = "tokens", "Tokens"
+
+
+class CommitmentKind(models.TextChoices):
+    """What a fixed fee pays for."""
+
+    SUBSCRIPTION = "subscription", "Subscription"
+    PROVISIONED = "provisioned", "Provisioned capacity"
+
+
+class FeePeriod(models.TextChoices):
+    """What a fixed fee is for, in the organization's time zone."""
+
+    HOUR = "hour", "Hour"
+    DAY = "day", "Day"
+    MONTH = "month", "Month"
+    YEAR = "year", "Year"

@@ -5,7 +5,8 @@ It must start fast, so each command imports what it needs when it runs.
 
 import argparse
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,10 +33,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         if options.command in server_commands:
-            return server_commands[options.command](options)
+            return _run_on_server(server_commands[options.command], options)
         return client.run_command(options.run, options)
     except KeyboardInterrupt:
         return _INTERRUPTED
+
+
+def _run_on_server(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Run a command that the package of the client, `packages/costtrack-cli`, does not contain."""
+    try:
+        return command(options)
+    except ModuleNotFoundError as error:
+        if error.name not in ("costtrack.supervisor", "costtrack.web_server"):
+            raise
+    sys.stderr.write(f"costtrack: this is the client; `costtrack {options.command}` needs the server's package\n")
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:

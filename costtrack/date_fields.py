@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminSplitDateTimeWidget
 
 from costtrack.calendar import Calendar
 from costtrack.clock import iso
-from costtrack.dates import UTC_CALENDAR, end_of, parse_day, parse_end, parse_start
+from costtrack.dates import UTC_CALENDAR, end_of, parse_day, parse_end, parse_month, parse_start
 
 _SCHEMA = {
     "type": "string",
@@ -61,6 +61,22 @@ class DayField(serializers.DateField):
             return parse_day(value) if isinstance(value, str) else self.fail("invalid", format="YYYY-MM-DD")
         except ValueError:
             self.fail("invalid", format="YYYY-MM-DD")
+
+
+@extend_schema_field({"type": "string", "pattern": r"^\d{4}-\d{2}$", "examples": ["2026-11"]})
+class MonthField(serializers.Field[date, Any, str, Any]):
+    """A month in the form `2026-11`, as its first day."""
+
+    default_error_messages = {"invalid": "Not a month, for example 2026-11."}
+
+    def to_internal_value(self, data: Any) -> date:
+        try:
+            return parse_month(data) if isinstance(data, str) else self.fail("invalid")
+        except ValueError:
+            self.fail("invalid")
+
+    def to_representation(self, value: date) -> str:
+        return f"{value:%Y-%m}"
 
 
 class StartFormField(forms.MultiValueField):

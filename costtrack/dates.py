@@ -29,6 +29,11 @@ def parse_day(text: str) -> date:
     return date.fromisoformat(text)
 
 
+def parse_month(text: str) -> date:
+    """Parse `2026-11` as the first day of the month. Raises ValueError."""
+    return parse_day(f"{text}-01")
+
+
 class NonexistentTimeError(ValueError):
     """The local time is skipped when clocks are set forward."""
 

@@ -75,6 +75,7 @@ ENTRIES = (
         (
             Tab("Runs", "runs"),
             Tab("Sessions", "sessions", details="executions/", words="executions agents"),
+            Tab("Outcomes", "outcomes", words="success failure retry unit cost roi"),
             Tab("Groups", "billing_generationgroup_changelist"),
             Tab("All runs", "billing_run_changelist"),
             Tab("All sessions", "billing_session_changelist"),
@@ -114,6 +115,8 @@ ENTRIES = (
             Tab("Agreements", "billing_agreement_changelist", words="discount"),
             Tab("Credits", "billing_credit_changelist"),
             Tab("Price check", "price_check"),
+            Tab("Commitments", "commitments", words="subscription seats provisioned capacity ptu fixed fee idle"),
+            Tab("Shared cost", "allocation", words="allocation chargeback showback split cost center unallocated"),
         ),
     ),
     Entry(

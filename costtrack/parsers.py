@@ -47,5 +47,11 @@ class JSONParser(parsers.JSONParser):
         return parsed
 
 
+class ExactParser(JSONParser):
+    """Parses amounts as decimals; a float would keep only 17 digits."""
+
+    fractions: ClassVar[type[float | Decimal]] = Decimal
+
+
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON number")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar, cast
 
+from django.contrib import admin
 from django.db.models import DateTimeField, ForeignKey, ManyToManyField, Model, Q, QuerySet
 from django.forms import Form, HiddenInput, ModelChoiceField
 from django.http import HttpRequest
@@ -37,6 +38,17 @@ _SERVICE_ERROR = "service_error"
 F = TypeVar("F", bound="ModelChoiceField[Any] | None")
 _OF_PAGES = ["after", "p", "e", "all"]
 """Parameters of a list's URL that do not choose rows."""
+
+
+def labeled(field: str, label: str, *, boolean: bool = False) -> Any:
+    """Return a column, or read-only field, of a model's field with a label in the words of the pages."""
+
+    @admin.display(description=label, ordering=field, boolean=boolean or None)
+    def value(row: Model) -> Any:
+        return getattr(row, field)
+
+    value.__name__ = field
+    return value
 
 
 def _instant(text: Any) -> datetime | None:

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
 from costtrack.calendar import Calendar
+from costtrack.date_text import zoned_time_text
 from costtrack.dates import UTC_CALENDAR
 from organizations.admin_request import chosen_organization
 
@@ -60,8 +61,8 @@ def in_current_zone(instant: datetime) -> datetime:
 
 
 def zoned_time(instant: datetime) -> str:
-    """Format to the second with the time zone, for sentences: `2026-11-02 09:00:07 Europe/Berlin`."""
-    return f"{in_current_zone(instant):%Y-%m-%d %H:%M:%S} {timezone.get_current_timezone_name()}"
+    """Format to the second with the time zone, for sentences: `Nov 2, 2026, 9:00:07 AM (Europe/Berlin)`."""
+    return zoned_time_text(instant, timezone.get_current_timezone())
 
 
 def _choose(request: HttpRequest) -> HttpResponse:

@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db.models import Q, QuerySet
 
 from costtrack.clock import iso
+from costtrack.date_text import day_text
 from costtrack.errors import ForbiddenError, InvalidError, NotFoundError
 from organizations.models import Membership, Organization, Plan, Team, User
 from organizations.principals import Access, Principal
@@ -41,9 +42,8 @@ def access_to(*, principal: Principal, slug: str) -> Access:
 
 def closing_refusal(closes_at: datetime) -> ForbiddenError:
     """Return the error of a caller who may not use an organization that is closing."""
-    at = f"{closes_at:%b} {closes_at.day}, {closes_at.year}"
     return ForbiddenError(
-        f"The organization is closed and will be deleted on {at}. Until then an owner can reopen it.",
+        f"The organization is closed and will be deleted on {day_text(closes_at)}. Until then an owner can reopen it.",
         code="organization_closing",
         extra={"closes_at": iso(closes_at)},
     )

@@ -14,12 +14,15 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
 from billing.exports.jobs import MAX_UNFINISHED
+from billing.ingest.outcomes import OutcomeReport, record_outcomes
 from billing.ledger.credits import NewCredit, create_credit
 from billing.limits.increases import request_increase
 from billing.limits.services import create_limit, raise_limit
 from billing.limits.validation import LimitInput
 from billing.models import (
     Agreement,
+    AllocationRule,
+    Commitment,
     Credit,
     Delivery,
     Export,
@@ -95,6 +98,28 @@ class Examples:
             Agreement.objects.create(organization=self.organization, provider=f"seller-{number}", discount_percent=10)
             refund = NewCredit(Decimal("0.01"), "Refund")
             create_credit(organization=self.organization, credit=refund, actor="tests", now=utc_now())
+            AllocationRule.objects.create(
+                organization=self.organization,
+                name=f"rule-{number}",
+                target="team",
+                starts=utc_now().date().replace(day=1),
+                method="even",
+                actor="tests",
+                created_at=utc_now(),
+            )
+            Commitment.objects.create(
+                organization=self.organization,
+                name=f"commitment-{number}",
+                kind="subscription",
+                amount_usd=Decimal(30),
+                period="month",
+                starts=utc_now().date(),
+                covers={"model": [f"model-{number}"]},
+                actor="tests",
+                created_at=utc_now(),
+            )
+            report = OutcomeReport("done", is_success=True, run_id=f"run-{number}")
+            record_outcomes(organization=self.organization, reports=[report], now=utc_now())
             make_key(self.organization, name=f"credential-{number}")
             user = User.objects.create(email=f"person-{number}@acme.example")
             Membership.objects.create(organization=self.organization, user=user, role=Role.VIEWER)
@@ -230,6 +255,8 @@ class Examples:
             "agreements": Agreement.objects.of(self.organization),
             "metric-senders": MetricSender.objects.of(self.organization),
             "credits": Credit.objects.of(self.organization).filter(voided_at=None),
+            "rules": AllocationRule.objects.of(self.organization),
+            "commitments": Commitment.objects.of(self.organization).filter(ends=None),
             "reprice": Repricing.objects.of(self.organization),
             "webhooks": WebhookEndpoint.objects.of(self.organization),
             "teams": Team.objects.of(self.organization),
@@ -289,6 +316,10 @@ def _closing(*, closed: bool) -> dict[str, str]:
     return {"slug": "acme"}
 
 
+def _rule(name: str) -> dict[str, Any]:
+    return {"name": name, "starts": f"{utc_now():%Y-%m}", "method": "even"}
+
+
 def _in(hours: int) -> str:
     return (utc_now() + timedelta(hours=hours)).isoformat()
 
@@ -337,6 +368,7 @@ _QUERIES = {
     "GET /global/spend/report": _DATES,
     "GET /global/activity": _DATES,
     "GET /usage/export": "organization=acme",
+    "GET /usage/allocation/file": "organization=acme",
     "GET /usage/breakdown": "group_by=team",
     "GET /usage/statements/<str:month>/file": "organization=acme",
     "GET /usage/statements/<str:month>/focus": "organization=acme",
@@ -346,7 +378,8 @@ _QUERIES = {
 _OF = "/organizations/<str:slug>"
 _PUBLIC = "https://93.184.216.34"  # without a name, nothing has to be looked up
 _OF_OPERATORS = (
-    *("POST /organizations", "GET /usage/export", f"POST {_OF}/close", f"POST {_OF}/reopen"),
+    *("POST /organizations", "GET /usage/export", "GET /usage/allocation/file"),
+    *(f"POST {_OF}/close", f"POST {_OF}/reopen"),
     *(f"GET /usage/statements/<str:month>/{name}" for name in ("file", "focus")),
     "POST /usage/statements/<str:month>/close",
     *(f"POST {_OF}/limit-requests/<int:pk>/{answer}" for answer in ("grant", "decline")),
@@ -383,6 +416,20 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"POST {_OF}/prices/<int:pk>/end": lambda _: {"effective_to": _in(hours=1)},
     f"POST {_OF}/prices/reprice": lambda _: {"start": _in(hours=-1), "end": _in(hours=0)},
     "POST /usage/credits": lambda _: {"amount_usd": "1", "reason": "Refund"},
+    "POST /usage/allocation/rules": lambda number: _rule(f"new-{number}"),
+    "POST /usage/allocation/rules/<int:pk>/end": lambda _: {"starts": f"{utc_now():%Y-%m}"},
+    "POST /usage/allocation/preview": lambda number: _rule(f"preview-{number}"),
+    "POST /usage/commitments": lambda number: {
+        "name": f"new-{number}",
+        "kind": "subscription",
+        "amount_usd": "30",
+        "starts": f"{utc_now():%Y-%m-%d}",
+        "covers": {"model": ["model-0"]},
+    },
+    "POST /usage/commitments/<int:pk>/end": lambda _: {"ends": f"{utc_now():%Y-%m-%d}"},
+    "POST /usage/outcomes": lambda number: [
+        {"run_id": f"run-{index}", "name": f"done-{number}", "success": True} for index in range(10)
+    ],
     "POST /usage/credits/<int:pk>/void": lambda _: {"reason": "Booked twice."},
     f"POST {_OF}/metric-senders": lambda number: {"name": f"sender-{number}"},
     f"POST {_OF}/agreements": lambda number: {"provider": f"new-{number}", "discount_percent": "10"},

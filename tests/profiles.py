@@ -1,7 +1,7 @@
 """How much the tests try.
 
 The short profile is for each change: few examples of Hypothesis, the same ones in every run, so that a failure comes
-from the change. With `COSTTRACK_TEST_PROFILE=long` there are twenty times as many, and new ones in each run. Other
+from the change. With `COSTTRACK_TEST_PROFILE=long` there are thirty times as many, and new ones in each run. Other
 numbers, such as how often a process is killed, are larger in the long profile, too (`choose`).
 """
 
@@ -14,7 +14,7 @@ IS_LONG = NAME == "long"
 TIMEOUT_SECONDS = 4 * 60 * 60
 """Of one test in the long profile."""
 
-_FACTOR = 20
+_FACTOR = 30
 _DEFAULT_EXAMPLES = 100
 # Neither a busy machine nor one slow example is a fault. Tests undo what an example has changed, so that the fixtures
 # of the function are as good as new.

@@ -21,7 +21,7 @@ from organizations.types import Scope
 _DELIVERY = {
     "id": 12,
     "kind": NoticeKind.PAUSED,
-    "subject": "Access of Acme Research is paused: 100 of 100 USD are spent",
+    "subject": "Access of Acme Research is paused: $100 of $100 are spent",
     "channel": Channel.WEBHOOK,
     "recipient": "https://ops.acme.example/hooks/costtrack",
     "webhook": 7,

@@ -19,10 +19,13 @@ from billing.exports.cells import text_cell
 from billing.exports.ledger_events import export_credits, export_events
 from billing.models import (
     Agreement,
+    AllocationRule,
+    Commitment,
     Credit,
     IncreaseRequest,
     LimitOverride,
     NotificationAddress,
+    Outcome,
     PriceVersion,
     SpendLimit,
     ThresholdEvent,
@@ -54,6 +57,9 @@ _TABLES: dict[str, type[Model]] = {
     "prices": PriceVersion,
     "agreements": Agreement,
     "credits-with-voided": Credit,
+    "allocation-rules": AllocationRule,
+    "commitments": Commitment,
+    "outcomes": Outcome,
     "webhooks": WebhookEndpoint,
     "notice-addresses": NotificationAddress,
     "members": Membership,

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from billing.limits.evaluate import resets_or_ends_at
@@ -11,9 +10,10 @@ from billing.limits.threshold_events import SOFT, Notification
 from billing.limits.types import Evaluation, Rule
 from billing.models import Notice
 from billing.notifications.outbox import notify
-from billing.types import NoticeKind
+from billing.types import NoticeKind, amount_text
 from costtrack.clock import MINUTE, iso
-from costtrack.money import plain, usd
+from costtrack.date_text import zoned_time_text
+from costtrack.money import plain
 from organizations.models import Organization
 
 _MAX_VALUE_LENGTH = 60
@@ -82,7 +82,7 @@ def _sentence(organization: Organization, rule: Rule, evaluation: Evaluation | N
     limit = _limit_label(rule)
     at = resets_at(rule, evaluation)
     when = None if at is None else _local(organization, at)
-    used = f"{_amount(evaluation.spent_usd)} of {_amount(rule.amount_usd)} USD" if evaluation is not None else ""
+    used = _used(rule, evaluation) if evaluation is not None else ""
     match notification.kind:
         case NoticeKind.PAUSED:
             end = "until it is resumed" if rule.is_paused_manually else "until someone changes it"
@@ -118,8 +118,8 @@ def _shortened(value: str) -> str:
     return value if len(value) <= _MAX_VALUE_LENGTH else f"{value[: _MAX_VALUE_LENGTH - 1]}…"
 
 
-def _amount(amount: Decimal) -> str:
-    return usd(amount).replace("$", "")
+def _used(rule: Rule, evaluation: Evaluation) -> str:
+    return f"{amount_text(evaluation.spent_usd, rule.unit)} of {amount_text(rule.amount_usd, rule.unit)}"
 
 
 def _full_minute(at: datetime | None) -> datetime | None:
@@ -132,6 +132,6 @@ def _full_minute(at: datetime | None) -> datetime | None:
 
 def _local(organization: Organization, at: datetime) -> str:
     """Format a time in the organization's time zone, rounded up to the minute."""
-    local = (_full_minute(at) or at).astimezone(organization.calendar.zone)
-    time = f"{local:%I:%M %p}".removeprefix("0")
-    return f"{local:%a, %b} {local.day}, {local.year}, {time} ({organization.time_zone})"
+    zone = organization.calendar.zone
+    minute = _full_minute(at) or at
+    return f"{minute.astimezone(zone):%a}, {zoned_time_text(minute, zone)}"

@@ -10,7 +10,7 @@ from costtrack.database.sql_files import run_sql_files
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0042_closed_months"),
+        ("billing", "0047_commitments"),
         ("organizations", "0014_lower_case_addresses"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

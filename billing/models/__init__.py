@@ -1,6 +1,8 @@
 """One module per aggregate."""
 
+from billing.models.allocation import AllocationRule
 from billing.models.authorizations import Authorization
+from billing.models.commitments import Commitment
 from billing.models.coverage import Coverage, MetricPoint, MetricSender
 from billing.models.credits import Credit
 from billing.models.exports import Export, ExportPart
@@ -23,6 +25,7 @@ from billing.models.notifications import (
     NotificationPreference,
     WebhookEndpoint,
 )
+from billing.models.outcomes import Outcome
 from billing.models.prices import Agreement, PriceBookRevision, PriceVersion
 from billing.models.quarantine import QuarantinedRecord
 from billing.models.repricing import Repricing
@@ -35,9 +38,11 @@ from billing.models.usage_issues import UsageIssue
 __all__ = [
     "PAUSING",
     "Agreement",
+    "AllocationRule",
     "Authorization",
     "CallKey",
     "ClosedMonth",
+    "Commitment",
     "Coverage",
     "Credit",
     "Delivery",
@@ -59,6 +64,7 @@ __all__ = [
     "NoticeReading",
     "NotificationAddress",
     "NotificationPreference",
+    "Outcome",
     "PriceBookRevision",
     "PriceVersion",
     "QuarantinedRecord",

@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from costtrack.date_text import utc_text
 from organizations.tenant_models import TenantModel
 
 
@@ -19,7 +20,7 @@ class Coverage(TenantModel):
     tokens = models.BigIntegerField()
 
     def __str__(self) -> str:
-        return f"{self.source}, {self.signal}, {self.hour:%Y-%m-%d %H:00}"
+        return f"{self.source}, {self.signal}, {utc_text(self.hour)}"
 
 
 class MetricPoint(TenantModel):

@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from costtrack.date_text import utc_text
 from organizations.tenant_models import TenantModel
 
 
@@ -18,7 +19,7 @@ class RollupCheck(TenantModel):
         indexes = (models.Index(fields=("organization",), name="check_failed", condition=~models.Q(differences=0)),)
 
     def __str__(self) -> str:
-        return f"{self.rollup} at {self.checked_at:%Y-%m-%d %H:%M}"
+        return f"{self.rollup} at {utc_text(self.checked_at)}"
 
 
 class LedgerState(TenantModel):

@@ -198,11 +198,15 @@ class WorkflowTotal(Costs):
 
 @with_live_view
 class RunDay(Costs):
+    """`first_at` and `last_at` are NULL in rows that were archived before these columns existed."""
+
     pk = models.CompositePrimaryKey("organization", "run_id", "day", "service", "cost_group", "archived")
     run_id = dimension()
     day = models.DateField()
     service = dimension()
     cost_group = dimension()
+    first_at = models.DateTimeField(null=True)
+    last_at = models.DateTimeField(null=True)
 
 
 @with_live_view

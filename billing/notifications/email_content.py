@@ -5,7 +5,7 @@ A notice's `data` is the same as in webhooks (docs/notifications.md): amounts ar
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, NoticeKind, amount_text
-from costtrack.clock import SECOND
+from costtrack.date_text import full_second, time_text, zoned_time_text
 from costtrack.money import usd
 
 _UTC = ZoneInfo("UTC")
@@ -32,28 +32,19 @@ def local_time(text: str | None, zone: ZoneInfo) -> LocalTime | None:
     if text is None:
         return None
     instant = datetime.fromisoformat(text)
-    if instant.microsecond:
-        instant = instant.replace(microsecond=0) + SECOND
-    local, utc = _with_zone(instant, zone), _with_zone(instant, _UTC)
+    instant = full_second(instant)
+    local, utc = _weekday_time(instant, zone), _weekday_time(instant, _UTC)
     return LocalTime(local, "" if local == utc else utc)
 
 
 def local_span(start: str, end: str, zone: ZoneInfo) -> str:
-    """Format a start and an end, with the time zone given once."""
-    return f"{_format(datetime.fromisoformat(start), zone)} to {_with_zone(datetime.fromisoformat(end), zone)}"
+    """Format a start and an end."""
+    return f"{time_text(datetime.fromisoformat(start), zone)} to {time_text(datetime.fromisoformat(end), zone)}"
 
 
-def _with_zone(instant: datetime, zone: ZoneInfo) -> str:
+def _weekday_time(instant: datetime, zone: ZoneInfo) -> str:
     """`Mon, Nov 9, 2026, 2:05 PM (Europe/Berlin)`"""
-    name = zone.key if zone.key == _UTC.key else f"({zone.key})"
-    return f"{_format(instant, zone)} {name}"
-
-
-def _format(instant: datetime, zone: ZoneInfo) -> str:
-    """`Mon, Nov 9, 2026, 2:05 PM`, with seconds if there are any."""
-    local = instant.astimezone(zone)
-    time = f"{local:%I:%M:%S %p}" if local.second else f"{local:%I:%M %p}"
-    return f"{local:%a, %b} {local.day}, {local.year}, {time.removeprefix('0')}"
+    return f"{instant.astimezone(zone):%a}, {zoned_time_text(instant, zone)}"
 
 
 # --- The parts of a message ------------------------------------------------------------------------------------
@@ -131,6 +122,8 @@ class Content:
     returns: LocalTime | None = None
     details: tuple[tuple[str, str], ...] = ()
     quote: Quote | None = None
+    zone: str = ""
+    """The time zone of the times in the details; empty if they have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +192,12 @@ class EmailContext:
         return local_time((self.data if values is None else values).get(name), self.zone)
 
     def format_time(self, name: str, values: Mapping[str, Any] | None = None) -> str | None:
-        instant = self.time(name, values)
-        return None if instant is None else instant.local
+        """Return `Mon, Nov 9, 2026, 2:05 PM`; the email names the time zone once."""
+        text = (self.data if values is None else values).get(name)
+        if text is None:
+            return None
+        instant = full_second(datetime.fromisoformat(text))
+        return f"{instant.astimezone(self.zone):%a}, {time_text(instant, self.zone)}"
 
 
 # --- Each kind of notice ---------------------------------------------------------------------------------------
@@ -221,7 +218,8 @@ _WINDOW_NAMES = {
 
 def build_content(*, kind: NoticeKind, organization: str, zone: ZoneInfo, data: Mapping[str, Any]) -> Content:
     """Build the content. `organization` is its name; times are shown in `zone`, some of them also in UTC."""
-    return _CONTENTS[kind](EmailContext(organization, zone, data))
+    content = _CONTENTS[kind](EmailContext(organization, zone, data))
+    return replace(content, zone=zone.key) if "as_of" in data or "request" in data else content
 
 
 def _threshold(context: EmailContext) -> Content:
@@ -232,7 +230,7 @@ def _threshold(context: EmailContext) -> Content:
     then = (
         f"At {context.format_amount(context.amount)}, further calls are refused."
         if context.pauses
-        else "Nothing is refused: this limit only sends notifications."
+        else "No calls are refused: this limit only sends notifications."
     )
     return Content(
         label="Limit nearly reached" if threshold < _FULL else "Limit reached",
@@ -255,7 +253,7 @@ def _threshold_summary(context: EmailContext) -> Content:
         label="Many near the limit",
         tone=Tone.WARNING,
         headline=f"{context.data['more_values']:,} more have passed thresholds of the limit of {context.subject}",
-        lead="There are too many to send an email for each. The list of alerts has all of them.",
+        lead="There are too many for one email each. The list of alerts has all of them.",
         details=_limit_details(context),
         why=_why_category(context, "limits that are nearly reached"),
     )
@@ -266,11 +264,11 @@ def _paused(context: EmailContext) -> Content:
     # Only a manual pause has a reason.
     is_manual = context.data.get("reason") is not None or context.spent is None or context.spent < context.amount
     if returns is not None:
-        then = " Each refusal says when to try again."
+        then = " Each refusal has the time when to try again."
     elif is_manual:
         then = " Access resumes when an owner or admin resumes the limit. An increase does not end the pause."
     else:
-        then = " Access resumes when the limit is raised or opened manually."
+        then = " Access resumes when an owner or admin raises or resumes the limit."
     return Content(
         label="Access paused",
         tone=Tone.STOP,
@@ -282,7 +280,7 @@ def _paused(context: EmailContext) -> Content:
         returns=returns,
         details=_limit_details(context),
         quote=_reason(context),
-        button="View or resume the limit" if is_manual else "View or raise the limit",
+        button="View or resume limit" if is_manual else "View or raise limit",
         why=_why_category(context, "access that is paused"),
     )
 
@@ -292,10 +290,10 @@ def _exceeded(context: EmailContext) -> Content:
         label="Limit exceeded",
         tone=Tone.WARNING,
         headline=f"{context.capitalized_subject} has passed the limit",
-        lead=f"{_spent_sentence(context)} Nothing is refused: this limit only sends notifications.",
+        lead=f"{_spent_sentence(context)} No calls are refused: this limit only sends notifications.",
         progress_bar=_progress_bar(context),
         details=_limit_details(context, ("Resets", context.format_time("resets_at"))),
-        why=_why_category(context, "limits that are passed"),
+        why=_why_category(context, "limits that are exceeded"),
     )
 
 
@@ -319,8 +317,7 @@ def _requested(context: EmailContext) -> Content:
         tone=Tone.PLAIN,
         headline=f"{request['requested_by']} requests {context.usd('amount_usd', request)}",
         lead=f"The limit of {context.subject} is {context.format_amount(context.amount)}. "
-        "An owner can approve the increase until a date,"
-        " or decline it. The answer is sent by email.",
+        "An owner or admin can approve the increase, with or without an end date, or decline it.",
         details=_request_details(context),
         quote=_quote("Reason", request.get("reason")),
         button="Review request",
@@ -331,8 +328,8 @@ def _requested(context: EmailContext) -> Content:
 
 def _granted(context: EmailContext) -> Content:
     request = context.data["request"]
-    until = context.time("until", request)
-    end = f"until {until.local}" if until is not None else "until further notice"
+    until = context.format_time("until", request)
+    end = f"until {until}" if until is not None else "without an end date"
     return Content(
         label="Increase approved",
         tone=Tone.GOOD,
@@ -362,8 +359,8 @@ def _unpriced_usage(context: EmailContext) -> Content:
         label="No price",
         tone=Tone.WARNING,
         headline=_issue_headline(context, "has no price", "models have no price"),
-        lead="Their cost is unknown: totals and limits do not include it. Set a price that begins before the first"
-        " call; the calls are then priced.",
+        lead="The cost of these calls is unknown, so totals and limits do not include it. Set a price that begins"
+        " before the first call, and they are priced.",
         details=_issue_details(context),
         button="Review and set prices",
         page=Page.UNPRICED,
@@ -376,8 +373,8 @@ def _flagged_usage(context: EmailContext) -> Content:
         label="Usage needs a review",
         tone=Tone.WARNING,
         headline=_issue_headline(context, "sends usage that needs a review", "models send usage that needs a review"),
-        lead="Part of the usage was not read, or does not add up, so the cost may be wrong or is unknown. Each event"
-        " says what was not read. You get this once for each model and reason.",
+        lead="Part of the usage could not be read or does not add up, so the cost may be wrong or unknown. The page of"
+        " each event shows the details. You get this email once for each model and reason.",
         details=_issue_details(context),
         button="View price check",
         page=Page.PRICE_CHECK,
@@ -480,7 +477,7 @@ def _test(context: EmailContext) -> Content:
     return Content(
         label="Test message",
         tone=Tone.GOOD,
-        headline="Email works",
+        headline="Email is working",
         lead=f"This message was sent to test the notifications of {context.organization}. No action is needed.",
         button="Open costtrack",
         page=Page.HOME,
@@ -555,8 +552,8 @@ def _why_category(context: EmailContext, topic: str) -> str:
 
 def _why_requester(context: EmailContext) -> str:
     return (
-        f"You get this because you requested an increase at {context.organization}, or are an owner or admin there who"
-        " wants emails about such requests."
+        f"You get this because you requested an increase at {context.organization}, or are an owner or admin there and"
+        " get emails about requests for increases."
     )
 
 

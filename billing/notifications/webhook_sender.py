@@ -26,6 +26,7 @@ from billing.notifications.webhook_signatures import UnreadableSecretError
 from billing.notifications.webhook_urls import display_url
 from billing.notifications.webhooks import disable_locked
 from billing.types import DeliveryState, NoticeKind
+from costtrack.date_text import utc_text
 from costtrack.errors import InvalidError
 from costtrack.tenancy import tenant_scope
 
@@ -188,9 +189,7 @@ def _record_failure(
         if is_gone:
             _disable(webhook, "The endpoint responded with 410 (Gone).", now)
         elif is_over and not is_test and now - webhook.failing_since >= DISABLED_AFTER:
-            _disable(
-                webhook, f"No message was delivered since {webhook.failing_since:%Y-%m-%d %H:%M} UTC. {error}", now
-            )
+            _disable(webhook, f"No message was delivered since {utc_text(webhook.failing_since)}. {error}", now)
         elif retry_after is not None:
             _postpone(webhook, now + retry_after)
 

@@ -8,6 +8,7 @@ from django.db.models import Count, F, Max, Min, QuerySet, Sum
 from billing.models import IngestBatch, RollupCheck
 from billing.rollups.verify import LIMITS
 from costtrack.clock import utc_now
+from costtrack.date_text import utc_text
 from costtrack.health.measures import declare
 from costtrack.health.registry import Check
 
@@ -60,7 +61,7 @@ class Verification:
             advice = "Verification runs daily. Check the workers of the maintenance queue and their log."
         overdue = f", {self.overdue:,} overdue" if self.overdue else ""
         details = {
-            "Last": f"{self.last_at:%Y-%m-%d %H:%M} UTC" if self.last_at else "never",
+            "Last": utc_text(self.last_at) if self.last_at else "never",
             "Organizations": f"{self.organizations:,}{overdue}",
         }
         if self.differences:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import starmap
 
+from billing.reports.metric_senders import MetricTokens, list_metric_tokens
 from billing.types import UnpricedReason
 from costtrack.clock import utc_now
 from costtrack.database.queries import fetch_rows
+from costtrack.date_text import utc_text
 from costtrack.health.measures import declare
 from costtrack.health.registry import Check, Link
 from costtrack.ids import ids_at
@@ -206,6 +208,7 @@ def intake_checks() -> list[Check]:
         _intake_check(now),
         *(_source_check(source, now) for source in sources),
         *starmap(_coverage_check, enumerate(list_coverages(since=now - _DAY), 1)),
+        *starmap(_metric_sender_check, enumerate(_metric_senders(now), 1)),
         *_unpriced_checks(list_unpriced_groups()),
     ]
 
@@ -215,7 +218,7 @@ def _source_check(source: SourceHealth, now: datetime) -> Check:
         "Events in the last day": f"{source.accepted:,}",
         "Duplicates": f"{source.duplicates:,}",
         "Not stored": f"{source.refused:,} ({source.refused_percent:.1f}%)",
-        "Last received": f"{source.last_received_at:%Y-%m-%d %H:%M:%S} UTC",
+        "Last received": utc_text(source.last_received_at),
     }
     is_readable = source.refused_percent < _MAX_REFUSED_PERCENT
     advice = "" if is_readable else "View the quarantine of the organizations: it has the records and the reasons."
@@ -240,6 +243,31 @@ def _coverage_check(number: int, coverage: SourceCoverage) -> Check:
     )
 
 
+def _metric_senders(now: datetime) -> list[tuple[str, MetricTokens]]:
+    return list_metric_tokens(now=now, max_senders=MAX_MODELS, max_rows=MAX_EXAMINED)
+
+
+def _metric_sender_check(number: int, sender: tuple[str, MetricTokens]) -> Check:
+    name, tokens = sender
+    missing_percent = 100 * tokens.last_day_missing // tokens.last_day if tokens.last_day else 0
+    is_complete = missing_percent <= 100 - _MIN_COVERED_PERCENT
+    details = {
+        "Tokens in the current hour": f"{tokens.current_hour:,}{'' if tokens.is_counted else ' (not counted)'}",
+        "Tokens in the last day": f"{tokens.last_day:,}",
+        "Missing": f"{tokens.last_day_missing:,} ({missing_percent}%)",
+    }
+    advice = (
+        ""
+        if is_complete
+        else "Its logs or spans come first, but have fewer tokens. Export all of them, or give the machines that send "
+        "only metrics another service.name."
+    )
+    state = "counted as usage" if is_complete else "incomplete"
+    return Check(
+        f"metric_sender_{number}", name, "Sources", ok=is_complete, state=state, details=details, advice=advice
+    )
+
+
 def _intake_check(now: datetime) -> Check:
     last = last_received()
     minute, hour, day = (count_received(since=now - span) for span in (_MINUTE, _HOUR, _DAY))
@@ -247,7 +275,7 @@ def _intake_check(now: datetime) -> Check:
         "Last minute": _number(minute.events, is_all=minute.is_all),
         "Last hour": _number(hour.events, is_all=hour.is_all),
         "Last day": _number(day.events, is_all=day.is_all),
-        "Last received": f"{last:%Y-%m-%d %H:%M:%S} UTC" if last else "never",
+        "Last received": utc_text(last) if last else "never",
     }
     if day.refused:
         details["Rejected in the last day"] = _number(day.refused, is_all=day.is_all)
@@ -280,7 +308,7 @@ def _unpriced_checks(groups: list[UnpricedGroup]) -> list[Check]:
             details={
                 "Organization": group.slug,
                 "Events": _number(group.events, is_all=group.is_all),
-                "First": f"{group.first_at:%Y-%m-%d %H:%M} UTC",
+                "First": utc_text(group.first_at),
                 "Why": group.reason.label,
             },
             advice=_HINTS.get(group.reason, _SET_A_PRICE),

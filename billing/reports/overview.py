@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 
 from psycopg import sql
 
@@ -24,8 +23,7 @@ SELECT
 _OVERVIEW = sql.SQL("""
 {backlog},
     (SELECT received_at FROM billing_ingestbatch WHERE organization_id = %(organization)s ORDER BY id DESC LIMIT 1),
-    coalesce(sum(accepted), 0),
-    coalesce(sum(cost_usd), 0)
+    coalesce(sum(accepted), 0)
 FROM billing_ingestbatch WHERE organization_id = %(organization)s AND id >= %(first)s
 """).format(backlog=_BACKLOG)
 
@@ -40,12 +38,11 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What one organization recorded since an instant, and its backlog."""
+    """What one organization received since an instant, and its backlog."""
 
     organization: Organization
     last_received_at: datetime | None
     events: int
-    cost_usd: Decimal
     backlog: Backlog
 
 
@@ -54,9 +51,9 @@ def list_overviews(*, organizations: Sequence[Organization], since: datetime) ->
     overviews = []
     for organization in organizations:
         parameters = {"organization": organization.pk, "first": ids_at(since)[0], "cap": MAX_COUNTED}
-        [(unpriced, quarantined, last_received_at, events, cost_usd)] = fetch_rows(_OVERVIEW, parameters)
+        [(unpriced, quarantined, last_received_at, events)] = fetch_rows(_OVERVIEW, parameters)
         backlog = Backlog(unpriced, quarantined)
-        overviews.append(Overview(organization, last_received_at, events, cost_usd, backlog))
+        overviews.append(Overview(organization, last_received_at, events, backlog))
     return overviews
 
 

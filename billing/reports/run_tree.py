@@ -33,13 +33,16 @@ _MAX_DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run. `own` are the sums of its own events, `total` include all its descendants, each counted once."""
+    """A run. `own` are the sums of its own events, `total` include all its descendants, each counted once; `first_at`
+    and `last_at` are when the first and the last of these events occurred, None without events in the history."""
 
     id: int
     run_id: str
     parent_run_id: str
     workflow_id: str
     first_seen_at: datetime
+    first_at: datetime | None
+    last_at: datetime | None
     runs_below: int
     is_truncated: bool
     own: Sums
@@ -90,7 +93,8 @@ _BEFORE_POSITION = sql.SQL("(run.created_at, run.id) < (%(after_at)s, %(after_id
 _SUMMED = sql.SQL("""
     sum(requests) AS requests, sum(unpriced) AS unpriced,
     sum(input_tokens + cache_read_tokens + cache_creation_tokens) AS prompt_tokens,
-    sum(output_tokens) AS completion_tokens, sum(token_cost_usd + compute_cost_usd) AS cost
+    sum(output_tokens) AS completion_tokens, sum(token_cost_usd + compute_cost_usd) AS cost,
+    min(first_at) AS first_at, max(last_at) AS last_at
 """)
 # Unfolded events are summed once for all runs. UNION (not UNION ALL) ends cycles, and the LIMIT ends the recursion.
 _FIGURES = sql.SQL("""
@@ -105,13 +109,14 @@ WITH page AS MATERIALIZED ({runs}), unfolded AS MATERIALIZED (
         ) SELECT run_id FROM tree LIMIT %(max_runs)s + 1
     ) AS below
 ), cost AS (
-    SELECT walked.root, walked.run_id, {columns}
+    SELECT walked.root, walked.run_id, {columns},
+        least(folded.first_at, unfolded.first_at) AS first_at, greatest(folded.last_at, unfolded.last_at) AS last_at
     FROM walked CROSS JOIN LATERAL (
         SELECT {summed} FROM {table}
         WHERE organization_id = %(organization)s AND run_id = walked.run_id AND {in_history}
     ) AS folded LEFT JOIN unfolded ON unfolded.run_id = walked.run_id
 ), figures AS (
-    SELECT root, count(*) AS runs, {own}, {total} FROM cost GROUP BY root
+    SELECT root, count(*) AS runs, min(first_at), max(last_at), {own}, {total} FROM cost GROUP BY root
 )
 SELECT page.*, figures.* FROM page JOIN figures ON figures.root = page.run_id
 """)
@@ -239,15 +244,17 @@ def _each(expression: LiteralString) -> sql.Composed:
 
 
 def _row(row: Sequence[Any]) -> RunRow:
-    """Build a row from five columns of the run, its id again, the number of visited runs, and the sums of `own` and
-    `total`."""
-    number, run_id, parent_run_id, workflow_id, created_at, _, walked, *sums = row
+    """Build a row from five columns of the run, its id again, the number of visited runs, the first and the last time
+    of an event, and the sums of `own` and `total`."""
+    number, run_id, parent_run_id, workflow_id, created_at, _, walked, first_at, last_at, *sums = row
     return RunRow(
         id=number,
         run_id=run_id,
         parent_run_id=parent_run_id,
         workflow_id=workflow_id,
         first_seen_at=created_at,
+        first_at=first_at,
+        last_at=last_at,
         # The run itself is visited too, and one run more than the limit if there are more.
         runs_below=min(walked, MAX_WALKED) - 1,
         is_truncated=walked > MAX_WALKED,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, Min
+from django.db.models import Count, Min, QuerySet
 from django.db.models.functions import Lower
 
 from billing.models import PriceVersion, UnpricedEvent
@@ -49,17 +49,22 @@ class MissedEvents:
 
 def missed_events(price: PriceVersion) -> MissedEvents:
     """Return how many unpriced events the price would price if it began earlier, and the time of the first one."""
+    missed = _events_of(price).filter(occurred_at__lt=price.effective_from)
+    return MissedEvents(**missed.aggregate(events=Count("pk"), first_at=Min("occurred_at")))
+
+
+def count_events_to_price(price: PriceVersion) -> int:
+    """Return how many unpriced events occurred while the price is in force; at most `MAX_EXAMINED`."""
+    events = _events_of(price).filter(occurred_at__gte=price.effective_from)
+    if price.effective_to is not None:
+        events = events.filter(occurred_at__lt=price.effective_to)
+    return events[:MAX_EXAMINED].count()
+
+
+def _events_of(price: PriceVersion) -> QuerySet[UnpricedEvent]:
+    """Return the unpriced events of the organization that have no other fault than the missing price of this model."""
     names = [name.lower() for name in (price.model, *price.aliases)]
-    events = UnpricedEvent.objects.filter(
-        organization=price.organization_id,
-        occurred_at__lt=price.effective_from,
-        reason=UnpricedReason.NO_PRICE.value,
-    )
+    events = UnpricedEvent.objects.filter(organization=price.organization_id, reason=UnpricedReason.NO_PRICE.value)
     if price.provider:
         events = events.filter(service__iexact=price.provider)
-    totals = (
-        events.annotate(name=Lower("model"))
-        .filter(name__in=names)
-        .aggregate(events=Count("pk"), first_at=Min("occurred_at"))
-    )
-    return MissedEvents(**totals)
+    return events.annotate(name=Lower("model")).filter(name__in=names)

@@ -187,7 +187,7 @@ RUN_DAYS = Rollup(
     "run_days",
     rollups.RunDay,
     (*_columns("run_id"), DAY, *_columns("service"), COST_GROUP),
-    COSTS,
+    (*COSTS, *SPAN),
     bucket="day",
     condition="event.run_id <> ''",
     coarser=(RUN_SERVICE_DAYS, WORKFLOW_DAYS, WORKFLOW_TOTALS),

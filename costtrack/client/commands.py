@@ -4,7 +4,20 @@ import argparse
 import os
 import sys
 
-from costtrack.client import costs, events, exports, login, provider_credits, spend, statements, system, usage
+from costtrack.client import (
+    allocation,
+    commitments,
+    costs,
+    events,
+    exports,
+    login,
+    outcomes,
+    provider_credits,
+    spend,
+    statements,
+    system,
+    usage,
+)
 from costtrack.client.errors import ClientError, ExitCode
 from costtrack.client.options import Run, Subparsers
 from costtrack.client.terminal import complain
@@ -12,7 +25,10 @@ from costtrack.client.terminal import complain
 
 def add_to(commands: Subparsers) -> None:
     """Add the client's commands. `run_command` runs the chosen one, which is in `options.run`."""
-    for group in (system, costs, spend, usage, statements, provider_credits, exports, events, login):
+    for group in (
+        *(system, costs, spend, usage, outcomes, allocation, commitments, statements, provider_credits, exports),
+        *(events, login),
+    ):
         group.add_to(commands)
 
 

@@ -116,7 +116,7 @@ def _run_list(data: Any) -> list[Section]:
 def _run(row: dict[str, Any]) -> dict[str, Any]:
     """A run with its requests, tokens and cost, and the cost with its descendants."""
     own, total = (figures if isinstance(figures, dict) else {} for figures in (row.get("own"), row.get("total")))
-    names = ("run_id", "parent_run_id", "workflow_id", "first_seen_at", "descendants")
+    names = ("run_id", "parent_run_id", "workflow_id", "first_event_at", "last_event_at", "descendants")
     return {**{name: row.get(name) for name in names}, **own, "total_cost_usd": total.get("cost_usd")}
 
 

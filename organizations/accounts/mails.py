@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 
+from costtrack.date_text import day_text
 from costtrack.mail.sending import message_id_header
 from costtrack.organization_paths import organization_url, sign_in_url
 from organizations.accounts.password_links import INVITATION_LIFETIME, RESET_LIFETIME, password_link
@@ -127,7 +128,7 @@ def deleted(name: str, *, at: datetime) -> Content:
     return Content(
         subject="Your organization on costtrack was deleted",
         headline="The organization was deleted",
-        lead=f"The organization \u201c{name}\u201d and all of its data were deleted on {at:%b} {at.day}, {at.year}. "
+        lead=f"The organization \u201c{name}\u201d and all of its data were deleted on {day_text(at)}. "
         "Accounts of members who belong to no other organization were deleted too.",
         button="Open costtrack",
         url=settings.PUBLIC_URL + sign_in_url("account_login"),
@@ -159,8 +160,7 @@ def _page_of(organization: Organization) -> str:
 
 
 def _day(instant: datetime, organization: Organization) -> str:
-    day = organization.calendar.date_of(instant)
-    return f"{day:%b} {day.day}, {day.year}"
+    return day_text(organization.calendar.date_of(instant))
 
 
 def _humanize(lifetime: timedelta) -> str:

@@ -4,9 +4,11 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 
-from organizations.admin_base import OperatorAdmin, OrganizationScopedAdmin
+from organizations.admin_base import OperatorAdmin, OrganizationScopedAdmin, labeled
 from organizations.models import AuditEntry, SecurityEvent
 from organizations.permissions import AUDIT_LOG
+
+_TIME = labeled("at", "Time")
 
 
 @admin.register(AuditEntry)
@@ -14,7 +16,7 @@ class AuditEntryAdmin(OrganizationScopedAdmin):
     resource = AUDIT_LOG
     read_only = True
     select_related = ("organization",)
-    list_display = ("at", "actor", "action", "subject", "organization")
+    list_display = (_TIME, "actor", "action", "subject", "organization")
     list_filter = ("organization",)
     search_fields = ("actor", "action", "subject")
     ordering = ("-id",)
@@ -22,7 +24,7 @@ class AuditEntryAdmin(OrganizationScopedAdmin):
 
 @admin.register(SecurityEvent)
 class SecurityEventAdmin(OperatorAdmin):
-    list_display = ("at", "kind", "email", "address", "detail")
+    list_display = (_TIME, "kind", "email", "address", "detail")
     list_filter = ("kind",)
     search_fields = ("email", "address")
     ordering = ("-at", "-id")

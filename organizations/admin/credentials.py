@@ -18,7 +18,7 @@ from costtrack.date_fields import EndFormField, use_calendar
 from costtrack.server_url import server_url
 from organizations import services
 from organizations.admin_actions import confirmed
-from organizations.admin_base import OrganizationScopedAdmin
+from organizations.admin_base import OrganizationScopedAdmin, labeled
 from organizations.admin_request import request_user, scopes_in
 from organizations.clock import zoned_time
 from organizations.models import APICredential, Organization
@@ -44,6 +44,11 @@ curl -X POST {server}/usage/events \\
 """
 
 
+_CLIENT_ID = labeled("client_id", "Client ID")
+_LAST_USED = labeled("last_used_at", "Last used")
+_EXPIRES = labeled("expires_at", "Expires")
+
+
 class NewCredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
     scopes = forms.MultipleChoiceField(
         choices=Scope.choices,
@@ -51,6 +56,7 @@ class NewCredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's 
         widget=UnfoldAdminCheckboxSelectMultipleWidget(),
     )
     expires_at = EndFormField(
+        label="Expires",
         required=False,
         validators=[validate_in_the_future],
         help_text="In the organization's time zone. A date alone is included. Leave empty for no expiration.",
@@ -91,21 +97,22 @@ class APICredentialAdmin(OrganizationScopedAdmin):
     changeable = False
     select_related = ("organization",)
     form = NewCredentialForm
-    list_display = ("name", "client_id", "organization", "environment", "show_state", "last_used_at", "expires_at")
+    list_display = ("name", _CLIENT_ID, "organization", "environment", "show_state", _LAST_USED, _EXPIRES)
     list_filter = ("environment", "organization")
     search_fields = ("name", "client_id")
     ordering = ("-id",)
     actions_detail = ("rotate", "revoke")
 
-    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[Any, ...]:
         if obj is None:
             return ("organization", "name", "environment", "scopes", "expires_at")
         return (
-            *("organization", "name", "client_id", "environment", "show_scopes", "show_state"),
-            *("created_at", "expires_at", "last_used_at", "revoked_at", "previous_valid_until"),
+            *("organization", "name", _CLIENT_ID, "environment", "show_scopes", "show_state"),
+            *(labeled("created_at", "Created"), _EXPIRES, _LAST_USED, labeled("revoked_at", "Revoked")),
+            labeled("previous_valid_until", "Previous secret valid until"),
         )
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[Any, ...]:
         return () if obj is None else self.get_fields(request, obj)
 
     def add_view(

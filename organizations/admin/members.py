@@ -14,7 +14,7 @@ from costtrack.file_columns import ComputedColumn, Kind
 from organizations import services
 from organizations.admin.line_fields import LinesField
 from organizations.admin_actions import confirmed
-from organizations.admin_base import OrganizationScopedAdmin
+from organizations.admin_base import OrganizationScopedAdmin, labeled
 from organizations.admin_request import request_user, scopes_in
 from organizations.models import Membership, MembershipQuerySet, Organization
 from organizations.permissions import MEMBERS
@@ -64,7 +64,7 @@ class MembershipAdmin(OrganizationScopedAdmin):
         ComputedColumn("email", Kind.TEXT, lambda row: row.user.email),
         ComputedColumn("state", Kind.TEXT, lambda row: row.state.value),
     )
-    list_display = ("show_user", "organization", "role", "show_state", "created_at")
+    list_display = ("show_user", "organization", "role", "show_state", labeled("created_at", "Added"))
     list_filter = ("role", "organization")
     search_fields = ("user__email", "user__name")
     ordering = ("organization", "id")

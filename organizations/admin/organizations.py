@@ -1,7 +1,7 @@
 """The admins of organizations and plans."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
@@ -17,27 +17,37 @@ from costtrack.organization_paths import organization_url, unprefixed_url
 from organizations import services
 from organizations.accounts.fresh_sign_in import confirm_first
 from organizations.admin_actions import button, confirmed
-from organizations.admin_base import OperatorAdmin, OrganizationScopedAdmin
+from organizations.admin_base import OperatorAdmin, OrganizationScopedAdmin, labeled
 from organizations.admin_request import request_user
 from organizations.models import Organization, Plan
 from organizations.permissions import ORGANIZATION
 from organizations.services.organizations import SLUG, time_zones
 from organizations.types import Role
 
+_PLAN_LABELS = {
+    "api_access": "API access",
+    "exports": "Exports",
+    "history_days": "History (days)",
+    "default_weekly_limit_usd": "Default weekly limit (USD)",
+    "max_weekly_limit_usd": "Max weekly limit (USD)",
+    "max_monthly_limit_usd": "Max monthly limit (USD)",
+}
+_PLAN_NUMBERS = ("history_days", "max_weekly_limit_usd", "max_monthly_limit_usd")
+
 
 @admin.register(Plan)
 class PlanAdmin(OperatorAdmin):
     list_display = (
         "name",
-        "api_access",
-        "exports",
-        "history_days",
-        "max_weekly_limit_usd",
-        "max_monthly_limit_usd",
-        "requests_per_minute",
-        "concurrency_percent",
+        *(labeled(name, _PLAN_LABELS[name], boolean=True) for name in ("api_access", "exports")),
+        *(labeled(name, _PLAN_LABELS[name]) for name in _PLAN_NUMBERS),
+        *("requests_per_minute", "concurrency_percent"),
     )
     ordering = ("position", "code")
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        labels = {"label": _PLAN_LABELS[db_field.name]} if db_field.name in _PLAN_LABELS else {}
+        return super().formfield_for_dbfield(db_field, request, **labels, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         return () if obj is None else ("code",)
@@ -78,6 +88,12 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's t
             "retention_months",
             "requires_second_factor",
         )
+        labels: ClassVar[dict[str, str]] = {
+            "week_start": "Weeks begin on",
+            "ignores_user_case": "Ignore case of user ids",
+            "retention_months": "Retention (months)",
+            "requires_second_factor": "Require two-factor sign-in",
+        }
 
 
 class ClosingFilter(admin.SimpleListFilter):
@@ -115,7 +131,7 @@ class OrganizationAdmin(OrganizationScopedAdmin):
     select_related = ("plan",)
     added_by_operators_only = True
     form = OrganizationForm
-    list_display = ("name", "slug", "plan", "time_zone", "week_start", "created_at", "show_state")
+    list_display = ("name", "slug", "plan", "time_zone", "week_start", labeled("created_at", "Created"), "show_state")
     list_filter = ("plan", ClosingFilter)
     search_fields = ("name", "slug")
     ordering = ("name", "id")

@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from costtrack.name_fields import NameFormField
 from organizations import services
 from organizations.admin.line_fields import LinesField
-from organizations.admin_base import OrganizationScopedAdmin
+from organizations.admin_base import OrganizationScopedAdmin, labeled
 from organizations.admin_request import request_user
 from organizations.models import Team
 from organizations.permissions import TEAMS
@@ -52,7 +52,7 @@ class TeamAdmin(OrganizationScopedAdmin):
     deletable = True
     select_related = ("organization",)
     form = TeamForm
-    list_display = ("name", "display_name", "organization", "show_members", "created_at")
+    list_display = ("name", "display_name", "organization", "show_members", labeled("created_at", "Added"))
     list_filter = ("organization",)
     search_fields = ("name", "display_name")
     ordering = ("organization", "name")

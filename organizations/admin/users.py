@@ -1,6 +1,6 @@
 """The admin of users, for operators. Users are not deleted but made inactive."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import allauth.account.admin
 import allauth.mfa.admin
@@ -16,7 +16,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from organizations import audit, second_factor
 from organizations.admin_actions import confirmed
-from organizations.admin_base import OperatorAdmin
+from organizations.admin_base import OperatorAdmin, labeled
 from organizations.admin_request import request_user
 from organizations.models import User
 
@@ -34,6 +34,17 @@ class UserForm(UserChangeForm):
     class Meta:
         model = User
         fields = ("email", "name", "password", "is_active", "is_superuser")
+        labels: ClassVar[dict[str, str]] = {"is_active": "Active", "is_superuser": "Operator"}
+        help_texts: ClassVar[dict[str, str]] = {
+            "is_active": "Inactive users cannot sign in. Deactivate a user instead of deleting them.",
+            "is_superuser": "Sees and changes everything of the installation, in all organizations.",
+        }
+
+
+_OPERATOR = labeled("is_superuser", "Operator", boolean=True)
+_ACTIVE = labeled("is_active", "Active", boolean=True)
+_LAST_SIGN_IN = labeled("last_login", "Last sign-in")
+_ADDED = labeled("date_joined", "Added")
 
 
 @admin.register(User)
@@ -41,17 +52,17 @@ class UserAdmin(OperatorAdmin, DjangoUserAdmin):  # type: ignore[misc, type-arg]
     form = UserForm
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("email", "name", "is_superuser", "is_active", "last_login")
+    list_display = ("email", "name", _OPERATOR, _ACTIVE, _LAST_SIGN_IN)
     list_filter = ("is_superuser", "is_active")
     search_fields = ("email", "name")
     ordering = ("email",)
     actions_detail = ("remove_second_factors",)  # type: ignore[assignment]  # unfold declares an empty tuple
     filter_horizontal = ()
-    readonly_fields = ("last_login", "date_joined")
+    readonly_fields = (_LAST_SIGN_IN, _ADDED)
     fieldsets = (
         (None, {"fields": ("email", "name", "password")}),
         ("Rights", {"fields": ("is_active", "is_superuser")}),
-        ("Dates", {"fields": ("last_login", "date_joined")}),
+        ("Dates", {"fields": (_LAST_SIGN_IN, _ADDED)}),
     )
     add_fieldsets = (  # type: ignore[assignment]  # unfold declares an empty tuple
         (None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),

@@ -127,7 +127,7 @@ def test_a_limit_of_0_is_paused_until_it_is_raised_on_pages_in_the_api_and_in_em
 
     assert notices(organization) == [(owner.email, "Access paused: acme (100% of $0.00)")]
     (email,) = mail.outbox
-    assert "Access resumes when the limit is raised or opened manually." in " ".join(str(email.body).split())
+    assert "Access resumes when an owner or admin raises or resumes the limit." in " ".join(str(email.body).split())
     assert "automatically" not in str(email.body)
     (limit,) = api.get("/usage/limits").json()["limits"]
     assert (limit["state"], limit["resets_at"]) == ("paused", None)

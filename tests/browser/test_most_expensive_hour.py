@@ -18,6 +18,7 @@ from playwright.sync_api import Locator, Page, ViewportSize, expect
 
 from billing.rollups.fold import fold
 from costtrack.clock import iso
+from costtrack.date_text import clock_text
 from costtrack.money import usd
 from organizations.models import Organization, User
 from tests import profiles
@@ -117,7 +118,7 @@ def test_three_clicks_lead_from_the_sign_in_to_the_call_that_cost_most(
     whole = sum((call.cost for call in most_expensive), Decimal(0))
     start = most_expensive[0].hour.astimezone(ZONE)
     said = page.locator(".ct-peak")
-    expect(said).to_contain_text(f"Most expensive hour: {start:%H:%M}")
+    expect(said).to_contain_text(f"Most expensive hour: {clock_text(start)}")
     expect(said).to_contain_text(usd(whole))
     said.get_by_role("link").click()
 

@@ -92,7 +92,7 @@ def test_an_operator_adds_a_person_who_can_be_made_inactive(operator: User) -> N
     person = User.objects.get(email="second@costtrack.example")
     assert person.check_password("a-long-new-password-1")
     page.goto(f"/admin/organizations/user/{person.pk}/change/")
-    page.fill("Is active", "")
+    page.fill("Active", "")
     page.click("Save")
     person.refresh_from_db()
     assert not person.is_active

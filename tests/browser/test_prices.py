@@ -36,7 +36,7 @@ def test_an_organization_sets_a_price_of_its_own_and_ends_it(
     expect(page.locator("[name=input_usd_per_million]")).to_have_count(0)
     page.locator("[name=effective_to_0]").fill("2030-01-01")
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#result_list tbody", has_text="house-13b")).to_contain_text("2030-01-01")
+    expect(page.locator("#result_list tbody", has_text="house-13b")).to_contain_text("Jan 1, 2030")
 
 
 def test_everyones_prices_are_there_to_look_at(owner: User) -> None:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from rest_framework.test import APIClient
 
+from costtrack.date_text import time_text
 from organizations.models import User
 from tests.browser.history import ODD, ZONE
 from tests.browser.plain_pages import PlainPage
@@ -56,9 +57,8 @@ class Calls:
 
     def _row(self, call: Item, event: Item) -> list[str]:
         status = f"{call['status'].capitalize()} {call['status_code'] or ''}".strip()
-        at = datetime.fromisoformat(call["time"]).astimezone(ZoneInfo(ZONE))
         return [
-            f"{at:%Y-%m-%d %H:%M:%S}".removesuffix(":00"),
+            time_text(datetime.fromisoformat(call["time"]), ZoneInfo(ZONE)),
             f"{call['model']}\n{call['service']}",
             f"{call['capability'] or '-'}\n{call['endpoint']}",
             f"{status} Voided" if call["voided"] else status,

@@ -90,11 +90,11 @@ def assert_credentials(page: PlainPage, expected: list[Item]) -> None:
     assert expected
     assert [
         (
-            row["Client id"],
+            row["Client ID"],
             row["Name"],
             row["Environment"].casefold(),
             row["State"].casefold(),
-            row["Last used at"] != "-",
+            row["Last used"] != "-",
         )
         for row in listed(page)
     ] == [

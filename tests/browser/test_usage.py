@@ -155,7 +155,7 @@ def assert_table(page: PlainPage, api: APIClient, reported: dict[str, Any], quer
     heads = ("Model", "Cost", "Share of cost", "Requests")
     assert sorted(columns(page, "By model", *heads) if groups else []) == sorted(
         [
-            one["model"] or "Without a model",
+            one["model"] or "No model",
             "No price yet" if one["unpriced_events"] and not Decimal(one["cost_usd"]) else dollars(one["cost_usd"]),
             share(one["cost_usd"], reported["cost_usd"]),
             count(one["requests"]),
@@ -170,7 +170,7 @@ def assert_chart(page: PlainPage, api: APIClient, view: str, by: str, query: Que
     reported = answer(api, "/usage/timeseries", **query, view=view, group_by=by)
     if by:
         expected = {
-            one["name"] or f"Without a {by}": [float(bucket[AMOUNTS[view]]) for bucket in one["buckets"]]
+            one["name"] or f"No {by}": [float(bucket[AMOUNTS[view]]) for bucket in one["buckets"]]
             for one in reported["series"]
         }
     else:

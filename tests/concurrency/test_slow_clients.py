@@ -112,6 +112,8 @@ def impatient_server(start_shared_server: StartServer) -> Server:
     environment = dict.fromkeys((f"COSTTRACK_WEB_{limit}" for limit in limits), "1")
     # A test has to send requests more often than that, also on a busy machine.
     environment |= {"COSTTRACK_WEB_KEEP_ALIVE_TIMEOUT": "4", "COSTTRACK_STATEMENT_TIMEOUT": "0"}
+    # Like the other server, whose calls are compared with those to this one.
+    environment["COSTTRACK_DATABASE_POOL"] = "true"
     return start_shared_server(workers=1, **environment)
 
 

@@ -23,7 +23,7 @@ from tests.contract.history import History, Stage, histories, instant
 from tests.profiles import examples
 from tests.usage import NOW
 
-few = examples(6, shrinks=False)
+few = examples(4, shrinks=False)
 
 
 def readers(stage: Stage) -> Iterator[tuple[Reader, ExpectedLedger]]:

@@ -24,7 +24,7 @@ MICROSECOND = timedelta(microseconds=1)
 HUNDREDTH = Decimal("0.01")
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
-few = examples(6, shrinks=False)
+few = examples(4, shrinks=False)
 
 
 @pytest.fixture

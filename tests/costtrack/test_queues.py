@@ -26,7 +26,7 @@ def start_worker() -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: str) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "celery", "--app", "costtrack.celery", "--quiet", "worker"]
+        command = [sys.executable, "-m", "celery", "--app", "costtrack.celery", "--skip-checks", "--quiet", "worker"]
         command += ["--concurrency", "1", "--without-mingle", "--without-gossip", *arguments]
         process = subprocess.Popen(
             command,

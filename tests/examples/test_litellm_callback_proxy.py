@@ -1,84 +1,25 @@
 """costtrack-litellm in a real LiteLLM proxy: the hook file beside its configuration, and clients over HTTP."""
 
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import yaml
 
 from billing.models import Authorization, UsageEvent
 from billing.types import LimitScope, LimitWindow
 from organizations.models import Organization
-from tests.examples.conftest import GATEWAY, LITELLM_ENVIRONMENT, Setting
-from tests.examples.provider import MODELS
+from tests.examples.conftest import Setting
+from tests.examples.litellm_proxy import REQUEST_BODY, Proxy, complete
 from tests.limits import set_limit
-from tests.stack.running import free_port
 from tests.usage import total_cost
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(480)]
 
 COST = Decimal("0.002")
-REQUEST_BODY = {"messages": [{"role": "user", "content": "What is neutral?"}], "max_tokens": 500}
-
-
-class Proxy:
-    def __init__(self, python: Path, folder: Path, setting: Setting, port: int, **environment: str) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self._log = folder / "log"
-        where = {"api_base": setting.provider.url, "api_key": "none"}
-        models = [{"model_name": name, "litellm_params": {"model": f"openai/{name}", **where}} for name in MODELS]
-        instead = {"model": "openai/fine", "mock_response": "These are some neutral words."}  # in any API's form
-        models.append({"model_name": "mock", "litellm_params": {**instead, "api_key": "none"}})
-        configuration = yaml.safe_load((GATEWAY / "config.yaml").read_text())
-        configuration = {**configuration, "model_list": models, "general_settings": {"master_key": "sk-test"}}
-        (folder / "config.yaml").write_text(yaml.safe_dump(configuration))
-        command = [str(python.with_name("litellm")), "--config", str(folder / "config.yaml"), "--host", "127.0.0.1"]
-        common = {"HOME": str(folder), **LITELLM_ENVIRONMENT}
-        self._command = [*command, "--port", str(port)]
-        self._environment = {**common, **setting.environment, **environment}
-        self.begin()
-
-    def begin(self) -> None:
-        with self._log.open("a") as log:
-            self._process = subprocess.Popen(
-                self._command, env=self._environment, stdout=log, stderr=log, start_new_session=True
-            )
-
-    def restart(self) -> None:
-        self.end()
-        self.begin()
-
-    def client(self, **headers: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers={"Authorization": "Bearer sk-test", **headers}, timeout=60)
-
-    def end(self) -> None:
-        """As an orchestrator does: it may finish what it has to tell."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGTERM)
-            self._process.wait(60)
-
-    def wait_until_ready(self) -> None:
-        for _ in range(600):
-            try:
-                if httpx.get(f"{self.url}/health/liveliness", timeout=5).is_success:
-                    return
-            except httpx.HTTPError:
-                assert self._process.poll() is None, self._log.read_text()
-            time.sleep(0.2)  # somebody else's process; it tells nobody when it is ready
-        raise AssertionError(self._log.read_text())
-
-    def wait_until_it_fails(self) -> str:
-        """What it has logged."""
-        assert self._process.wait(120) != 0
-        return self._log.read_text()
 
 
 @pytest.fixture
@@ -86,7 +27,8 @@ def start(gateway_python: Path, setting: Setting, tmp_path: Path) -> Iterator[Ca
     started: list[Proxy] = []
 
     def _start(**environment: str) -> Proxy:
-        started.append(Proxy(gateway_python, tmp_path, setting, free_port(), **environment))
+        provider = setting.provider.url
+        started.append(Proxy(gateway_python, tmp_path, {**setting.environment, **environment}, provider_url=provider))
         return started[-1]
 
     yield _start
@@ -99,10 +41,6 @@ def proxy(start: Callable[..., Proxy]) -> Proxy:
     proxy = start()
     proxy.wait_until_ready()
     return proxy
-
-
-def complete(client: httpx.Client, model: str, **options: Any) -> httpx.Response:
-    return client.post("/v1/chat/completions", json={"model": model, **REQUEST_BODY, **options})
 
 
 def read(client: httpx.Client, model: str, lines: int) -> None:
@@ -242,53 +180,3 @@ def test_the_users_header_is_read_in_each_api_of_the_proxy(
 def test_a_proxy_with_an_unknown_mode_does_not_start(start: Callable[..., Proxy]) -> None:
     log = start(COSTTRACK_MODE="reporting").wait_until_it_fails()
     assert "COSTTRACK_MODE is 'reporting', but must be one of: authorize, report." in log
-
-
-# --- Nothing is lost -----------------------------------------------------------------------------------------------
-
-CALLS = int(os.environ.get("COSTTRACK_TEST_LITELLM_CALLS", "2000"))
-
-
-def send_calls(client: httpx.Client, count: int) -> list[str]:
-    """Return the ids of the calls that were answered; a proxy that is being restarted answers none."""
-    answered: list[str] = []
-    while len(answered) < count:
-        try:
-            answer = complete(client, "mock")
-        except httpx.TransportError:
-            time.sleep(0.2)
-            continue
-        if answer.is_success:
-            answered.append(answer.json()["id"])
-    return answered
-
-
-@pytest.mark.timeout(480 + CALLS // 20)
-def test_no_call_is_lost_through_restarts_of_costtrack_and_of_the_proxy(
-    start: Callable[..., Proxy], setting: Setting, reporting: dict[str, str], organization: Organization
-) -> None:
-    """`COSTTRACK_TEST_LITELLM_CALLS` is the number of calls; each quarter of them is another situation."""
-    proxy = start(**reporting)
-    proxy.wait_until_ready()
-    ids: list[str] = []
-    with proxy.client() as client, ThreadPoolExecutor(4) as threads:
-
-        def send() -> None:
-            for answered in threads.map(lambda _: send_calls(client, CALLS // 16), range(4)):
-                ids.extend(answered)
-
-        send()
-        setting.relay.is_open.clear()  # costtrack is away
-        send()
-        proxy.end()
-        proxy.begin()  # and the proxy is restarted meanwhile
-        send()
-        setting.relay.is_open.set()
-        restarted = threads.submit(proxy.restart)
-        send()
-        restarted.result()
-    proxy.end()
-    proxy.begin()  # sends what was left
-    wait_for_events(organization, len(ids))
-    assert len(set(ids)) == len(ids) == CALLS // 16 * 16
-    assert set(ids) <= set(UsageEvent.objects.of(organization).values_list("event_id", flat=True))

@@ -1,6 +1,6 @@
 """A caller cannot give a scope that it lacks: each way to give one, by each kind of caller, by API and on pages."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from organizations.models import APICredential, AuditEntry, Membership, Organization, User
 from organizations.types import Role, Scope
-from tests.conftest import Key, make_key
+from tests.conftest import Key, add_member, make_key
 
 PATH = "/organizations/acme"
 
@@ -50,54 +50,65 @@ MATRIX: list[tuple[str, str, Any, tuple[int, ...]]] = [
 DEFAULTS = {"/credentials": {"name": "ci"}, "/members": {"email": "new@acme.example"}}
 
 
-@pytest.fixture
-def admin(organization: Organization) -> User:
-    user = User.objects.create_user("admin@acme.example", "correct-horse-battery")
-    Membership.objects.create(organization=organization, user=user, role=Role.ADMIN)
-    return user
+@dataclass(frozen=True)
+class People:
+    """Those who exist for all tests here. What a test changes is undone after it."""
 
-
-@pytest.fixture
-def ids(organization: Organization, owner: User, viewer: User, key: Key) -> dict[str, str]:
+    organization: Organization
+    owner: User
+    admin: User
+    operator: User
+    ids: dict[str, str]
     """What stands for the names in braces."""
-    demoted = User.objects.create_user("second-admin@acme.example")
-    membership = Membership.objects.create(organization=organization, user=demoted, role=Role.ADMIN)
-    return {
-        "full": key.credential.client_id,
-        "managing": make_key(organization, Scope.MANAGE).credential.client_id,
-        "reading": make_key(organization, Scope.COSTS_READ).credential.client_id,
-        "viewer": str(viewer.memberships.get().pk),
-        "admin": str(membership.pk),
-    }
 
+    def client(self, caller: str) -> APIClient:
+        """One of `CALLERS`."""
+        people = {"admin": self.admin, "owner": self.owner, "operator": self.operator}
+        scopes = {
+            "manage": (Scope.MANAGE,),
+            "manage, read": (Scope.MANAGE, Scope.COSTS_READ),
+            "all but read": tuple(set(Scope) - {Scope.COSTS_READ}),
+            "op manage": (Scope.MANAGE,),
+        }
+        if caller in people:
+            client = APIClient()
+            client.force_login(people[caller])
+            return client
+        organization = None if caller.startswith("op ") else self.organization
+        key = make_key(organization, *scopes.get(caller, tuple(Scope)))
+        return self._with_token(key) if caller == "token" else key.client()
 
-@pytest.fixture
-def client_of(organization: Organization, admin: User, owner: User, operator: User) -> Callable[[str], APIClient]:
-    def signed_in(user: User) -> APIClient:
-        client = APIClient()
-        client.force_login(user)
-        return client
-
-    def token() -> APIClient:
-        full = make_key(organization, *Scope)
-        form = f"grant_type=client_credentials&scope=manage&client_id={full.credential.client_id}"
-        body = f"{form}&client_secret={full.client_secret}"
+    def _with_token(self, key: Key) -> APIClient:
+        form = f"grant_type=client_credentials&scope=manage&client_id={key.credential.client_id}"
+        body = f"{form}&client_secret={key.client_secret}"
         answer = APIClient().post("/oauth2/token", body, content_type="application/x-www-form-urlencoded").json()
         return APIClient(headers={"Authorization": f"Bearer {answer['access_token']}"})
 
-    clients: dict[str, Callable[[], APIClient]] = {
-        "manage": lambda: make_key(organization, Scope.MANAGE).client(),
-        "manage, read": lambda: make_key(organization, Scope.MANAGE, Scope.COSTS_READ).client(),
-        "all but read": lambda: make_key(organization, *(set(Scope) - {Scope.COSTS_READ})).client(),
-        "all": lambda: make_key(organization, *Scope).client(),
-        "token": token,
-        "op manage": lambda: make_key(None, Scope.MANAGE).client(),
-        "op all": lambda: make_key(None, *Scope).client(),
-        "admin": lambda: signed_in(admin),
-        "owner": lambda: signed_in(owner),
-        "operator": lambda: signed_in(operator),
+
+@pytest.fixture(scope="module")
+def all_people(shared_transaction: None) -> People:
+    organization = Organization.objects.create(slug="acme", name="Acme Research")
+    roles = {"owner": Role.OWNER, "viewer": Role.VIEWER, "admin": Role.ADMIN, "second-admin": Role.ADMIN}
+    users = {name: add_member(organization, f"{name}@acme.example", role) for name, role in roles.items()}
+    ids = {
+        "full": make_key(organization, *Scope).credential.client_id,
+        "managing": make_key(organization, Scope.MANAGE).credential.client_id,
+        "reading": make_key(organization, Scope.COSTS_READ).credential.client_id,
+        "viewer": str(users["viewer"].memberships.get().pk),
+        "admin": str(users["second-admin"].memberships.get().pk),
     }
-    return lambda caller: clients[caller]()
+    operator = User.objects.create_superuser("first-operator@costtrack.example", "correct-horse-battery")
+    return People(organization, users["owner"], users["admin"], operator, ids)
+
+
+@pytest.fixture
+def people(all_people: People, db: None) -> People:
+    return all_people
+
+
+@pytest.fixture
+def admin(organization: Organization) -> User:
+    return add_member(organization, "admin@acme.example", Role.ADMIN)
 
 
 CASES = [
@@ -114,16 +125,15 @@ def test_a_scope_is_given_by_those_who_hold_it(
     body: Any,
     caller: str,
     status: int,
-    ids: dict[str, str],
-    client_of: Callable[[str], APIClient],
+    people: People,
 ) -> None:
     if path.endswith("/rotate"):
         body = {"grace_seconds": 3600}
     if body is not None:
         body = {**DEFAULTS.get(path, {}), **body}
-    client = client_of(caller)
+    client = people.client(caller)
     before = _rights(), AuditEntry.objects.count()
-    response = getattr(client, method)((PATH + path).format(**ids), body)
+    response = getattr(client, method)((PATH + path).format(**people.ids), body)
     assert response.status_code == status, response.content
     if status == 403:
         is_about_owners = (body or {}).get("role") == "owner"

@@ -123,7 +123,7 @@ def test_the_page_of_the_account_accepts_declines_and_leaves(
     client = Client()
     client.force_login(stranger)
     page = client.get(PAGE).content.decode()
-    assert "Invitation of Acme Research" in page
+    assert "Invitation from Acme Research" in page
     assert "Globex Labs" in page
     done = client.post(PAGE, {"membership": membership.pk, "action": "accept"}, follow=True)
     assert "You joined Acme Research." in done.content.decode()

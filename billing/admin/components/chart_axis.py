@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from costtrack.calendar import Calendar, Span, Unit
 from costtrack.clock import MICROSECOND
+from costtrack.date_text import day_text
 from costtrack.money import ZERO
 
 _MAX_DAYS = 400
@@ -52,4 +53,4 @@ def unit_of_bars(span: Span) -> Unit:
 
 def _bar(calendar: Calendar, period: Span, unit: Unit) -> Bar:
     first, last = calendar.date_of(period.start), calendar.date_of(period.end - MICROSECOND)
-    return Bar(f"{first:%Y-%m}" if unit is Unit.MONTH else first.isoformat(), first, last)
+    return Bar(f"{first:%b %Y}" if unit is Unit.MONTH else day_text(first), first, last)

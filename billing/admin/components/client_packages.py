@@ -3,3 +3,4 @@
 from importlib.metadata import version
 
 LITELLM_PACKAGE = f"costtrack/packages/costtrack_litellm-{version('costtrack')}-py3-none-any.whl"
+CLI_PACKAGE = f"costtrack/packages/costtrack_cli-{version('costtrack')}-py3-none-any.whl"

@@ -8,6 +8,7 @@ from django import forms
 from django.http import QueryDict
 
 from costtrack.calendar import Calendar, Preset, Span
+from costtrack.date_text import days_text
 
 CUSTOM = "custom"
 _DATES = ("start_date", "end_date")
@@ -107,8 +108,7 @@ def period_of(form: PeriodForm, calendar: Calendar, now: datetime) -> Period:
     start = cleaned.get("start_date")
     if start is not None:
         last = cleaned.get("end_date") or max(calendar.date_of(now), start)
-        name = f"{start:%Y-%m-%d}" if start == last else f"{start:%Y-%m-%d} to {last:%Y-%m-%d}"
-        return Period(calendar.days(start, last), name, None)
+        return Period(calendar.days(start, last), days_text(start, last), None)
     chosen = cleaned.get("range")
     preset = Preset(chosen) if chosen in _PRESETS else form.default_range
     return Period(calendar.preset(preset, now), dict(RANGES)[preset.value], preset)

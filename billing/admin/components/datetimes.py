@@ -1,4 +1,5 @@
-"""How pages write timestamps: relative to now, or in the time zone of the page; and local times in URLs.
+"""How pages write timestamps: relative to now, or in the time zone of the page, which the page names once
+(`admin/components/clock.html`); and local times in URLs. The style is that of `costtrack.date_text`.
 
 In URLs and filters a local time is `2026-11-20T14:00`. When clocks are set back, an hour occurs twice; then the URL has
 the offset, `2026-10-25T02:00+01:00`. Without it the first one is meant. (In the API a time without an offset is UTC.)
@@ -14,6 +15,7 @@ from django.utils.safestring import SafeString
 from billing.admin.components.formatting import NOTHING
 from costtrack.calendar import Calendar, Span, Unit
 from costtrack.clock import iso, utc_now
+from costtrack.date_text import clock_text, day_text, full_second, hour_text, short_day_text, time_text
 from organizations.clock import in_current_zone, zone_of
 from organizations.models import Organization
 
@@ -49,49 +51,62 @@ class LocalTimes:
         return exact(instant.replace(microsecond=0) if instant <= self.now else instant, self.zone)
 
     def inline(self, instant: datetime | None) -> str:
-        """Return `in 2 days 3 hours (2026-11-09 00:00 Europe/Berlin)`, for sentences."""
+        """Return `in 2 days 3 hours (Nov 9, 2026, 12:00 AM)`, for sentences."""
         return NOTHING if instant is None else f"{self.relative(instant)} ({self.exact(instant)})"
 
+    def span(self, first: datetime, last: datetime) -> str:
+        """Return `Nov 20, 2026, 2:05 PM to 3:10 PM`, to the minute; both days if they differ."""
+        first, last = (instant.astimezone(self.zone).replace(second=0, microsecond=0) for instant in (first, last))
+        start = f"{day_text(first)}, {clock_text(first)}"
+        if first == last:
+            return start
+        end = clock_text(last) if first.date() == last.date() else f"{day_text(last)}, {clock_text(last)}"
+        return f"{start} to {end}"
+
     def short_text(self, instant: datetime) -> str:
-        """Return a time of the coming days in a few characters: `today 18:30`, `Thu 14:00`, `Dec 12, 14:00`,
+        """Return a time of the coming days in a few characters: `today 6:30 PM`, `Thu 2 PM`, `Dec 12, 2 PM`,
         `Jan 2028`."""
         local = instant.astimezone(self.zone)
         days = (local.date() - self.now.astimezone(self.zone).date()).days
         if days == 0:
-            return f"today {local:%H:%M}"
+            return f"today {hour_text(local)}"
         if 0 < days < _DAYS_OF_WEEK:
-            return f"{local:%a %H:%M}"
-        return f"{local:%b} {local.day}, {local:%H:%M}" if abs(days) < _MANY_DAYS else f"{local:%b %Y}"
+            return f"{local:%a} {hour_text(local)}"
+        return f"{short_day_text(local)}, {hour_text(local)}" if abs(days) < _MANY_DAYS else f"{local:%b %Y}"
 
     def short(self, instant: datetime) -> SafeString:
         """Render the same, with all of it in the tooltip."""
-        template = '<time datetime="{}" title="{}">{}</time>'
-        return format_html(template, iso(instant), self.exact(instant), self.short_text(instant))
+        return _time(instant, self.exact(instant), self.short_text(instant))
 
-    def two_lines(self, instant: datetime | None, *, with_zone: bool = True) -> SafeString | str:
-        """Render the relative time with the exact time below it. Without the zone, it is in the tooltip."""
+    def two_lines(self, instant: datetime | None) -> SafeString | str:
+        """Render the relative time with the exact time below it."""
         if instant is None:
             return NOTHING
-        written = self.exact(instant)
-        shown = written if with_zone else written.removesuffix(f" {self.zone.key}")
-        return two_lines(instant, self.relative(instant), shown, title="" if with_zone else written)
+        title = instant.astimezone(self.zone).isoformat(timespec="seconds")
+        return two_lines(instant, self.relative(instant), self.exact(instant), title=title)
 
 
-def two_lines(instant: datetime, first: str, second: str, *, title: str = "") -> SafeString:
+def two_lines(instant: datetime, first: str, second: str, *, title: str) -> SafeString:
     """Render a timestamp as two lines."""
-    tooltip = format_html(' title="{}"', title) if title else ""
     return format_html(
-        '<time class="ct-two-lines" datetime="{}"{}><span>{}</span><small>{}</small></time>',
+        '<time class="ct-two-lines" datetime="{}" title="{}"><span>{}</span><small>{}</small></time>',
         iso(instant),
-        tooltip,
+        title,
         first,
         second,
     )
 
 
-def local_time(value: datetime | None) -> str:
-    """Format to the second, in the time zone of the page (`organizations.clock`): `2026-11-02 09:00:07`."""
-    return NOTHING if value is None else f"{in_current_zone(value):%Y-%m-%d %H:%M:%S}"
+def local_time(value: datetime | None) -> SafeString | str:
+    """Render to the second, in the time zone of the page (`organizations.clock`); with ISO 8601 in the tooltip."""
+    if value is None:
+        return NOTHING
+    local = in_current_zone(value)
+    return _time(value, local.isoformat(timespec="seconds"), f"{day_text(local)}, {clock_text(local)}")
+
+
+def local_day(value: datetime) -> str:
+    return day_text(in_current_zone(value))
 
 
 def relative(instant: datetime, now: datetime) -> str:
@@ -104,37 +119,49 @@ def relative(instant: datetime, now: datetime) -> str:
 
 
 def exact(instant: datetime, zone: ZoneInfo) -> str:
-    """Return `2026-11-09 00:00 Europe/Berlin`, with seconds if there are any. Fractions of a second round up, so that a
-    deadline is never shown too early."""
-    truncated = instant.replace(microsecond=0)
-    local = (truncated if truncated == instant else truncated + _SECOND).astimezone(zone)
-    return f"{local:%Y-%m-%d %H:%M:%S}".removesuffix(":00") + f" {zone.key}"
+    """Return `Nov 9, 2026, 12:00 AM`, with seconds if there are any. Fractions of a second round up, so that a deadline
+    is never shown too early."""
+    return time_text(full_second(instant), zone)
 
 
 def url_time(instant: datetime, calendar: Calendar) -> str:
     """Format for URLs and fields; with the offset if the local time is ambiguous."""
     local = instant.astimezone(calendar.zone)
-    is_shown_twice = local.utcoffset() != local.replace(fold=1 - local.fold).utcoffset()
-    return (local if is_shown_twice else local.replace(tzinfo=None)).isoformat(timespec="minutes")
+    return (local if _occurs_twice(local) else local.replace(tzinfo=None)).isoformat(timespec="minutes")
 
 
 def span_name(span: Span, calendar: Calendar, *, with_day: bool = True) -> str:
-    """Return `2026-11-20, 14:00 to 15:00`, or `14:00 to 15:00` without the day; a longer span has both days."""
-    (first_day, start), (last_day, end) = (url_time(instant, calendar).split("T") for instant in span)
+    """Return `Nov 20, 2026, 2:00 PM to 3:00 PM`, or `2:00 PM to 3:00 PM` without the day; a longer span has both days.
+    Times that occur twice have their offset: `2:00 AM (UTC+0200)`."""
+    start, end = (instant.astimezone(calendar.zone) for instant in span)
+    first, last = _clock_text(start), _clock_text(end)
     if calendar.date_of(span.start) != calendar.date_of(span.end - _SECOND):
-        return f"{first_day} {start} to {last_day} {end}"
-    return f"{first_day}, {start} to {end}" if with_day else f"{start} to {end}"
+        return f"{day_text(start)}, {first} to {day_text(end)}, {last}"
+    return f"{day_text(start)}, {first} to {last}" if with_day else f"{first} to {last}"
 
 
 def period_label(calendar: Calendar, unit: Unit, period: Span, *, is_single_day: bool = False) -> str:
-    """Return the label of a period for axes and columns: `14:00`, `Nov 02`, `Nov 02 to Nov 08`, `Nov 2026`."""
+    """Return the label of a period for axes and columns: `2 PM`, `Nov 2`, `Nov 2 to Nov 8`, `Nov 2026`."""
     start = period.start.astimezone(calendar.zone)
     if unit is Unit.HOUR:
-        return f"{start:%H:%M}" if is_single_day else f"{start:%b %d} {start:%H:%M}"
+        return hour_text(start) if is_single_day else f"{short_day_text(start)}, {hour_text(start)}"
     first, last = calendar.date_of(period.start), calendar.date_of(period.end - _SECOND)
     if unit is Unit.DAY:
-        return f"{first:%b %d}"
-    return f"{first:%b %Y}" if unit is Unit.MONTH else f"{first:%b %d} to {last:%b %d}"
+        return short_day_text(first)
+    return f"{first:%b %Y}" if unit is Unit.MONTH else f"{short_day_text(first)} to {short_day_text(last)}"
+
+
+def _clock_text(local: datetime) -> str:
+    return f"{clock_text(local)} (UTC{local:%z})" if _occurs_twice(local) else clock_text(local)
+
+
+def _occurs_twice(local: datetime) -> bool:
+    """Whether clocks show the local time twice, because they are set back."""
+    return local.utcoffset() != local.replace(fold=1 - local.fold).utcoffset()
+
+
+def _time(instant: datetime, title: str, text: str) -> SafeString:
+    return format_html('<time datetime="{}" title="{}">{}</time>', iso(instant), title, text)
 
 
 def _length(distance: timedelta) -> str:

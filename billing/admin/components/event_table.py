@@ -62,9 +62,7 @@ def tokens_in(event: UsageEvent) -> int:
 
 
 def _when(event_id: object, instant: datetime, times: LocalTimes) -> SafeString:
-    return format_html(
-        '<a class="ct-when" href="{}">{}</a>', event_url(event_id), times.two_lines(instant, with_zone=False)
-    )
+    return format_html('<a class="ct-when" href="{}">{}</a>', event_url(event_id), times.two_lines(instant))
 
 
 def _status(status: str, code: int | None, *, is_voided: bool = False) -> SafeString:

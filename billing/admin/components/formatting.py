@@ -15,6 +15,7 @@ from billing.models import PriceVersion
 from billing.pricing.kinds import KINDS, Quantity, Unit
 from billing.types import AGGREGATE_FLAG, AUTHORIZATION_MISMATCH_FLAG, ESTIMATED_FLAG, POSSIBLE_DUPLICATE_FLAG
 from costtrack.clock import DAY
+from costtrack.date_text import day_text, zoned_time_text
 from costtrack.dates import UTC_CALENDAR
 from costtrack.money import plain, usd
 from organizations.models import APICredential
@@ -82,7 +83,7 @@ def price_since(price: PriceVersion) -> str:
     if price.effective_from <= _LONG_AGO:
         return ""
     local = _local(price.effective_from, price)
-    return f"{local:%Y-%m-%d}" if local.time() == time() else _to_the_minute(local)
+    return day_text(local) if local.time() == time() else zoned_time_text(local, local.tzinfo or UTC)
 
 
 def price_until(price: PriceVersion) -> str:
@@ -90,7 +91,7 @@ def price_until(price: PriceVersion) -> str:
     if price.effective_to is None:
         return ""
     local = _local(price.effective_to, price)
-    return f"{local - DAY:%Y-%m-%d}" if local.time() == time() else _to_the_minute(local)
+    return day_text(local - DAY) if local.time() == time() else zoned_time_text(local, local.tzinfo or UTC)
 
 
 def _local(instant: datetime, price: PriceVersion) -> datetime:
@@ -99,10 +100,6 @@ def _local(instant: datetime, price: PriceVersion) -> datetime:
         return instant.astimezone(zone)
     except OverflowError:  # in the year 9999
         return instant.astimezone(UTC_CALENDAR.zone)
-
-
-def _to_the_minute(local: datetime) -> str:
-    return f"{local:%Y-%m-%d %H:%M} {local.tzinfo}"
 
 
 def unit_price(kind: str, amount: Decimal) -> str:

@@ -96,7 +96,7 @@ class UsageForm(PeriodForm):
     def offer(self, *, credentials: Iterable[tuple[str, str]], used: FilterOptions) -> None:
         """Set the choices: Client IDs with their names, capabilities and models."""
         named = [(client_id, f"{name} ({client_id})" if name else client_id) for client_id, name in credentials]
-        self._offer("client_id", "All credentials", [*named, (NO_CREDENTIAL, "Without a credential")])
+        self._offer("client_id", "All credentials", [*named, (NO_CREDENTIAL, "No credential")])
         self._offer("capability", "All capabilities", [(name, name) for name in used.capabilities])
         self._offer("model", "All models", [(name, name) for name in used.models])
 

@@ -4,13 +4,16 @@ One package per page. Importing this package registers them.
 """
 
 from billing.admin.dashboard import (
+    commitments_page,
     index_page,
+    outcomes_page,
     own_increase_page,
     own_usage_page,
     plan_page,
     price_check_page,
     statements_page,
 )
+from billing.admin.dashboard.allocation import allocation_page, rule_page
 from billing.admin.dashboard.explore import explore_page
 from billing.admin.dashboard.exports import exports_page
 from billing.admin.dashboard.getting_started import getting_started_page
@@ -21,17 +24,21 @@ from billing.admin.dashboard.sessions import execution_page, session_list_page, 
 from billing.admin.dashboard.usage import usage_page
 
 __all__ = [
+    "allocation_page",
+    "commitments_page",
     "execution_page",
     "explore_page",
     "exports_page",
     "getting_started_page",
     "index_page",
+    "outcomes_page",
     "own_increase_page",
     "own_usage_page",
     "plan_page",
     "price_check_page",
     "pricing_page",
     "request_log_page",
+    "rule_page",
     "run_list_page",
     "run_page",
     "session_list_page",

@@ -1,4 +1,4 @@
-"""The overview of several organizations: recent cost, limits that are near or reached, and queues that need
+"""The overview of several organizations: the cost of today, limits that are near or reached, and queues that need
 attention."""
 
 from dataclasses import dataclass
@@ -6,15 +6,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Link
 from billing.admin.components.datetimes import local_time
 from billing.admin.components.urls import admin_url, ledger_url
-from billing.admin.limits.limit_summary_card import LimitOverview, limit_overview
+from billing.admin.limits.limit_summary_card import LimitOverview, LimitSummary, limit_card, limit_overview
+from billing.ingest.validate import FUTURE_TOLERANCE
 from billing.reports.overview import MAX_COUNTED, Backlog, Overview, list_overviews
+from billing.reports.usage.figures import ZERO_FIGURES, Figures, UsageFilter
+from billing.reports.usage.totals import spend_windows, totals
 from costtrack.clock import utc_now
-from costtrack.money import usd
 from costtrack.organization_paths import organization_url
 from organizations.admin_request import request_user
 from organizations.models import Organization
@@ -29,11 +32,12 @@ class OrganizationCard:
     organization: Organization
     usage_url: str
     ledger_url: str
-    cost: str
+    cost: SafeString | str
     events: str
-    last_received: str
+    last_received: SafeString | str
     queues: tuple[Link, ...]
     limits: LimitOverview
+    limit_card: LimitSummary | None
     limits_url: str
 
     @property
@@ -59,18 +63,30 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _card(figures: Overview, now: datetime, *, is_operator: bool) -> OrganizationCard:
+    spent = _spent_today(figures, now)
+    limits = limit_overview(figures.organization, now=now)
     shows_usage = PlanRights(figures.organization, is_operator).api_refusal() is None
     return OrganizationCard(
         organization=figures.organization,
         usage_url=organization_url(figures.organization.slug, "usage"),
         ledger_url=ledger_url(figures.organization.pk),
-        cost=usd(figures.cost_usd) if shows_usage else formatting.NOTHING,
+        cost=formatting.cost(spent.cost_usd, spent.unpriced_events) if shows_usage else formatting.NOTHING,
         events=formatting.count(figures.events),
         last_received=local_time(figures.last_received_at),
         queues=tuple(queues(figures.organization, figures.backlog)),
-        limits=limit_overview(figures.organization, now=now),
+        limits=limits,
+        limit_card=limit_card(figures.organization, limits, now=now),
         limits_url=admin_url("billing_spendlimit_changelist", organization=figures.organization.pk),
     )
+
+
+def _spent_today(figures: Overview, now: datetime) -> Figures:
+    """Return the usage of the organization's day. Where nothing arrived since it began, it is not read."""
+    today, *_ = spend_windows(figures.organization, now)
+    last = figures.last_received_at
+    if last is None or last < today.start - FUTURE_TOLERANCE:
+        return ZERO_FIGURES
+    return totals(organization=figures.organization, filters=UsageFilter(), windows=[today])[0]
 
 
 def queues(organization: Organization, counts: Backlog) -> list[Link]:

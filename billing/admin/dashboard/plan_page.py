@@ -20,6 +20,7 @@ from billing.reports.usage.figures import UsageFilter
 from billing.reports.usage.totals import spend_now, totals
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset, Span
+from costtrack.date_text import days_text
 from costtrack.money import usd
 from costtrack.organization_paths import installation_url
 from organizations.models import Plan
@@ -96,7 +97,7 @@ class PlanPage(OrganizationPage):
     def _days(self, span: Span) -> str:
         """`2026-11-01 to 2026-11-30`"""
         calendar = self.organization.calendar
-        return f"{calendar.date_of(span.start)} to {calendar.date_of(span.end - timedelta(microseconds=1))}"
+        return days_text(calendar.date_of(span.start), calendar.date_of(span.end - timedelta(microseconds=1)))
 
 
 def _comparison(plans: Sequence[Plan], *, current: Plan) -> Table[Criterion]:

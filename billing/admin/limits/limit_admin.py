@@ -194,7 +194,7 @@ class SpendLimitAdmin(LimitActionsAdmin):
     @admin.display(description="Forecast")
     def forecast(self, limit: SpendLimit) -> SafeString | str:
         status = _status(limit)
-        return formatting.NOTHING if status is None else limit_text.pace(status, LocalTimes.of(limit.organization))
+        return formatting.NOTHING if status is None else limit_text.forecast(status, LocalTimes.of(limit.organization))
 
     when_reached = column(SpendLimit, "When reached", lambda row: row.get_action_display())
 

@@ -54,8 +54,10 @@ class LimitSummary:
 @dataclass(frozen=True, slots=True)
 class Attention:
     """The limits that are near, reached or paused. `only` is the limit if there is just one; otherwise `names` are the
-    worst of them with their states, and `more` the number of others. `tone` and `icon` are those of the worst."""
+    worst of them with their states, and `more` the number of others. `tone` and `icon` are those of the worst. `key`
+    changes when a limit comes near, is reached or resumes, so a dismissed line appears again."""
 
+    key: str
     tone: str
     icon: str
     count: int
@@ -69,20 +71,18 @@ class LimitOverview:
     statuses: Sequence[LimitStatus]
     """Those of the organization's own limits, and of others that are near or reached; the worst first."""
     attention: Attention | None
-    card: LimitSummary | None
-    """The organization's own limit, preferably the weekly one."""
 
 
 def limit_overview(organization: Organization, *, now: datetime) -> LimitOverview:
     statuses = notable_statuses(organization=organization, now=now)
-    times = LocalTimes(organization.calendar, now)
-    own = [status for status in statuses if status.rule.scope is LimitScope.ORGANIZATION]
+    return LimitOverview(statuses, _attention(statuses, LocalTimes(organization.calendar, now)))
+
+
+def limit_card(organization: Organization, limits: LimitOverview, *, now: datetime) -> LimitSummary | None:
+    """Return the organization's own limit, preferably the weekly one."""
+    own = [status for status in limits.statuses if status.rule.scope is LimitScope.ORGANIZATION]
     first = min(own, key=lambda status: _WINDOWS.index(status.rule.window), default=None)
-    return LimitOverview(
-        statuses=statuses,
-        attention=_attention(statuses, times),
-        card=limit_summary(first, times) if first is not None else None,
-    )
+    return limit_summary(first, LocalTimes(organization.calendar, now)) if first is not None else None
 
 
 def _attention(statuses: Sequence[LimitStatus], times: LocalTimes) -> Attention | None:
@@ -92,6 +92,7 @@ def _attention(statuses: Sequence[LimitStatus], times: LocalTimes) -> Attention 
     worst = pressing[0]
     named = pressing[:_MAX_NAMED]
     return Attention(
+        key="limits " + " ".join(sorted(_key(status) for status in pressing)),
         tone=progress_bar.TONES[worst.evaluation.state],
         icon=_ICONS[worst.evaluation.state],
         count=len(pressing),
@@ -102,6 +103,10 @@ def _attention(statuses: Sequence[LimitStatus], times: LocalTimes) -> Attention 
         more=len(pressing) - len(named),
         only=limit_summary(worst, times) if len(pressing) == 1 else None,
     )
+
+
+def _key(status: LimitStatus) -> str:
+    return f"{status.rule.limit_id}:{status.rule.display_value}:{status.evaluation.state.value}"
 
 
 def _state(status: LimitStatus, times: LocalTimes) -> str:

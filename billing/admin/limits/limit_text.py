@@ -159,6 +159,14 @@ def pace(status: LimitStatus, times: LocalTimes) -> SafeString | str:
     return format_html("Reached {} at this pace", times.short(status.hit_at))
 
 
+def forecast(status: LimitStatus, times: LocalTimes) -> SafeString | str:
+    """Return `pace` for a column of a list: a short time with its condition below it."""
+    if status.hit_at is None or not pace(status, times):
+        return pace(status, times)
+    rate = "at this pace" if status.has_history else "at the rate of the last 24 hours"
+    return formatting.two_lines(times.short(status.hit_at), rate)
+
+
 def threshold(threshold_event: ThresholdEvent) -> str:
     """Return the threshold: `80%`, `Soft amount` or `Full amount`."""
     if threshold_event.threshold == SOFT:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -22,28 +22,27 @@ from billing.admin.components.list_filters import ConditionFilter
 from billing.admin.components.model_admins import CardsAdmin
 from billing.admin.components.tables import column
 from billing.admin.components.urls import admin_url
+from billing.admin.prices.price_rows import OtherUnitPricesField, RowsField, TiersField
 from billing.models import PriceVersion
 from billing.models.prices import PriceVersionQuerySet
 from billing.pricing.conditions import Condition, Rates
-from billing.pricing.kind_prices_json import prices_as_json
 from billing.pricing.kinds import KINDS, PRICE_COLUMNS
 from billing.pricing.price_fields import (
     OTHER_UNIT_PRICES,
     UNIT_PRICE_COLUMNS,
-    TierJSON,
     check_names,
     check_period,
     check_rates,
     kind_prices_of,
     parse_other_unit_prices,
     parse_tiers,
-    tiers_as_json,
 )
 from billing.pricing.services import create_price, end_price
-from billing.reports.unpriced import MissedEvents, missed_events
+from billing.reports.unpriced import MissedEvents, count_events_to_price, missed_events
 from billing.types import PriceSource
 from costtrack.clock import utc_now
 from costtrack.date_fields import EndFormField, StartFormField, use_calendar
+from costtrack.date_text import day_text
 from costtrack.errors import InvalidError
 from organizations.admin_actions import button, confirmed
 from organizations.admin_request import request_user
@@ -57,6 +56,11 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
 
     effective_from = StartFormField(required=False, help_text="A date alone is its beginning. Empty: now.")
     effective_to = EndFormField(required=False, help_text="A date alone is included. Empty: no end.")
+    other_unit_prices = OtherUnitPricesField(help_text="In US dollars per unit of the kind. Empty rows are left out.")
+    tiers = TiersField(
+        help_text="Prices of calls with more input tokens than a number, the lowest first. Prices that are empty stay "
+        "those above. Other kinds are written as image_input: 10.00. Empty rows are left out."
+    )
 
     class Meta:
         model = PriceVersion
@@ -81,19 +85,6 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
             use_calendar(self, organization.calendar)
         return organization
 
-    def clean_other_unit_prices(self) -> dict[str, str]:
-        try:
-            return prices_as_json(parse_other_unit_prices(self.cleaned_data[OTHER_UNIT_PRICES] or {}))
-        except InvalidError as error:
-            raise ValidationError(error.message) from None
-
-    def clean_tiers(self) -> list[TierJSON]:
-        raw = self.cleaned_data["tiers"]
-        try:
-            return tiers_as_json(parse_tiers([] if raw is None else raw))
-        except InvalidError as error:
-            raise ValidationError(error.message) from None
-
     def clean_effective_from(self) -> datetime:
         effective_from: datetime | None = self.cleaned_data["effective_from"]
         return utc_now() if effective_from is None else effective_from
@@ -112,7 +103,9 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
                 check_rates(self.rates())
                 check_period(fields["effective_from"], fields["effective_to"])
             except InvalidError as error:
-                self.add_error((error.param or "").split(".")[0], error.message)
+                name = (error.param or "").split(".")[0]
+                field = self.fields.get(name)
+                self.add_error(name, field.error_text(error) if isinstance(field, RowsField) else error.message)
         return fields
 
     def rates(self) -> Rates:
@@ -284,6 +277,9 @@ class PriceVersionAdmin(CardsAdmin):
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """Show a price that misses unpriced events, with the offer to begin earlier."""
         response = super().response_add(request, obj, post_url_continue)
+        if number := count_events_to_price(obj):
+            calls = "1 call" if number == 1 else f"{formatting.count(number)} calls"
+            messages.info(request, f"{calls} without a price will be priced in a few seconds.")
         return HttpResponseRedirect(self.page_url(obj)) if missed_events(obj).first_at is not None else response
 
     def _missed_card(self, request: HttpRequest, price: PriceVersion) -> list[Card]:
@@ -297,7 +293,7 @@ class PriceVersionAdmin(CardsAdmin):
                 '<button class="ct-button ct-primary" type="submit">Begin on {} instead</button></form>',
                 admin_url("billing_priceversion_begin_earlier", price.pk),
                 get_token(request),
-                f"{missed.first_at.astimezone(UTC):%Y-%m-%d}",
+                day_text(missed.first_at.astimezone(UTC)),
             )
         text = f"{_events(missed)} occurred before this price begins, the first at {_first_at(missed)}."
         return [Card("Unpriced events before this price", text=text, body=offer)]

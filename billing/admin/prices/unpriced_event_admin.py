@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
-from billing.admin.components.datetimes import local_time
+from billing.admin.components.datetimes import local_day, local_time
 from billing.admin.components.list_filters import ChoiceFilter, ExactTextFilter
 from billing.admin.components.model_admins import (
     OrganizationFilter,
@@ -44,7 +44,7 @@ class UnpricedList(SingleOrganizationList):
                 "Model", lambda unpriced: formatting.two_lines(unpriced.model or "No model", unpriced.service)
             ),
             Column[UnpricedModel]("Events", lambda unpriced: formatting.count(unpriced.events), is_number=True),
-            Column[UnpricedModel]("Since", lambda unpriced: local_time(unpriced.first_at)[:10]),
+            Column[UnpricedModel]("Since", lambda unpriced: local_day(unpriced.first_at)),
             Column[UnpricedModel]("Reason", self._advice),
         )
         note = (

@@ -3,7 +3,7 @@
 Their rows are those of a rollup (docs/rollups.md), so a new one appears when its first events are folded.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
@@ -18,13 +18,18 @@ from billing.models.rollups import RollupRow
 from organizations.permissions import USAGE
 
 
+class EntityList(CursorList):
+    def url_for_result(self, result: Any) -> str:
+        """Return the URL of the entity's page."""
+        return cast("EntityAdmin", self.model_admin).page_url(result)
+
+
 class EntityAdmin(SingleOrganizationAdmin):
     resource = USAGE
-    changelist_class = CursorList
+    changelist_class = EntityList
     history_field = "first_at"
     read_only = True
     select_related = ("organization",)
-    list_display_links = None  # the name leads to the entity's page
     search_help_text = "A complete id"
 
     id_column: ClassVar[str]
@@ -52,8 +57,8 @@ class EntityAdmin(SingleOrganizationAdmin):
         return HttpResponseRedirect(self.page_url(row))
 
     @admin.display(description="Id")
-    def name(self, row: RollupRow) -> SafeString:
-        return formatting.link(self.page_url(row), formatting.code(row.pk))
+    def name(self, row: RollupRow) -> SafeString | str:
+        return formatting.code(row.pk)
 
     @admin.display(description="First event")
     def first_event(self, row: Any) -> str:

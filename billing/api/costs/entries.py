@@ -21,7 +21,7 @@ from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.money import DECIMALS, MAX_AMOUNT_USD, is_storable, number
 from costtrack.name_fields import NameField
-from costtrack.parsers import JSONParser
+from costtrack.parsers import ExactParser
 from costtrack.responses import NextCursor, OneOf, ResponseBody, about
 from costtrack.serializers import StrictSerializer, page_size
 from organizations.api.base import OrganizationScopedAPIView
@@ -29,12 +29,6 @@ from organizations.types import Scope
 
 MAX_ENTRIES = 1_000
 _MAX_ID_LENGTH = 255
-
-
-class ExactParser(JSONParser):
-    """Parses amounts as decimals; a float would keep only 17 digits."""
-
-    fractions: ClassVar[type[float | Decimal]] = Decimal
 
 
 class AmountField(serializers.FloatField):

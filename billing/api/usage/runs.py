@@ -52,6 +52,10 @@ class RunBody(ResponseBody):
     parent_run_id: Annotated[str | None, about("Null for a run without a parent.")]
     workflow_id: str | None
     first_seen_at: Annotated[datetime, about("When the first event of the run, or of a child, was received.")]
+    first_event_at: Annotated[
+        datetime | None, about("When the first event of the run and its descendants occurred. Null without events.")
+    ]
+    last_event_at: Annotated[datetime | None, about("When the last one occurred.")]
     own: Annotated[RunFiguresBody, about("Of the run alone.")]
     total: Annotated[RunFiguresBody, about("Of the run with all its descendants, each counted once.")]
     descendants: Annotated[int, about("The number of runs below this one.", 3)]
@@ -98,6 +102,8 @@ def _run(row: RunRow) -> RunBody:
         parent_run_id=row.parent_run_id or None,
         workflow_id=row.workflow_id or None,
         first_seen_at=row.first_seen_at,
+        first_event_at=row.first_at,
+        last_event_at=row.last_at,
         own=_figures(row.own),
         total=_figures(row.total),
         descendants=row.runs_below,

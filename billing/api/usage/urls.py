@@ -5,14 +5,28 @@ from rest_framework.routers import SimpleRouter
 
 from billing.api.limits.requests import OwnIncreaseRequestViewSet
 from billing.api.usage.access import UsageAccessView
+from billing.api.usage.allocation import (
+    UsageAllocationFileView,
+    UsageAllocationMonthsView,
+    UsageAllocationPreviewView,
+    UsageAllocationRuleEndView,
+    UsageAllocationRulesView,
+    UsageAllocationView,
+)
 from billing.api.usage.authorizations import AuthorizationsView, AuthorizationView
 from billing.api.usage.breakdown import UsageBreakdownView
+from billing.api.usage.commitments import (
+    UsageCommitmentEndView,
+    UsageCommitmentReportView,
+    UsageCommitmentsView,
+)
 from billing.api.usage.corrections import EventCorrectionViewSet
 from billing.api.usage.credits import CreditViewSet
 from billing.api.usage.events import EventViewSet
 from billing.api.usage.export import UsageExportView
 from billing.api.usage.figures import UsageCapabilitiesView, UsageCredentialsView, UsageSummaryView
 from billing.api.usage.limits import UsageLimitsView, UsageOwnView
+from billing.api.usage.outcomes import UsageOutcomeCostsView, UsageOutcomesView
 from billing.api.usage.own_requests import UsageOwnRequestsView
 from billing.api.usage.price_check import UsagePriceCheckView
 from billing.api.usage.requests import UsageRequestsView
@@ -44,6 +58,17 @@ urlpatterns = [
     path("breakdown", UsageBreakdownView.as_view(), name="usage-breakdown"),
     path("requests", UsageRequestsView.as_view(), name="usage-requests"),
     path("runs", UsageRunsView.as_view(), name="usage-runs"),
+    path("outcomes", UsageOutcomesView.as_view(), name="usage-outcomes"),
+    path("outcomes/costs", UsageOutcomeCostsView.as_view(), name="usage-outcome-costs"),
+    path("allocation", UsageAllocationView.as_view(), name="usage-allocation"),
+    path("allocation/months", UsageAllocationMonthsView.as_view(), name="usage-allocation-months"),
+    path("allocation/file", UsageAllocationFileView.as_view(), name="usage-allocation-file"),
+    path("allocation/preview", UsageAllocationPreviewView.as_view(), name="usage-allocation-preview"),
+    path("allocation/rules", UsageAllocationRulesView.as_view(), name="usage-allocation-rules"),
+    path("allocation/rules/<int:pk>/end", UsageAllocationRuleEndView.as_view(), name="usage-allocation-rule-end"),
+    path("commitments", UsageCommitmentsView.as_view(), name="usage-commitments"),
+    path("commitments/report", UsageCommitmentReportView.as_view(), name="usage-commitment-report"),
+    path("commitments/<int:pk>/end", UsageCommitmentEndView.as_view(), name="usage-commitment-end"),
     path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
     path("statements", StatementListView.as_view(), name="usage-statements"),
     path("statements/<str:month>", StatementView.as_view(), name="usage-statement"),

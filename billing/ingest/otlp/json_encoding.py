@@ -19,7 +19,7 @@ from billing.ingest.otlp.metrics import (
     series_digest,
     token_count,
 )
-from billing.ingest.otlp.records import MAX_ATTRIBUTES, Attributes, Record, known_name, readable
+from billing.ingest.otlp.records import MAX_ATTRIBUTES, Attributes, Record, collect, known_name, read_attribute
 from billing.ingest.types import Malformed, TooMany
 
 _EMPTY, _NULL = Raw(b"[]"), Raw(b"null")
@@ -266,7 +266,7 @@ def attributes(encoded: Raw) -> Attributes:
     if array.startswith(b"{"):
         raise Malformed("attributes is an object. OTLP has a list of {key, value}.")
     pairs = _elements(encoded, MAX_ATTRIBUTES * 10)[:MAX_ATTRIBUTES]
-    return readable(map(_pair, pairs), _plain)
+    return collect(read_attribute(pair.key, _plain(pair.value)) for pair in map(_pair, pairs))
 
 
 def _pair(encoded: Raw) -> _Attribute:

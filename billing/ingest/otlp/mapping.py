@@ -37,6 +37,7 @@ from billing.ingest.usage.reader import read_usage, without_known_caches
 from billing.ingest.usage.types import UsageReading
 from billing.ingest.validate import InvalidEventError, normalize, payload_hash, take_reading
 from billing.pricing.kinds import CACHE_KINDS
+from costtrack.money import MAX_AMOUNT_USD
 
 SOURCE = "otlp"
 
@@ -490,16 +491,20 @@ def _duration(record: Record) -> Decimal | None:
     return Decimal(repr(duration)) if is_number else None
 
 
+_STATUS_CODES = dict.fromkeys(("http.response.status_code", "http.status_code", "status_code"))
+
+
 def _status_code(record: Record) -> int | None:
     values = record.attributes.values
-    names = ("http.response.status_code", "http.status_code", "status_code")
-    code = next((values[name] for name in names if name in values), None)
+    if _STATUS_CODES.keys().isdisjoint(values):
+        return None
+    code = next(values[name] for name in _STATUS_CODES if name in values)
     return code if isinstance(code, int) and not isinstance(code, bool) and 100 <= code <= 599 else None  # noqa: PLR2004
 
 
 def _amount(value: Any) -> Decimal | None:
-    """Return a cost; None for 0, which only means that no price is known."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+    """Return a sender's estimate; None for 0, which only means that no price is known, and for what is no amount."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_AMOUNT_USD:
         return None
     return Decimal(repr(value))
 
@@ -516,12 +521,13 @@ def _uuid(value: str | None) -> UUID | None:
 
 
 def _metadata(record: Record, texts: Mapping[str, str]) -> dict[str, Any] | None:
-    fields = {
-        "sender": record.sender,
-        "scope": record.scope,
-        "span_id": record.span_id if record.is_log else "",  # a span's is in the event's id
-        "auth_mode": record.text("auth_mode"),
-        "environment": texts.get("environment"),
-    }
-    known = {name: value for name, value in fields.items() if value}
+    span_id = record.span_id if record.is_log else ""  # a span's is in the event's id
+    return _otel_metadata(record.sender, record.scope, span_id, record.text("auth_mode"), texts.get("environment"))
+
+
+@lru_cache(maxsize=1024)
+def _otel_metadata(*values: str | None) -> dict[str, Any] | None:
+    """Return what is stored of where a record comes from; spans of one process have the same."""
+    names = ("sender", "scope", "span_id", "auth_mode", "environment")
+    known = {name: value for name, value in zip(names, values, strict=True) if value}
     return {"otel": known} if known else None

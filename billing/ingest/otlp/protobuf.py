@@ -2,20 +2,17 @@
 gigabytes of objects; each span or log record is then decoded separately.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     ExponentialHistogramDataPoint,
     HistogramDataPoint,
     NumberDataPoint,
 )
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from billing.ingest.otlp.attributes import rule_of
 from billing.ingest.otlp.metrics import (
@@ -29,7 +26,16 @@ from billing.ingest.otlp.metrics import (
     series_digest,
     token_count,
 )
-from billing.ingest.otlp.records import MAX_ATTRIBUTES, Attributes, Record, known_name, readable
+from billing.ingest.otlp.records import (
+    MAX_ATTRIBUTES,
+    Attributes,
+    ReadAttribute,
+    Record,
+    collect,
+    known_name,
+    read_attribute,
+)
+from billing.ingest.otlp.shallow import ShallowLogRecord, ShallowResource, ShallowSpan
 from billing.ingest.types import Malformed, TooMany
 
 # The field numbers of opentelemetry/proto, the same for spans, log records and metrics.
@@ -39,6 +45,8 @@ _CONTENT_OF_SPAN: Final = frozenset({3, 11, 13})
 _CONTENT_OF_LOG: Final = frozenset({4})
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LARGE = 16_384
+_KEY_TAG, _MAX_SHORT_KEY = 0x0A, 0x7F
+_MAX_KEYS, _MAX_CACHED, _MAX_CACHED_BYTES = 8_192, 16_384, 256
 _MAX_FIELDS = 100_000
 _ERROR_STATUS = 2
 
@@ -64,7 +72,9 @@ def metrics(body: bytes, *, max_records: int) -> tuple[list[Point], int]:
                 continue
             parts = list(_counted(resource_items, budget, max_records))
             resource = b"".join(bytes(value) for part, value in parts if part == _RESOURCE)
-            attributes = _attributes(Resource.FromString(_shortened(memoryview(resource), 1, frozenset())).attributes)
+            attributes = _attributes(
+                ShallowResource.FromString(_shortened(memoryview(resource), 1, frozenset())).attributes
+            )
             for part, scope_items in parts:
                 if part == _SCOPES:
                     for scope, metric in _scope_items(list(_counted(scope_items, budget, max_records))):
@@ -115,7 +125,7 @@ def _point(
         kind = next(types, "")
     if kind not in family.usage:
         return _NOT_COUNTED
-    pairs = (bytes(encoded[start:end]) for field, _, _, start, end in _fields(encoded) if field == attributes_field)
+    pairs = [bytes(encoded[start:end]) for field, _, _, start, end in _fields(encoded) if field == attributes_field]
     value = point.sum if number != _SUM else point.as_double or point.as_int
     tokens = token_count(value)
     if tokens is None or not is_time(point.time_unix_nano) or temporality not in (DELTA, CUMULATIVE):
@@ -129,7 +139,7 @@ def _point(
         point.time_unix_nano,
         tokens,
         kind,
-        resource.texts | _attributes(point.attributes).texts,
+        resource.texts | _attributes(pairs).texts,
         kind in family.counted,
     )
 
@@ -168,7 +178,7 @@ def items(body: bytes, *, max_records: int) -> Iterator[tuple[Attributes, Instru
         attributes = Attributes()
         for part, value in parts:
             if part == _RESOURCE:
-                attributes = _attributes(Resource.FromString(_shortened(value, 1, frozenset())).attributes)
+                attributes = _attributes(ShallowResource.FromString(_shortened(value, 1, frozenset())).attributes)
         for part, scope_items in parts:
             if part == _SCOPES:
                 for scope, item in _scope_items(list(_counted(scope_items, budget, max_records))):
@@ -266,8 +276,40 @@ def _key(attribute: memoryview) -> str:
     return ""
 
 
-def _attributes(pairs: Any) -> Attributes:
-    return readable(pairs[:MAX_ATTRIBUTES] if len(pairs) > MAX_ATTRIBUTES else pairs, _plain)
+def _attributes(pairs: Sequence[bytes]) -> Attributes:
+    return collect([_decoded[pair] for pair in pairs[:MAX_ATTRIBUTES] if pair and _may_be_read[pair[: 2 + pair[1]]]])
+
+
+class _MayBeRead(dict[bytes, bool]):
+    """Whether an attribute is read, by how it begins: with its key, which encoders write first. What is not read is
+    not decoded."""
+
+    def __missing__(self, beginning: bytes) -> bool:
+        tag, length = beginning[:2]
+        if tag != _KEY_TAG or length > _MAX_SHORT_KEY:
+            return True
+        if len(self) >= _MAX_KEYS:
+            self.clear()
+        self[beginning] = _is_read(str(beginning[2:], "utf-8", "replace"))
+        return self[beginning]
+
+
+class _Decoded(dict[bytes, ReadAttribute | None]):
+    """Attributes that were decoded before. Most are the same in many spans: names of models and operations, users,
+    sessions, small counts."""
+
+    def __missing__(self, pair: bytes) -> ReadAttribute | None:
+        attribute = KeyValue.FromString(pair)
+        read = read_attribute(attribute.key, _plain(attribute.value))
+        if read is not None and len(pair) <= _MAX_CACHED_BYTES:
+            if len(self) >= _MAX_CACHED:
+                self.clear()
+            self[pair] = read
+        return read
+
+
+_may_be_read = _MayBeRead()
+_decoded = _Decoded()
 
 
 def _plain(value: AnyValue) -> Any:
@@ -282,7 +324,7 @@ def _other_value(value: AnyValue) -> Any:
 
 
 def _span(encoded: memoryview, scope: InstrumentationScope, resource: Attributes) -> Record:
-    span = Span.FromString(_shortened(encoded, _ATTRIBUTES_OF_SPAN, _CONTENT_OF_SPAN))
+    span = ShallowSpan.FromString(_shortened(encoded, _ATTRIBUTES_OF_SPAN, _CONTENT_OF_SPAN))
     return Record(
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
@@ -299,7 +341,7 @@ def _span(encoded: memoryview, scope: InstrumentationScope, resource: Attributes
 
 
 def _log(encoded: memoryview, scope: InstrumentationScope, resource: Attributes) -> Record:
-    log = LogRecord.FromString(_shortened(encoded, _ATTRIBUTES_OF_LOG, _CONTENT_OF_LOG))
+    log = ShallowLogRecord.FromString(_shortened(encoded, _ATTRIBUTES_OF_LOG, _CONTENT_OF_LOG))
     return Record(
         is_log=True,
         trace_id=log.trace_id.hex(),

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -64,37 +64,42 @@ def known_name(name: str) -> str:
     return name if _KNOWN_NAME.fullmatch(name) else ""
 
 
-class _Pair(Protocol):
-    """An attribute, as protobuf's `KeyValue`."""
+class ReadAttribute(NamedTuple):
+    """An attribute that is read, in its type: the name is that of the field for a `text`, and its own for others."""
 
-    key: str
+    role: str
+    name: str
+    position: int
     value: Any
 
 
-def readable(pairs: Iterable[_Pair], plain: Callable[[Any], Any]) -> Attributes:
-    """Return the attributes that are read, in their types. `plain` returns the value of an attribute without its
-    encoding. The first of several with one name counts."""
+def read_attribute(name: str, value: Any) -> ReadAttribute | None:
+    """Return an attribute by its name and its value without encoding; None if it is not read, or not of its type."""
+    rule = rule_of(name)
+    if rule is None:
+        return None
+    role, field, position, _ = rule
+    stored = _READERS[role](value) if type(value) is str else _stored(role, value)
+    return None if stored is None else ReadAttribute(role, field or name, position, stored)
+
+
+def collect(attributes: Iterable[ReadAttribute | None]) -> Attributes:
+    """Return the attributes of a span, a log record or a resource. The first of several with one name counts."""
     texts: dict[str, str] = {}
     values: dict[str, Any] = {}
     tags: list[str] | None = None
     positions: dict[str, int] = {}
-    for pair in pairs:
-        name = pair.key
-        rule = rule_of(name)
-        if rule is None:
+    for attribute in attributes:
+        if attribute is None:
             continue
-        role, field, position, _ = rule
-        value = plain(pair.value)
-        stored = _READERS[role](value) if type(value) is str else _stored(role, value)
-        if stored is None:
-            continue
+        role, name, position, value = attribute
         if role == "text":
-            if position < positions.get(field, MAX_ATTRIBUTES):
-                texts[field], positions[field] = stored, position
+            if position < positions.get(name, MAX_ATTRIBUTES):
+                texts[name], positions[name] = value, position
         elif role == "tags":
-            tags = tags or stored
+            tags = tags or value
         else:
-            values.setdefault(name, stored)
+            values.setdefault(name, value)
     return Attributes(texts, values, tags)
 
 

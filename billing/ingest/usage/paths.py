@@ -18,6 +18,7 @@ MAX_KEY_LENGTH = 100
 _LABELS = ("modality", "ttl")
 # What is cached of a structure.
 _MAX_STRUCTURE = 64
+_NESTED = frozenset({dict, list})
 _MAX_KEYS_LENGTH = 2000
 
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -107,6 +108,9 @@ def structure_of(usage: Mapping[Any, Any], values: list[Any], depth: int = 0) ->
     names = tuple(usage)
     if depth > MAX_DEPTH or len(names) + len(values) > _MAX_STRUCTURE or not has_short_keys(names):
         return None
+    if _NESTED.isdisjoint(map(type, usage.values())):
+        values.extend(usage.values())
+        return names, (None,) * len(names)
     nested: list[Structure | _Labelled | None] = []
     for value in usage.values():
         kind = type(value)

@@ -24,6 +24,7 @@ from billing.reports.cursors import Page, Position, page_of
 from billing.reports.price_check.causes import Cause, ComparedCall, OtherPrice, likely_cause, unread_numbers
 from billing.reports.price_check.selection import CallSelection
 from billing.types import CostBasis, DifferenceCause, EventKind
+from costtrack.date_text import day_text
 from costtrack.money import ZERO
 from organizations.models import Organization
 
@@ -243,7 +244,7 @@ class _Prices:
             yield OtherPrice(DifferenceCause.PRICE_VERSION, detail, current)
         for version in self._of_provider[applied.provider]:
             if version.model == applied.model and version.pk != applied.pk:
-                detail = f"Charged at the price since {version.effective_from.astimezone(UTC):%Y-%m-%d}."
+                detail = f"Charged at the price since {day_text(version.effective_from.astimezone(UTC))}."
                 yield OtherPrice(DifferenceCause.PRICE_VERSION, detail, self.compiled(version, call))
 
     def other_models(self, applied: PriceVersion, call: Call) -> Iterable[OtherPrice]:

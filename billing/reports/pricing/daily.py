@@ -23,12 +23,14 @@ from costtrack.money import ZERO
 
 @dataclass(frozen=True, slots=True)
 class DailyCost:
-    """Runs and cost of one day and model. `model` is None if the events name none."""
+    """Runs and cost of one day and model. `model` is None if the events name none. The cost excludes `unpriced`
+    events."""
 
     day: date
     model: ModelKey | None
     runs: int
     cost_usd: Decimal
+    unpriced: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def pricing(
 
     rows = [_Row(*row) for row in reader.read(compose)]
     daily = [
-        DailyCost(row.day, _model_key(row), int(row.runs or 0), row.cost or ZERO)
+        DailyCost(row.day, _model_key(row), int(row.runs or 0), row.cost or ZERO, int(row.unpriced or 0))
         for row in rows
         if row.level == _BY_DAY_AND_MODEL and row.day is not None and (row.runs or row.cost)
     ]

@@ -117,18 +117,16 @@ _USAGE = sql.SQL("""
 """)
 _STATEMENT = sql.SQL("""
 WITH usage AS MATERIALIZED ({usage}
-), keyed AS (
+), keyed AS NOT MATERIALIZED (
     SELECT part, {keys}, {names}, user_ref, {sums} FROM usage {tags}
 ), groups AS (
-    SELECT {key_names}, {max_names}, {main_sums}, {users} AS users,
-        coalesce(sum(cost_usd) FILTER (WHERE NOT {is_main}), 0) AS before_usd,
-        {period_cost} AS period_usd
-    FROM keyed GROUP BY {key_names} HAVING bool_or({is_main})
+    {groups}
 ), matching AS (
     SELECT *, {sort} AS value FROM groups WHERE {search}
+), first_rows AS (
+    SELECT * FROM matching WHERE {after} ORDER BY value {direction}, {key_names} LIMIT {limit}
 ), page AS (
-    SELECT *, row_number() OVER (ORDER BY value {direction}, {key_names}) AS position
-    FROM matching WHERE {after} ORDER BY position LIMIT {limit}
+    SELECT *, row_number() OVER (ORDER BY value {direction}, {key_names}) AS position FROM first_rows
 )
 SELECT NULL::bigint AS position, NULL::text[] AS keys, NULL::text[] AS names, NULL::text AS value,
     (SELECT {users} FROM usage LIMIT 1) AS users, part, {figures}, (SELECT count(*) FROM matching) AS count
@@ -139,11 +137,20 @@ FROM page JOIN keyed USING ({key_names})
 GROUP BY page.position, {page_keys}, {page_names}, page.value, page.users, part
 ORDER BY position NULLS FIRST, part
 """)
+# Rows of `usage` are groups already if there is one part, and no tags that are unnested or users that are counted.
+_SINGLE_GROUPS = sql.SQL("SELECT {key_names}, {names}, {sorted_sums} NULL::bigint AS users FROM keyed")
+_GROUPS = sql.SQL("""
+    SELECT {key_names}, {names}, {sorted_sums} {users} AS users
+    FROM keyed GROUP BY {key_names} HAVING bool_or({is_main})
+""")
 _CREDENTIAL = sql.SQL(
     "LEFT JOIN organizations_apicredential AS credential"
     " ON credential.organization_id = %(organization)s AND credential.id = cost.credential_id"
 )
 _NOTHING: sql.Composable = sql.SQL("")
+_MAIN_SUM = sql.SQL("coalesce(sum({0}) FILTER (WHERE {1}), 0) AS {0}, ")
+_BEFORE_SUM = sql.SQL("coalesce(sum(cost_usd) FILTER (WHERE NOT {}), 0) AS before_usd, ")
+_PERIOD_SUM = sql.SQL("coalesce(sum(cost_usd) FILTER (WHERE part BETWEEN {} AND {}), 0) AS period_usd, ")
 _PER = "CASE WHEN {0} > 0 THEN cost_usd / {0} ELSE -1 END"
 _SORTS = {
     SortBy.TOTAL_TOKENS: sql.SQL("prompt_tokens + completion_tokens"),
@@ -153,6 +160,18 @@ _SORTS = {
     SortBy.NAME: sql.SQL('lower(name_1) COLLATE "C"'),
     SortBy.PERIOD: sql.SQL("period_usd"),
 }
+
+
+_SORTED_BY = {
+    SortBy.TOTAL_TOKENS: ("prompt_tokens", "completion_tokens"),
+    SortBy.COST_PER_REQUEST: ("cost_usd", "requests"),
+    SortBy.COST_PER_USER: ("cost_usd",),
+    SortBy.CHANGE: ("cost_usd",),
+    SortBy.USERS: (),
+    SortBy.NAME: (),
+    SortBy.PERIOD: (),
+}
+"""The sums that `_SORTS` need; other orders are a sum of their own."""
 
 
 class _Key(NamedTuple):
@@ -225,6 +244,10 @@ class _Explorer:
     def _is_covered(self, piece: Span) -> bool:
         return any(window.start <= piece.start and piece.end <= window.end for window in self.windows)
 
+    @property
+    def _has_one_part(self) -> bool:
+        return len(self.boundaries) == 2  # noqa: PLR2004 - a start and an end
+
     def _parts(self, window: Span) -> tuple[int, int]:
         return bisect_left(self.boundaries, window.start) + 1, bisect_left(self.boundaries, window.end)
 
@@ -247,14 +270,8 @@ class _Explorer:
             sums=list_of(map(sql.Identifier, _SUMS)),
             tags=sql.SQL(" ").join(key.tags for key in keys),
             key_names=key_names,
-            max_names=list_of(sql.SQL("max({0}) AS {0}").format(sql.Identifier(name)) for name in self.names),
-            main_sums=list_of(
-                sql.SQL("coalesce(sum({0}) FILTER (WHERE {1}), 0) AS {0}").format(sql.Identifier(name), is_main)
-                for name in _SUMS
-            ),
+            groups=self._groups(reader, key_names, users, is_main),
             users=users,
-            is_main=is_main,
-            period_cost=self._period_cost(reader),
             sort=sort,
             search=self._search(reader),
             direction=sql.SQL("ASC" if query.is_ascending else "DESC"),
@@ -281,7 +298,7 @@ class _Explorer:
     def _part(self, reader: RollupReader) -> sql.Composable:
         """Return the number of the part of a row. A single one is a constant: of an expression, PostgreSQL would expect
         hundreds of values, and sort the rows instead of hashing their keys."""
-        if len(self.boundaries) == 2:  # noqa: PLR2004 - a start and an end
+        if self._has_one_part:
             return sql.SQL("1")
         return sql.SQL("width_bucket(at, {}::timestamptz[])").format(reader.bind(self.boundaries))
 
@@ -298,15 +315,40 @@ class _Explorer:
         )
         return sql.SQL("({}) AS all_usage").format(usage)
 
-    def _period_cost(self, reader: RollupReader) -> sql.Composable:
-        if self.query.sort is not SortBy.PERIOD:
-            return sql.SQL("NULL::numeric")
-        if not 0 <= self.query.sort_period < len(self.query.periods):
-            raise InvalidError("The period does not exist.", param="sort_by")
-        first, last = self._parts(self.query.periods[self.query.sort_period])
-        return sql.SQL("coalesce(sum(cost_usd) FILTER (WHERE part BETWEEN {} AND {}), 0)").format(
-            reader.bind(first), reader.bind(last)
+    def _groups(
+        self, reader: RollupReader, key_names: sql.Composable, users: sql.Composable, is_main: sql.Composable
+    ) -> sql.Composable:
+        """Return the groups with the sums that the order needs. Only rows of the page get all of their figures."""
+        sort, list_of = self.query.sort, sql.SQL(", ").join
+        columns = [sql.Identifier(name) for name in _SORTED_BY.get(sort, (sort.value,))]
+        is_of_parts = sort in (SortBy.CHANGE, SortBy.PERIOD) or self.query.with_users or GroupBy.TAG in self.query.by
+        if self._has_one_part and not is_of_parts:
+            return _SINGLE_GROUPS.format(
+                key_names=key_names,
+                names=list_of(map(sql.Identifier, self.names)),
+                sorted_sums=sql.SQL("").join(sql.SQL("{}, ").format(column) for column in columns),
+            )
+        return _GROUPS.format(
+            key_names=key_names,
+            names=list_of(sql.SQL("max({0}) AS {0}").format(sql.Identifier(name)) for name in self.names),
+            sorted_sums=self._sorted_sums(reader, columns, is_main),
+            users=users,
+            is_main=is_main,
         )
+
+    def _sorted_sums(
+        self, reader: RollupReader, columns: Sequence[sql.Identifier], is_main: sql.Composable
+    ) -> sql.Composable:
+        sort = self.query.sort
+        sums = [_MAIN_SUM.format(column, is_main) for column in columns]
+        if sort is SortBy.CHANGE:
+            sums.append(_BEFORE_SUM.format(is_main))
+        if sort is SortBy.PERIOD:
+            if not 0 <= self.query.sort_period < len(self.query.periods):
+                raise InvalidError("The period does not exist.", param="sort_by")
+            first, last = self._parts(self.query.periods[self.query.sort_period])
+            sums.append(_PERIOD_SUM.format(reader.bind(first), reader.bind(last)))
+        return sql.SQL("").join(sums)
 
     def _search(self, reader: RollupReader) -> sql.Composable:
         if not self.query.search:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from operator import add, attrgetter, sub
 from typing import Self
 
 from psycopg import sql
@@ -63,7 +64,7 @@ class Dimension:
     @property
     def without(self) -> str:
         """The name of usage without a value."""
-        return f"Without {'an' if self.label[0] in 'AE' else 'a'} {self.label.lower()}"
+        return f"No {self.label.lower()}"
 
 
 DIMENSIONS = (
@@ -163,13 +164,14 @@ class Figures:
         return round(self.errors / self.requests, 6) if self.requests > 0 else 0.0
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(*(getattr(self, name) + getattr(other, name) for name in _NAMES))
+        return type(self)(*map(add, _values(self), _values(other)))
 
     def __sub__(self, other: Self) -> Self:
-        return type(self)(*(getattr(self, name) - getattr(other, name) for name in _NAMES))
+        return type(self)(*map(sub, _values(self), _values(other)))
 
 
-_NAMES = tuple(field.name for field in fields(Figures))
+# Reports add up thousands of figures, so their values are read at a time.
+_values = attrgetter(*(field.name for field in fields(Figures)))
 ZERO_FIGURES = Figures()
 
 

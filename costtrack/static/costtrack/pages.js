@@ -63,6 +63,31 @@
     setTimeout(() => { button.textContent = before; }, 2000);
   });
 
+  // Banners: <div data-dismiss="key">. This browser remembers the keys, so a banner stays away until it has another one.
+  const DISMISSED = "costtrack.dismissed";
+  const MAX_DISMISSED = 100;
+
+  const dismissedKeys = () => JSON.parse(localStorage.getItem(DISMISSED) ?? "[]");
+
+  const prepareBanners = () => {
+    const keys = dismissedKeys();
+    for (const banner of document.querySelectorAll("[data-dismiss]")) {
+      banner.hidden = keys.includes(banner.dataset.dismiss);
+      if (banner.querySelector(".ct-dismiss")) continue;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "ct-dismiss";
+      button.textContent = "\u00d7";
+      button.setAttribute("aria-label", "Dismiss");
+      button.addEventListener("click", () => {
+        localStorage.setItem(DISMISSED, JSON.stringify([...dismissedKeys(), banner.dataset.dismiss].slice(-MAX_DISMISSED)));
+        banner.hidden = true;
+      });
+      banner.append(button);
+    }
+  };
+  document.addEventListener("htmx:afterSettle", prepareBanners);
+
   // On a phone, tabs are one line that scrolls: show the current one.
   const showCurrentTabs = () => {
     for (const tab of document.querySelectorAll(".ct-tabs [aria-current]")) {
@@ -74,6 +99,7 @@
 
   const start = () => {
     showCurrentTabs();
+    prepareBanners();
     for (const form of document.querySelectorAll("form[data-filters]")) {
       const chosen = form.elements.namedItem("range")?.value;
       for (const [choice, [first]] of Object.entries(FIELDS_OF)) {

@@ -1,19 +1,24 @@
 """Every page writes times in the organization's time zone, or in UTC if the viewer chose so; the same words have the
 same amount everywhere."""
 
+import csv
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from io import BytesIO, StringIO
 from typing import Any
 
 import pytest
 import time_machine
 from django.test import Client
+from pyarrow import parquet
 from rest_framework.test import APIClient
 
 from billing.limits.enforce import enforce
 from billing.models import Notice
+from billing.notifications.emails import render
 from billing.rollups.fold import fold
 from billing.types import LimitWindow
 from costtrack.clock import iso
@@ -86,10 +91,10 @@ def test_times_are_local_or_in_utc_by_choice(owner: User, sign_in: SignIn) -> No
     for path in PATHS:
         page = written(browser, path)
         assert "Times are in Pacific/Auckland." in page, path
-        assert "2026-11-15 14:30" in page or "2026-11-15 14:28" in page, path
+        assert "Nov 15, 2026, 2:30" in page or "Nov 15, 2026, 2:28" in page, path
     for path in (*PATHS, *(f"billing/{name}/" for name in LISTS), *OTHERS):
         page = written(browser, path)
-        assert "2026-11-15 01:" not in page, path
+        assert "Nov 15, 2026, 1:" not in page, path
         assert not re.search(r"\bUTC\b", page), path
     chosen = browser.get("/o/acme/admin/billing/usageevent/?clock=utc&q=")
     assert chosen["Location"] == "/o/acme/admin/billing/usageevent/?q="
@@ -97,7 +102,7 @@ def test_times_are_local_or_in_utc_by_choice(owner: User, sign_in: SignIn) -> No
         page = written(browser, path)
         assert "Times are in UTC." in page, path
         assert "Show times in Pacific/Auckland" in page, path
-        assert "2026-11-15 01:30" in page or "2026-11-15 01:28" in page, path
+        assert "Nov 15, 2026, 1:30" in page or "Nov 15, 2026, 1:28" in page, path
     assert browser.get("/o/acme/admin/usage/?clock=local").status_code == 302
     assert "Times are in Pacific/Auckland." in written(browser, "usage/")
 
@@ -135,6 +140,59 @@ def test_the_same_words_have_the_same_amount_on_every_page_and_in_mails(
         assert amount in limits
     assert "$123.50" in text(browser, "plan/")
     enforce(organization=auckland, now=NOW)
+    mails = " ".join(
+        " ".join(part.split())
+        for notice in Notice.objects.all()
+        for part in render(notice=notice, organization=auckland)
+    )
+    for words in (
+        "Acme Research has spent $3.50 of $4.00 today.",
+        "Acme Research has spent $23.50 of $25.00 this week.",
+        "Acme Research has spent $123.50 of $130.00 this month.",
+        "Nov 15, 2026, 12:00 AM to Nov 16, 2026, 12:00 AM",
+        "Nov 9, 2026, 12:00 AM to Nov 16, 2026, 12:00 AM",
+        "Nov 1, 2026, 12:00 AM to Dec 1, 2026, 12:00 AM",
+        "Times are in Pacific/Auckland.",
+    ):
+        assert words in mails, words
     subjects = " ".join(Notice.objects.values_list("subject", flat=True))
-    for amount in ("3.50 of 4.00 USD", "23.50 of 25.00 USD", "123.50 of 130.00 USD"):
+    for amount in ("$3.50 of $4.00", "$23.50 of $25.00", "$123.50 of $130.00"):
         assert amount in subjects
+
+
+def content(response: Any) -> bytes:
+    assert response.status_code == 200, response
+    return b"".join(response.streaming_content)
+
+
+def costs_of(file: bytes, file_format: str) -> Decimal:
+    if file_format == "csv":
+        costs: Any = [row["cost_usd"] for row in csv.DictReader(StringIO(file.decode("utf-8-sig")))]
+    elif file_format == "json":
+        costs = [row["cost_usd"] for row in json.loads(file)]
+    else:
+        costs = parquet.read_table(BytesIO(file)).column("cost_usd").to_pylist()
+    return sum((Decimal(cost or 0) for cost in costs), Decimal(0))
+
+
+@pytest.mark.usefixtures("auckland")
+def test_files_have_the_amounts_of_the_pages(owner: User, sign_in: SignIn, api: APIClient) -> None:
+    fold(now=NOW)
+    browser = sign_in(owner)
+    for preset, amount in (("today", "3.5"), ("week", "23.5"), ("month", "123.5"), ("last_month", "1000")):
+        usage: Any = browser.get(f"/o/acme/admin/usage/?range={preset}")
+        explore: Any = browser.get(f"/o/acme/admin/explore/?range={preset}")
+        files = [*usage.context["files"], *explore.context["files"].links]
+        sums = {
+            name: costs_of(content(browser.get(url)), name.lower() if name in ("JSON", "Parquet") else "csv")
+            for name, url in files
+        }
+        sums |= {
+            f"{rows} {file_format}": costs_of(
+                content(api.get("/usage/export", {"range": preset, "rows": rows, "format": file_format})), file_format
+            )
+            for rows in ("days", "requests")
+            for file_format in ("csv", "json", "parquet")
+        }
+        assert len(sums) >= 11, sums
+        assert sums == dict.fromkeys(sums, Decimal(amount)), preset

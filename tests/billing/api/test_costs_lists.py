@@ -58,26 +58,25 @@ def test_lists_end_with_the_last_one_and_have_each_one_once(api: APIClient, send
     assert api.get("/costs/sessions?cursor=x").status_code == 422
 
 
-@FOLDED
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
-        ("start_date=2026-11-01", ["s0", "s1"]),
-        ("end_date=2026-10-31", ["s2", "s3"]),
-        ("start_date=2026-10-31&end_date=2026-10-31", ["s2"]),
-        ("workflow_id=etl", ["s0", "s3"]),
-        ("workflow_id=%20etl%20&start_date=2026-11-01", ["s0"]),
-        ("user_id=ada", ["s0", "s1"]),
-        ("user_id=ada&team=search", ["s1"]),
-        ("team=search", ["s1", "s2"]),
-        ("end_user=customer", ["s3"]),
-        ("end_user=absent", []),
-        ("is_{}=true", ["s2"]),
-        ("is_{}=false&team=search", ["s1"]),
-    ],
+FILTERED: tuple[tuple[str, list[str]], ...] = (
+    ("start_date=2026-11-01", ["s0", "s1"]),
+    ("end_date=2026-10-31", ["s2", "s3"]),
+    ("start_date=2026-10-31&end_date=2026-10-31", ["s2"]),
+    ("workflow_id=etl", ["s0", "s3"]),
+    ("workflow_id=%20etl%20&start_date=2026-11-01", ["s0"]),
+    ("user_id=ada", ["s0", "s1"]),
+    ("user_id=ada&team=search", ["s1"]),
+    ("team=search", ["s1", "s2"]),
+    ("end_user=customer", ["s3"]),
+    ("end_user=absent", []),
+    ("is_{}=true", ["s2"]),
+    ("is_{}=false&team=search", ["s1"]),
 )
+
+
+@FOLDED
 def test_filters_narrow_both_lists(
-    api: APIClient, send: Send, monkeypatch: pytest.MonkeyPatch, query: str, expected: list[str], *, is_folded: bool
+    api: APIClient, send: Send, monkeypatch: pytest.MonkeyPatch, *, is_folded: bool
 ) -> None:
     monkeypatch.setattr(newest, "MAX_SEARCHED", 2)  # pages may be short or empty, but there are further ones
     send(
@@ -90,10 +89,12 @@ def test_filters_narrow_both_lists(
     if is_folded:
         fold(now=NOW)
 
-    assert ids(api, f"/costs/sessions?{query.format('finalized')}") == expected
-    assert ids(api, f"/costs/executions?{query.format('complete')}") == [f"e-{name}" for name in expected]
-    of_one = [name for name in expected if name == "s1"]
-    assert ids(api, f"/costs/sessions?execution_id=e-s1&{query.format('finalized')}") == of_one
+    for query, expected in FILTERED:
+        sessions, executions = query.format("finalized"), query.format("complete")
+        assert ids(api, f"/costs/sessions?{sessions}") == expected, query
+        assert ids(api, f"/costs/executions?{executions}") == [f"e-{name}" for name in expected], query
+        of_one = [name for name in expected if name == "s1"]
+        assert ids(api, f"/costs/sessions?execution_id=e-s1&{sessions}") == of_one, query
 
 
 @pytest.mark.parametrize(

@@ -217,16 +217,21 @@ def test_what_is_no_date_is_refused_everywhere(api: APIClient, organization: Org
     assert api.get(f"{PATH}/prices", {"active_at": text}).status_code == 422
 
 
-@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
 @pytest.mark.parametrize(
-    "now",
+    ("zone", "now"),
     [
-        datetime(2026, 10, 20, 12, tzinfo=UTC),
-        datetime(2026, 10, 31, 23, 30, tzinfo=UTC),  # the next month begins within the hour in UTC
-        datetime(2026, 11, 1, 3, 40, tzinfo=UTC),  # the next day begins within the hour in New York
-        datetime(2026, 11, 1, 5, 50, tzinfo=UTC),  # clocks are set back within the hour in New York
-        datetime(2026, 10, 3, 15, 10, tzinfo=UTC),  # clocks are set forward within the hour on Lord Howe Island
-        datetime(2026, 10, 20, 18, 0, tzinfo=UTC),
+        ("UTC", datetime(2026, 10, 20, 12, tzinfo=UTC)),
+        # The next month begins within the hour in UTC, and not in the other zones.
+        *(
+            (zone, datetime(2026, 10, 31, 23, 30, tzinfo=UTC))
+            for zone in ("UTC", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe")
+        ),
+        # The next day begins within the hour; clocks are set back within the hour.
+        ("America/New_York", datetime(2026, 11, 1, 3, 40, tzinfo=UTC)),
+        ("America/New_York", datetime(2026, 11, 1, 5, 50, tzinfo=UTC)),
+        ("Asia/Kolkata", datetime(2026, 10, 20, 18, tzinfo=UTC)),
+        # Clocks are set forward within the hour.
+        ("Australia/Lord_Howe", datetime(2026, 10, 3, 15, 10, tzinfo=UTC)),
     ],
 )
 def test_today_seven_days_and_limits_agree_also_about_events_that_are_ahead(

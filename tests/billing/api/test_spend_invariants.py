@@ -174,7 +174,8 @@ def _rows_days_users_and_the_ledger_agree(api: APIClient, world: World, window: 
 
 
 def test_filters_leave_what_rows_say(api: APIClient, world: World) -> None:
-    for window in WINDOWS:
+    """In a window of days, and in one of times."""
+    for window in (MONTH, WINDOWS[3]):
         _filters_leave_what_rows_say(api, world, window)
 
 

@@ -16,6 +16,8 @@ from django.test import Client
 from pyarrow import parquet
 from rest_framework.test import APIClient
 
+from billing.exports.jobs import run_export
+from billing.models import Export
 from billing.reports.usage.figures import DIMENSIONS, GroupBy
 from billing.rollups.fold import fold
 from costtrack.clock import iso
@@ -110,6 +112,8 @@ def test_there_is_one_total_for_twenty_random_filters(api: APIClient, owner: Use
             "csv": total_of_csv(content(api.get("/usage/export", rows))),
             "parquet": sum(costs.to_pylist(), Decimal(0)),
         }
+        table = {**query, "group_by": ",".join(by), "granularity": granularity} if number % 2 else query
+        totals["file of the background"] = total_of_export(api, "breakdown" if number % 2 else "requests", table)
         if number % 4 == 0:
             totals |= {
                 **totals_of_page(
@@ -123,6 +127,14 @@ def test_there_is_one_total_for_twenty_random_filters(api: APIClient, owner: Use
             }
         assert totals == dict.fromkeys(totals, total), query
         assert costs.type == pa.decimal128(38, 24)
+
+
+def total_of_export(api: APIClient, table: str, parameters: dict[str, str]) -> Decimal:
+    """The total of a file that a worker creates."""
+    body = {"table": table, "parameters": parameters}
+    export = api.post("/organizations/acme/exports", body, format="json").json()
+    run_export(export=Export.objects.select_related("organization__plan").get(pk=export["id"]))
+    return total_of_csv(content(api.get(f"/organizations/acme/exports/{export['id']}/file")))
 
 
 def totals_of_page(page: Client, query: dict[str, str]) -> dict[str, Decimal]:

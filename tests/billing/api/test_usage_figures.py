@@ -167,7 +167,7 @@ def stage(organization: Organization, other_organization: Organization, key: Key
     return Stage(organization, other_organization, key)
 
 
-many = examples(25)
+many = examples(16)
 zones = st.sampled_from(ZONES)
 
 

@@ -9,6 +9,8 @@ import time_machine
 from rest_framework.test import APIClient
 
 from billing.models import Run
+from billing.rollups.fold import fold
+from costtrack.clock import iso
 from organizations.models import Organization
 from tests.usage import NOW, Send
 
@@ -25,14 +27,15 @@ def _noon() -> Iterator[None]:
 
 @pytest.fixture
 def runs(send: Send, other_organization: Organization) -> None:
-    """Root `a` with the children `a/1` and `a/2`, and `b` two days later."""
+    """Root `a` with the children `a/1` and `a/2`, and `b`, which arrives two days later than its calls."""
     tool = {"kind": "tool_call", "tool": "t"}
     at = NOW - timedelta(days=3)
     send({**tool, "run_id": "a", "workflow_id": "nightly", "compute_cost_usd": "1"}, now=at)
     for name in ("a/1", "a/2"):
         send({**tool, "run_id": name, "parent_run_id": "a", "compute_cost_usd": "0.5"}, now=at + timedelta(minutes=1))
     call = {"model": "m", "input_tokens": 7, "output_tokens": 2, "cost_usd": "0.25"}
-    send({**call, "run_id": "b"}, {"run_id": "b", "model": "m"}, now=at + timedelta(days=2))
+    late = {"run_id": "b", "model": "m", "occurred_at": iso(at + timedelta(minutes=5))}
+    send({**call, "run_id": "b", "occurred_at": iso(at)}, late, now=at + timedelta(days=2))
     send({**tool, "run_id": "foreign"}, to=other_organization, now=at)
 
 
@@ -56,6 +59,8 @@ def test_runs_have_their_own_costs_and_those_of_their_descendants(api: APIClient
         "parent_run_id": None,
         "workflow_id": None,
         "first_seen_at": latest["first_seen_at"],
+        "first_event_at": "2026-10-30T12:00:00Z",
+        "last_event_at": "2026-10-30T12:05:00Z",
         "own": {**_ZERO, "requests": 2, "prompt_tokens": 7, "completion_tokens": 2, "cost_usd": "0.25"}
         | {"unpriced_events": 1},
         "total": latest["own"],
@@ -64,6 +69,8 @@ def test_runs_have_their_own_costs_and_those_of_their_descendants(api: APIClient
     }
     assert (root["run_id"], root["workflow_id"], root["descendants"]) == ("a", "nightly", 2)
     assert (root["own"]["cost_usd"], root["total"]["cost_usd"]) == ("1", "2")
+    fold(now=NOW)
+    assert listed(api) == body
 
 
 @pytest.mark.usefixtures("runs")

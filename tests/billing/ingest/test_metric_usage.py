@@ -11,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
+from billing.api import metric_senders
 from billing.ingest import otlp
 from billing.ingest.metric_senders import add_metric_sender, remove_metric_sender
 from billing.ingest.otlp import protobuf
 from billing.ingest.services import ingest
 from billing.models import MetricSender, UsageEvent
+from billing.reports import intake_health
 from billing.reports.intake_health import list_coverages
+from billing.reports.metric_senders import MetricTokens, list_metric_tokens, metric_tokens
 from billing.rollups.fold import fold
 from billing.rollups.verify import verify
 from costtrack.errors import ConflictError
@@ -219,3 +222,27 @@ def test_the_setting_has_an_api(organization: Organization) -> None:
     assert (reader.get(path).status_code, reader.post(path, {"name": "x"}, format="json").status_code) == (200, 403)
     with pytest.raises(ConflictError):
         add_metric_sender(organization=organization, name="claude-code", actor="ada", now=NOW)
+
+
+def test_what_a_sender_has_in_metrics_and_what_is_missing_is_shown(
+    organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(organization, usage({"input": 1000, "output": 100}, model="claude-sonnet-4-5"))  # counted: no logs yet
+    record(organization, usage({"input": 4000}, minute=119, model="claude-sonnet-4-5"))
+    send_log(organization, minute=118, tokens=2999)
+    [sender] = MetricSender.objects.all()
+    in_hour, later = START + 119 * MINUTE, START + 121 * MINUTE
+    shown = MetricTokens(current_hour=4000, last_day=5100, last_day_missing=1000, is_counted=False)
+    assert metric_tokens(organization, [sender], in_hour) == {sender.pk: shown}
+    assert metric_tokens(organization, [sender], START + timedelta(hours=27))[sender.pk] == MetricTokens()
+    shown = MetricTokens(last_day=5100, last_day_missing=1000)
+    assert list_metric_tokens(now=later, max_senders=5, max_rows=100) == [("claude-code", shown)]
+
+    monkeypatch.setattr(intake_health, "utc_now", lambda: later)
+    [check] = [check for check in intake_health.intake_checks() if check.name == "metric_sender_1"]
+    assert (check.title, check.ok, check.details["Missing"]) == ("claude-code", False, "1,000 (19%)")
+    monkeypatch.setattr(metric_senders, "utc_now", lambda: in_hour)
+    path = f"/organizations/{organization.slug}/metric-senders"
+    [row] = client_with(organization, Scope.COSTS_READ).get(path).json()["results"]
+    fields = ("current_hour_tokens", "last_day_tokens", "last_day_missing_tokens")
+    assert [row[name] for name in fields] == [4000, 5100, 1000]

@@ -171,7 +171,7 @@ def _quietly(repricing: object) -> None:
 
 
 class Properties(TestCase):
-    @examples(10)
+    @examples(6)
     @given(body=EVENTS, steps=STEPS)
     def test_after_every_step_the_cost_is_the_same_everywhere(
         self, body: dict[str, Any], steps: list[tuple[Any, ...]]

@@ -117,7 +117,7 @@ def _ledger(organization: Organization, new: Sequence[NewBatch]) -> dict[str, _R
 
 
 class AnyEvents(TestCase):
-    @examples(40)
+    @examples(20)
     @given(batches)
     def test_every_way_writes_the_same(self, sent: list[list[dict[str, Any]]]) -> None:
         set_price("priced", input="1")

@@ -31,8 +31,8 @@ def test_a_warning_names_limit_amounts_and_when_it_resets(
 
     (subject,) = enforced()
     assert subject == (
-        "Acme Research: 80% of the limit of the calendar week is used (8.05 of 10.00 USD), "
-        "it resets Mon, Nov 9, 2026, 12:00 AM (UTC)"
+        "Acme Research: 80% of the limit of the calendar week is used ($8.05 of $10.00), "
+        "it resets Mon, Nov 9, 2026, 12:00 AM UTC"
     )
     notice = Notice.objects.get()
     assert notice.kind == NoticeKind.THRESHOLD
@@ -96,7 +96,7 @@ def test_a_calendar_window_ends_by_the_organizations_clock_and_week(
     assert f"{ends_at:%b} {ends_at.day}, {ends_at.year}, 12:00 AM (America/Los_Angeles)" in subject
     assert enforced(ends_at - timedelta(microseconds=1)) == []
     (subject,) = enforced(ends_at)
-    assert subject.startswith("Acme Research: access is back, 0.00 of 10.00 USD of the ")
+    assert subject.startswith("Acme Research: access is back, $0.00 of $10.00 of the ")
     assert open_crossings() == []
     spend("10", at=ends_at + HOUR)
     assert len(enforced(ends_at + HOUR)) == 1
@@ -170,21 +170,19 @@ def test_a_rolling_window_resumes_at_the_very_instant(
 
     (subject,) = enforced()
     assert subject == (
-        "Acme Research: access is paused until Sun, Nov 8, 2026, 12:18 PM (UTC), "
-        "the weekly limit is reached (10.00 of 10.00 USD)"
+        "Acme Research: access is paused until Sun, Nov 8, 2026, 12:18 PM UTC, "
+        "the weekly limit is reached ($10.00 of $10.00)"
     )
     assert Notice.objects.get().data["resets_at"] == "2026-11-08T12:17:23Z"
     assert enforced(spent_at + WEEK - timedelta(microseconds=1)) == []
-    assert enforced(spent_at + WEEK) == [
-        "Acme Research: access is back, 6.00 of 10.00 USD of the weekly limit are used"
-    ]
+    assert enforced(spent_at + WEEK) == ["Acme Research: access is back, $6.00 of $10.00 of the weekly limit are used"]
 
 
 def test_a_lifetime_limit_stays_paused(organization: Organization, enforced: Enforce, spend: Spend) -> None:
     make_limit(organization, window=LimitWindow.LIFETIME)
     spend("10", at=NOW - 400 * DAY)
     assert enforced() == [
-        "Acme Research: access is paused until someone changes it, the limit is reached (10.00 of 10.00 USD)"
+        "Acme Research: access is paused until someone changes it, the limit is reached ($10.00 of $10.00)"
     ]
     assert enforced(NOW + 400 * DAY) == []
 
@@ -196,7 +194,7 @@ def test_a_correction_brings_access_back(organization: Organization, enforced: E
     event = UsageEvent.objects.get()
     adjust(organization=organization, event_id=event.pk, cost_usd=Decimal(9), reason="Typo.", actor="tests", now=NOW)
     (subject,) = enforced()
-    assert subject.startswith("Acme Research: access is back, 9.00 of 10.00 USD")
+    assert subject.startswith("Acme Research: access is back, $9.00 of $10.00")
     assert open_crossings() == [("", 80)]
 
 
@@ -207,7 +205,7 @@ def test_events_without_a_price_count_at_the_fallback_price(
     make_limit(organization, window=LimitWindow.LIFETIME)
     send({"id": "new", "model": "brand-new", "input_tokens": 1_000_000, "output_tokens": 600_000})
     (subject,) = enforced()
-    assert "80% of the daily limit is used (8.00 of 10.00 USD)" in subject
+    assert "80% of the daily limit is used ($8.00 of $10.00)" in subject
     fold(now=NOW)
     assert enforced() == []
     set_price("brand-new", input="1", output="2")
@@ -219,7 +217,7 @@ def test_events_without_a_price_count_at_the_fallback_price(
 def test_the_soft_amount_is_reported(organization: Organization, enforced: Enforce, spend: Spend) -> None:
     make_limit(organization, soft_amount_usd=Decimal(5), window=LimitWindow.LIFETIME)
     spend("6")
-    assert enforced() == ["Acme Research: the soft amount of the limit is reached (6.00 of 10.00 USD)"]
+    assert enforced() == ["Acme Research: the soft amount of the limit is reached ($6.00 of $10.00)"]
     assert ThresholdEvent.objects.get().amount_usd == 5
     assert Notice.objects.get().data["threshold"] == 0
 
@@ -228,7 +226,7 @@ def test_a_limit_that_only_notifies_is_exceeded(organization: Organization, enfo
     make_limit(organization, action=LimitAction.NOTIFY)
     spend("12.5")
     (subject,) = enforced()
-    assert subject.startswith("Acme Research: the daily limit is exceeded (12.50 of 10.00 USD), it resets ")
+    assert subject.startswith("Acme Research: the daily limit is exceeded ($12.50 of $10.00), it resets ")
     assert Notice.objects.get().kind == NoticeKind.EXCEEDED
     assert enforced(NOW + DAY) == []
     assert open_crossings() == []
@@ -253,7 +251,7 @@ def test_limits_of_each_scope_for_one_value(
     sent = api.post("/usage/events", [{**event, "id": "1", "session_id": "session-1", "cost_usd": "9"}], format="json")
     assert sent.status_code == 200
     assert enforced() == [
-        f"Acme Research: 80% of the limit of {scope.value} {value} is used (9.00 of 10.00 USD)"
+        f"Acme Research: 80% of the limit of {scope.value} {value} is used ($9.00 of $10.00)"
         for scope, value in values.items()
     ]
 
@@ -264,7 +262,7 @@ def test_long_and_odd_values_leave_the_line_readable(
     make_limit(organization, scope=LimitScope.TAG, scope_value="long " * 50, window=LimitWindow.LIFETIME)
     spend("8", tags=["long " * 50])
     (subject,) = enforced()
-    assert "… is used (8.00 of 10.00 USD)" in subject
+    assert "… is used ($8.00 of $10.00)" in subject
     assert len(subject) < 150
 
 

@@ -53,12 +53,12 @@ def test_a_raise_resumes_and_when_it_ends_by_itself_the_limit_pauses_again(
     limit: SpendLimit, enforced: Enforce
 ) -> None:
     raised(limit, 20)
-    assert enforced() == ["Acme Research: access is back, 12.00 of 20.00 USD of the monthly limit are used"]
+    assert enforced() == ["Acme Research: access is back, $12.00 of $20.00 of the monthly limit are used"]
     assert Notice.objects.latest("pk").data["limit"]["amount_usd"] == "20"
     assert enforced(SOON - timedelta(microseconds=1)) == []
     (subject,) = enforced(SOON)
     assert (
-        "access is paused until Tue, Dec 1, 2026, 12:00 AM (UTC), the monthly limit is reached (12.00 of 10.00"
+        "access is paused until Tue, Dec 1, 2026, 12:00 AM UTC, the monthly limit is reached ($12.00 of $10.00"
         in subject
     )
     assert kinds() == ["paused", "resumed", "paused"]
@@ -70,7 +70,7 @@ def test_spend_is_warned_of_by_the_raised_amount(limit: SpendLimit, enforced: En
     enforced()
     spend("4")
     (subject,) = enforced()
-    assert "80% of the monthly limit is used (16.00 of 20.00 USD)" in subject
+    assert "80% of the monthly limit is used ($16.00 of $20.00)" in subject
     spend("4")
     enforced()
     assert kinds() == ["paused", "resumed", "threshold_reached", "paused"]
@@ -92,7 +92,7 @@ def test_a_raise_for_good_resumes_and_lowering_pauses_at_once(limit: SpendLimit,
 def test_holding_open_resumes_and_its_end_pauses(limit: SpendLimit, enforced: Enforce) -> None:
     hold_open(limit)
     (subject,) = enforced()
-    assert subject == "Acme Research: access is back, 12.00 of 10.00 USD of the monthly limit are used"
+    assert subject == "Acme Research: access is back, $12.00 of $10.00 of the monthly limit are used"
     assert enforced(SOON - HOUR) == []
     assert len(enforced(SOON)) == 1
     assert kinds() == ["paused", "resumed", "paused"]
@@ -104,7 +104,7 @@ def test_a_pause_by_hand_says_so_and_why(organization: Organization, enforced: E
     override = pause(limit)
     assert enforced() == [
         (
-            "Acme Research: access is paused manually until Tue, Nov 3, 2026, 12:00 PM (UTC) (daily limit): "
+            "Acme Research: access is paused manually until Tue, Nov 3, 2026, 12:00 PM UTC (daily limit): "
             "We look into it."
         )
     ]
@@ -113,7 +113,7 @@ def test_a_pause_by_hand_says_so_and_why(organization: Organization, enforced: E
     assert data["reason"] == "We look into it."
     assert enforced(NOW + HOUR) == []
     end_override(organization=organization, override=override, actor=SYSTEM, now=NOW + 2 * HOUR)
-    assert enforced(NOW + 2 * HOUR) == ["Acme Research: access is back, 3.00 of 10.00 USD of the daily limit are used"]
+    assert enforced(NOW + 2 * HOUR) == ["Acme Research: access is back, $3.00 of $10.00 of the daily limit are used"]
 
 
 def test_a_pause_by_hand_outlasts_windows_and_ends_by_itself(
@@ -127,7 +127,7 @@ def test_a_pause_by_hand_outlasts_windows_and_ends_by_itself(
     # The day is over, and what was spent in it; the pause is not.
     assert enforced(NOW + 13 * HOUR) == []
     assert open_crossings() == [("", 100)]
-    assert enforced(SOON) == ["Acme Research: access is back, 0.00 of 10.00 USD of the daily limit are used"]
+    assert enforced(SOON) == ["Acme Research: access is back, $0.00 of $10.00 of the daily limit are used"]
 
 
 def test_an_action_that_changes_is_reported(limit: SpendLimit, enforced: Enforce) -> None:

@@ -114,7 +114,7 @@ def test_a_limit_that_changes_is_compared_with_every_value(limit: SpendLimit, en
     change_limit(organization=organization, limit=limit, changes={"amount_usd": Decimal(60)}, actor=SYSTEM, now=later)
     subjects = enforced(later)
     assert len(subjects) == 4
-    assert all("access is back, 6.00 of 60.00 USD" in subject for subject in subjects)
+    assert all("access is back, $6.00 of $60.00" in subject for subject in subjects)
     assert open_crossings() == []
 
 
@@ -194,7 +194,7 @@ def test_a_pause_by_hand_of_one_value_that_has_spent_nothing(limit: SpendLimit, 
     pause_limit(organization=limit.organization, limit=limit, value="s-1", **given)  # type: ignore[arg-type]
     (subjects,) = enforced()
     assert "(limit of session s-1): Runaway." in subjects
-    assert enforced(SOON) == ["Acme Research: access is back, 0.00 of 10.00 USD of the limit of session s-1 are used"]
+    assert enforced(SOON) == ["Acme Research: access is back, $0.00 of $10.00 of the limit of session s-1 are used"]
 
 
 def test_a_limit_that_is_removed_leaves_no_value_behind(limit: SpendLimit, enforced: Enforce, spend: Spend) -> None:

@@ -123,7 +123,7 @@ ages = st.integers(0, 9 * 24).map(lambda hours: hours * HOUR) | st.integers(-3_6
 
 
 @pytest.mark.parametrize("window", LimitWindow)
-@examples(150)
+@examples(75)
 @given(
     events=st.lists(st.tuples(ages, amounts), max_size=12),
     amount=st.sampled_from(("1", "2.5", "10")),

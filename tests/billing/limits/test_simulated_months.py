@@ -126,7 +126,7 @@ def _or_none(until: datetime) -> datetime | None:
 
 
 @pytest.mark.parametrize("window", LimitWindow)
-@examples(30)
+@examples(15)
 @given(data=st.data())
 def test_it_pauses_at_the_limit_and_resumes_at_the_announced_time(window: LimitWindow, data: st.DataObject) -> None:
     month = data.draw(months(window))

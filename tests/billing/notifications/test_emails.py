@@ -114,7 +114,7 @@ def test_without_a_time_zone_in_the_notice_it_is_the_organizations(organization:
 def test_a_pause_that_does_not_end_by_itself_says_what_ends_it() -> None:
     text, page = rendered(NoticeKind.PAUSED, resets_at=None, **limit_of(NoticeKind.PAUSED, window="lifetime"))
     for part in (" ".join(text.split()), page.text):
-        assert "Access resumes when the limit is raised" in part
+        assert "Access resumes when an owner or admin raises or resumes the limit." in part
         assert "Access resumes automatically" not in part
         assert "since the beginning" in part
 
@@ -161,7 +161,7 @@ def test_where_nothing_was_measured_there_is_no_gauge(kind: NoticeKind) -> None:
 
 def test_a_limit_that_only_notifies_says_that_nothing_is_refused() -> None:
     text, _ = rendered(NoticeKind.THRESHOLD, **limit_of(NoticeKind.THRESHOLD, action="notify"))
-    assert "Nothing is refused" in " ".join(text.split())
+    assert "No calls are refused" in " ".join(text.split())
 
 
 def test_the_soft_limit_has_its_own_words() -> None:

@@ -85,7 +85,7 @@ def _row(adjusted: AdjustedEvent) -> Row:
 bounds = st.one_of(st.none(), st.integers(-60, 5 * 60).map(lambda minutes: START + timedelta(minutes=minutes)))
 
 
-@examples(6)
+@examples(4)
 @given(limit=st.integers(9, 40), start=bounds, end=bounds)
 def test_pages_are_the_whole_list(
     organization: Organization, rows: list[Row], limit: int, start: datetime | None, end: datetime | None
@@ -104,7 +104,7 @@ def test_pages_are_the_whole_list(
     assert query.by_ids(Row, [row.id for row in rows]) == {row.id: row for row in expected}
 
 
-@examples(6)
+@examples(4)
 @given(limit=st.integers(9, 40))
 def test_pages_by_cost_are_the_whole_list(organization: Organization, rows: list[Row], limit: int) -> None:
     query, after = EventQuery(organization), None
@@ -118,7 +118,7 @@ def test_pages_by_cost_are_the_whole_list(organization: Organization, rows: list
     assert pages == sorted(rows, key=lambda row: (row.known_cost_usd, row.occurred_at, row.id), reverse=True)
 
 
-@examples(6)
+@examples(4)
 @given(limit=st.integers(9, 40))
 def test_pages_of_a_session_are_the_whole_list(organization: Organization, rows: list[Row], limit: int) -> None:
     query, after = EventQuery(organization, condition=equal_to({"session_id": "session"})), None

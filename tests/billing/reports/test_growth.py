@@ -90,3 +90,33 @@ def test_unfolded_sessions_are_not_looked_up_by_each_read(organization: Organiza
     counts = {path: (folded[path], buffers(api, path)) for path in UNFOLDED}
 
     assert not {path: count for path, count in counts.items() if count[1] > 2 * count[0]}, counts
+
+
+_USERS = """
+INSERT INTO billing_detailday (
+    organization_id, day, key, status, credential_id, capability, provider, service, model, agent_id, environment,
+    user_ref, team, end_user, requests, unpriced, input_tokens, output_tokens, cache_read_tokens,
+    cache_creation_tokens, token_cost_usd, compute_cost_usd, archived
+)
+SELECT %(organization)s, %(day)s, md5(number::text)::uuid, 'success', 0, 'chat', 'openai', 'openai', 'gpt-4o',
+    'agent-' || number / %(users)s, '', 'user-' || number %% %(users)s, '', '', 1, 0, number, 10, 0, 0,
+    number * 0.000001, 0, false
+FROM generate_series(1, 10000) AS number
+"""
+
+
+@pytest.mark.usefixtures("whole_history")
+def test_a_page_of_ten_thousand_users_touches_what_one_of_a_hundred_does(
+    organization: Organization, other_organization: Organization
+) -> None:
+    with connection.cursor() as cursor:
+        for owner, users in ((organization, 100), (other_organization, 10_000)):
+            cursor.execute(_USERS, {"organization": owner.pk, "day": NOW.date(), "users": users})
+    few, many = (make_key(owner, *Scope).client() for owner in (organization, other_organization))
+    path = f"/usage/breakdown?group_by=user&start_date={NOW:%Y-%m-%d}&end_date={NOW:%Y-%m-%d}"
+    buffers(few, path)  # plans the functions that other statements call
+
+    touched_by_few, touched_by_many = buffers(few, path), buffers(many, path)
+
+    assert [api.get(path).json()["count"] for api in (few, many)] == [100, 10_000]
+    assert touched_by_many <= 1.5 * touched_by_few

@@ -62,7 +62,7 @@ def test_what_was_verified_and_is_right(
 
     check = checks_at(NOW + timedelta(days=2), monkeypatch)["rollups"]
     assert (check.ok, check.state, check.advice) == (True, "right", "")
-    assert check.details == {"Last": "2026-11-02 13:00 UTC", "Organizations": "2"}
+    assert check.details == {"Last": "Nov 2, 2026, 1:00 PM UTC", "Organizations": "2"}
 
 
 def test_an_organization_that_was_not_verified_for_two_days_fails_the_check(

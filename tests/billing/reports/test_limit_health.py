@@ -77,7 +77,7 @@ def test_what_was_verified_and_is_right(
         verify_limits(organization=item, now=NOW)
     check = checks_at(NOW + timedelta(days=2), monkeypatch)["limits"]
     assert (check.ok, check.state, check.advice) == (True, "right", "")
-    assert check.details == {"Last": "2026-11-02 12:00 UTC", "Organizations": "2"}
+    assert check.details == {"Last": "Nov 2, 2026, 12:00 PM UTC", "Organizations": "2"}
 
     check = checks_at(NOW + timedelta(days=2, seconds=1), monkeypatch)["limits"]
     assert (check.ok, check.state) == (False, "overdue")

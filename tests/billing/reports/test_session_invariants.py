@@ -71,7 +71,7 @@ sent = st.lists(st.lists(st.one_of(events, summaries), min_size=1, max_size=5), 
 
 
 @pytest.mark.django_db
-@examples(10)
+@examples(6)
 @given(batches=sent, folds=st.lists(st.booleans(), min_size=1, max_size=5), seed=st.integers(0, 9))
 def test_everything_adds_up(batches: list[list[dict[str, Any]]], folds: list[bool], seed: int) -> None:
     with transaction.atomic():

@@ -145,9 +145,10 @@ def test_a_breakdown_is_a_table_with_its_total(run: Run, server: Server) -> None
 def test_runs_are_a_table_with_the_cost_of_their_descendants(run: Run, server: Server) -> None:
     names = {"run_id": "r", "parent_run_id": None, "workflow_id": "nightly", "descendants": 2}
     row = {**names, "own": {"requests": 3, "cost_usd": "1.5"}, "total": {"cost_usd": "2"}}
-    server.answers({"results": [{**row, "first_seen_at": "2026-11-01T00:00:00Z"}], "next_cursor": "abc"})
+    times = {"first_event_at": "2026-11-01T00:00:00Z", "last_event_at": "2026-11-01T00:05:00Z"}
+    server.answers({"results": [{**row, **times}], "next_cursor": "abc"})
     assert run("usage", "runs").lines == [
-        "run id parent run id workflow id first seen at descendants requests cost total cost",
-        "r nightly 2026-11-01T00:00:00Z 2 3 $1.50 $2.00",
+        "run id parent run id workflow id first event at last event at descendants requests cost total cost",
+        "r nightly 2026-11-01T00:00:00Z 2026-11-01T00:05:00Z 2 3 $1.50 $2.00",
         "More rows: --cursor abc",
     ]

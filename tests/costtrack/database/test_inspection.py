@@ -63,7 +63,7 @@ MENDABLE = [
 ]
 NOT_MENDABLE = [
     ("DROP TABLE billing_rollupcheck", Kind.MISSING_TABLE, "billing_rollupcheck"),
-    ("DROP VIEW billing_liverunday", Kind.MISSING_VIEW, "billing_liverunday (billing.0003_live_views)"),
+    ("DROP VIEW billing_liverunday", Kind.MISSING_VIEW, "billing_liverunday (billing.0061_run_times)"),
     (
         "DROP FUNCTION organizations_credential_version",
         Kind.MISSING_FUNCTION,
@@ -157,7 +157,7 @@ def test_check_changes_nothing_and_ends_with_an_error() -> None:
     assert output.getvalue().splitlines() == [
         "Would repair: policies missing (1): billing_run_tenant",
         "Would repair: table grants that differ from the migrations (1): billing_run",
-        "Cannot repair: views missing (1): billing_liverunday (billing.0003_live_views)",
+        "Cannot repair: views missing (1): billing_liverunday (billing.0061_run_times)",
     ]
     assert find_problems() == before
 

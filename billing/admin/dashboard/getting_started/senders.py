@@ -88,7 +88,7 @@ curl -X POST "$COSTTRACK_URL/events" \\
   }'
 """
 _OPENMETER = """\
-pip install openmeter
+pip install 'openmeter>=1.0.0b236,<2' # all of its releases are previews
 cat > program.py <<'EOF'
 import os
 

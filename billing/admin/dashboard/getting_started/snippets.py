@@ -9,7 +9,7 @@ from shlex import quote
 
 from django.templatetags.static import static
 
-from billing.admin.components.client_packages import LITELLM_PACKAGE
+from billing.admin.components.client_packages import CLI_PACKAGE, LITELLM_PACKAGE
 from billing.admin.dashboard.getting_started.senders import senders
 from billing.admin.dashboard.getting_started.types import Integration, Snippet
 from organizations.types import Scope
@@ -149,7 +149,7 @@ def integrations(*, server: str, has_api: bool) -> tuple[Integration, ...]:
         "Command line",
         "Event files of any size: a JSON array, or one event per line. An interrupted upload resumes where it stopped.",
         (Scope.USAGE_WRITE.value, Scope.COSTS_READ.value) if has_api else (Scope.USAGE_WRITE.value,),
-        tuple(_command_line(has_api=has_api)),
+        tuple(_command_line(server, has_api=has_api)),
     )
     gateways = (gateway,) if has_api else ()
     return (curl, litellm, *gateways, *senders(), files)
@@ -179,8 +179,9 @@ def _callback(integration: str, server: str, *, mode: str) -> Iterator[Snippet]:
     yield Snippet(f"snippet-{integration}-start", "Start the proxy:", _START, "Copy commands")
 
 
-def _command_line(*, has_api: bool) -> Iterator[Snippet]:
-    yield Snippet("snippet-cli-install", "In a checkout of costtrack:", "pip install .\n", "Copy command")
+def _command_line(server: str, *, has_api: bool) -> Iterator[Snippet]:
+    install = f"pip install {quote(f'{server}{static(CLI_PACKAGE)}')}\n"
+    yield Snippet("snippet-cli-install", "Install it from this server:", install, "Copy command")
     event = json.dumps({"id": "first-line", **CALL})
     yield Snippet("snippet-cli-send", "Send one event:", _SEND.format(event=event), "Copy commands")
     if has_api:

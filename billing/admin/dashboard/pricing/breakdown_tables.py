@@ -15,7 +15,8 @@ from billing.reports.pricing.daily import DailyCost, Pricing
 from billing.reports.rollup_query import Sums
 from costtrack.calendar import Calendar, Span, Unit
 from costtrack.clock import MICROSECOND
-from costtrack.money import ZERO, usd
+from costtrack.date_text import days_text
+from costtrack.money import ZERO
 
 _MAX_ROWS = 30
 _NO_WORKFLOW = "No workflow"
@@ -30,6 +31,7 @@ class BreakdownRow:
     url: str
     runs: int
     cost: Decimal
+    unpriced: int = 0
 
 
 def workflow_table(report: Pricing, sums: Sequence[Sums] | None) -> Table[BreakdownRow]:
@@ -37,15 +39,19 @@ def workflow_table(report: Pricing, sums: Sequence[Sums] | None) -> Table[Breakd
     title = "Workflow breakdown"
     if sums is None:
         return _table(title, "Workflow", (), empty=_FILTERED)
-    rows = [BreakdownRow(row.key[0], admin_url("runs", workflow=row.key[0]), row.requests, row.cost) for row in sums]
+    rows = [
+        BreakdownRow(row.key[0], admin_url("runs", workflow=row.key[0]), row.requests, row.cost, row.unpriced)
+        for row in sums
+    ]
     shown, others = rows[:_MAX_ROWS], rows[_MAX_ROWS:]
     if others:
-        shown.append(BreakdownRow(f"{len(others)} others", "", _runs(others), _cost(others)))
+        shown.append(BreakdownRow(f"{len(others)} others", "", _runs(others), _cost(others), _unpriced(others)))
     without = BreakdownRow(
         _NO_WORKFLOW,
         "",
         report.runs - _runs(rows),
         sum((bucket.cost_usd for bucket in report.daily), ZERO) - _cost(rows),
+        report.unpriced_events - _unpriced(rows),
     )
     if without.runs or without.cost:
         shown.append(without)
@@ -63,30 +69,37 @@ def period_table(report: Pricing, span: Span, calendar: Calendar, request: HttpR
         first = calendar.date_of(max(period.start, span.start))
         last = calendar.date_of(min(period.end, span.end) - MICROSECOND)
         buckets = by_period[period]
-        name = f"{first}" if first == last else f"{first} to {last}"
+        name = days_text(first, last)
         cost = sum((bucket.cost_usd for bucket in buckets), ZERO)
         runs = sum(bucket.runs for bucket in buckets)
-        rows.append(BreakdownRow(name, url_for_dates(request, first, last), runs, cost))
-    return _table(f"Cost by {unit}", unit.capitalize(), rows)
+        unpriced = sum(bucket.unpriced for bucket in buckets)
+        rows.append(BreakdownRow(name, url_for_dates(request, first, last), runs, cost, unpriced))
+    return _table(f"Cost by {unit}", unit.capitalize(), rows, css="ct-periods")
 
 
 def unit_of_rows(span: Span) -> Unit:
     return next((unit for longest, unit in _UNITS if span.end - span.start <= longest), Unit.MONTH)
 
 
-def _table(title: str, column: str, rows: Sequence[BreakdownRow], *, empty: str = "No usage.") -> Table[BreakdownRow]:
+def _table(
+    title: str, column: str, rows: Sequence[BreakdownRow], *, empty: str = "No usage.", css: str = ""
+) -> Table[BreakdownRow]:
     total = _cost(rows)
     columns = (
         Column[BreakdownRow](column, lambda row: formatting.link_or_text(row.url, row.name)),
         Column[BreakdownRow]("Runs", lambda row: formatting.count(row.runs), is_number=True),
-        Column[BreakdownRow]("Cost", lambda row: usd(row.cost), is_number=True),
+        Column[BreakdownRow]("Cost", lambda row: formatting.cost(row.cost, row.unpriced), is_number=True),
         Column[BreakdownRow]("Share", lambda row: percent_bar(row.cost, total)),
     )
-    return Table(title, columns, rows, empty=empty)
+    return Table(title, columns, rows, empty=empty, css=css)
 
 
 def _runs(rows: Sequence[BreakdownRow]) -> int:
     return sum(row.runs for row in rows)
+
+
+def _unpriced(rows: Sequence[BreakdownRow]) -> int:
+    return sum(row.unpriced for row in rows)
 
 
 def _cost(rows: Sequence[BreakdownRow]) -> Decimal:

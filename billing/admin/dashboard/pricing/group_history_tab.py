@@ -12,10 +12,8 @@ from billing.admin.components.urls import session_url
 from billing.reports.pricing.groups import Group
 from costtrack.clock import iso
 from costtrack.money import usd
-from organizations.clock import zone_of
 
 # The lengths of the day and of the year in `2026-11-02 09:00`.
-_DAY, _YEAR = len("2026-11-02 "), len("2026-")
 
 
 def group_table(groups: Sequence[Group], sorting: Sorting, *, empty: object, times: LocalTimes) -> Table[Group]:
@@ -53,12 +51,10 @@ def _session(group: Group) -> SafeString | str:
 
 def _when(group: Group, times: LocalTimes) -> SafeString:
     """Render how long ago the last run was, with the time range of the group's runs below."""
-    first, last = (f"{at.astimezone(zone_of(times.calendar)):%Y-%m-%d %H:%M}" for at in (group.first_at, group.last_at))
-    same = next((prefix for prefix in (first[:_DAY], first[:_YEAR]) if last.startswith(prefix)), "")
     return datetimes.two_lines(
         group.last_at,
         times.relative(group.last_at),
-        last if first == last else f"{first} to {last.removeprefix(same)}",
+        times.span(group.first_at, group.last_at),
         title=f"{iso(group.first_at)} to {iso(group.last_at)}",
     )
 

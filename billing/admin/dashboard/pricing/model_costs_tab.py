@@ -1,5 +1,6 @@
 """The cost per model: a chart by day, and a table."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -17,7 +18,7 @@ from billing.admin.components.urls import url_for_dates, url_with
 from billing.reports.pricing.daily import Pricing
 from billing.reports.pricing.run_filter import ModelKey
 from costtrack.calendar import Calendar, Span, Unit
-from costtrack.money import ZERO, usd
+from costtrack.money import ZERO
 
 _MAX_COLORS = 8  # and one for all others; charts.js has nine colors
 _MAX_ROWS = 30
@@ -32,6 +33,7 @@ class ModelRow:
     url: str
     runs: int
     cost: Decimal
+    unpriced: int
 
 
 def text_of(model: ModelKey) -> str:
@@ -54,14 +56,13 @@ def name_of(models: Iterable[ModelKey]) -> dict[ModelKey, str]:
 
 def model_rows(report: Pricing, request: HttpRequest) -> list[ModelRow]:
     """Return the cost per model, most expensive first."""
-    costs, runs = _costs(report), dict.fromkeys({bucket.model for bucket in report.daily}, 0)
+    costs = _costs(report)
+    names, runs, unpriced = _names(costs), Counter[ModelKey | None](), Counter[ModelKey | None]()
     for bucket in report.daily:
         runs[bucket.model] += bucket.runs
-    names = _names(costs)
-    return [
-        ModelRow(names[model], url_with(request, model=text_of(model)) if model is not None else "", runs[model], cost)
-        for model, cost in costs.items()
-    ]
+        unpriced[bucket.model] += bucket.unpriced
+    urls = {model: url_with(request, model=text_of(model)) if model is not None else "" for model in costs}
+    return [ModelRow(names[model], urls[model], runs[model], cost, unpriced[model]) for model, cost in costs.items()]
 
 
 def model_table(rows: Sequence[ModelRow]) -> Table[ModelRow]:
@@ -69,7 +70,7 @@ def model_table(rows: Sequence[ModelRow]) -> Table[ModelRow]:
     columns = (
         Column[ModelRow]("Model", lambda row: formatting.link_or_text(row.url, row.name)),
         Column[ModelRow]("Runs", lambda row: formatting.count(row.runs), is_number=True),
-        Column[ModelRow]("Cost", lambda row: usd(row.cost), is_number=True),
+        Column[ModelRow]("Cost", lambda row: formatting.cost(row.cost, row.unpriced), is_number=True),
         Column[ModelRow]("Share", lambda row: percent_bar(row.cost, total)),
     )
     left = "1 model with a lower cost is" if left_out == 1 else f"{left_out} models with lower costs are"

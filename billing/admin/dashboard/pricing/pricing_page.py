@@ -35,6 +35,7 @@ from billing.reports.pricing.workflows import workflow_sums
 from billing.reports.rollup_reader import RollupReader
 from costtrack.admin_site import register_page
 from costtrack.calendar import Span, Window
+from costtrack.date_text import day_text
 from costtrack.money import ZERO, usd
 
 GROUPS_PER_PAGE = 25
@@ -189,12 +190,13 @@ class PricingPage(OrganizationPage):
             return EmptyState("query_stats", "No usage yet", text, start, is_first_use=True)
         if report.daily:
             return None
-        first, last = f"{report.first_day:%Y-%m-%d}", f"{report.last_day:%Y-%m-%d}"
+        days = {"start_date": f"{report.first_day}", "end_date": f"{report.last_day}"}
+        all_usage = admin_url("pricing", range="custom", **days)
         return EmptyState(
             "query_stats",
             "No runs of these models and agents in this period" if is_narrowed else "No usage in this period",
-            f"{self.organization.name} has usage from {first} to {last}.",
-            [("Show all usage", admin_url("pricing", range="custom", start_date=first, end_date=last))],
+            f"{self.organization.name} has usage from {day_text(report.first_day)} to {day_text(report.last_day)}.",
+            [("Show all usage", all_usage)],
         )
 
 

@@ -79,7 +79,7 @@ def _table(
 
     def name(row: NamedCost) -> SafeString | str:
         url = url_with(request, **{parameter: row[0]}) if row[0] else ""
-        return formatting.link_or_text(url, row[0] or f"Without a {noun}")
+        return formatting.link_or_text(url, row[0] or f"No {noun}")
 
     columns = (
         Column[NamedCost](title, name),

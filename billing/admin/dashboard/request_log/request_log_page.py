@@ -23,6 +23,7 @@ from billing.reports.usage.calls import MAX_SORTED, Call, count_calls, list_call
 from billing.reports.usage.query import UsageQuery
 from costtrack.admin_site import register_page
 from costtrack.calendar import Span
+from costtrack.date_text import day_text
 from costtrack.errors import InvalidError
 
 _CALLS_SHOWN = 50
@@ -96,7 +97,7 @@ class RequestLogPage(UsageQueryPage):
         return Listed(
             calls=page.rows,
             position=cursor_of(page.last) or "",
-            searched_back_to=f"{query.calendar.date_of(stopped.at)}" if stopped is not None else "",
+            searched_back_to=day_text(query.calendar.date_of(stopped.at)) if stopped is not None else "",
             is_by_cost=is_by_cost,
             too_many=too_many,
         )

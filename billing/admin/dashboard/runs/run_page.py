@@ -18,7 +18,7 @@ from billing.admin.components.urls import admin_url, ledger_url, run_url
 from billing.admin.dashboard.runs.run_rows import branch_of
 from billing.models import Run, UsageEvent
 from billing.reports.events import EventFilter, list_events
-from billing.reports.run_tree import get_run_ancestors
+from billing.reports.run_tree import get_run_ancestors, get_run_row
 from billing.reports.runs import get_run
 from costtrack.admin_site import register_page
 from costtrack.calendar import ALWAYS
@@ -75,11 +75,15 @@ class RunPage(OrganizationPage):
 
     def _details(self) -> list[Detail]:
         run = self.run
+        since = self.plan_rights.history_start(self.now)
+        row = get_run_row(organization=self.organization, run_id=run.run_id, since=since)
         workflow_url = admin_url("runs", workflow=run.workflow_id)
         return without_empty(
             [
                 ("Workflow", formatting.link(workflow_url, run.workflow_id) if run.workflow_id else ""),
-                ("First seen", self.times.inline(run.created_at)),
+                ("First call", self.times.exact(row.first_at) if row is not None and row.first_at else ""),
+                ("Last call", self.times.inline(row.last_at) if row is not None and row.last_at else ""),
+                ("First received", self.times.inline(run.created_at)),
             ]
         )
 

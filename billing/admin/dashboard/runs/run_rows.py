@@ -8,10 +8,11 @@ from typing import Any
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
-from billing.admin.components.datetimes import LocalTimes
+from billing.admin.components.datetimes import LocalTimes, two_lines
 from billing.admin.components.urls import admin_url, run_url
 from billing.reports.rollup_query import Sums
 from billing.reports.run_tree import RunRow, get_run_ancestors, list_child_runs
+from costtrack.clock import iso
 from organizations.models import Organization
 
 CHILDREN_SHOWN = 50
@@ -39,7 +40,7 @@ class RunLine:
     url: str
     children_url: str
     depth: int
-    first_seen: SafeString | str
+    when: SafeString | str
     own: Cells
     subtree: Cells
     runs_below: str
@@ -66,7 +67,7 @@ def lines_of(
             url=run_url(row.run_id),
             children_url=_children_url(row.run_id, depth + 1) if row.has_children and row.run_id not in above else "",
             depth=min(depth, DEEPEST_SHOWN),
-            first_seen=times.two_lines(row.first_seen_at),
+            when=_when(row, times),
             own=_cells(row.own),
             subtree=_cells(row.total, is_truncated=row.is_truncated),
             runs_below=_runs_below(row),
@@ -101,6 +102,15 @@ def number_in(text: str | None) -> int | None:
 
 def _children_url(run_id: str, depth: int, **query: Any) -> str:
     return admin_url("run_children", run_id, depth=depth, **query)
+
+
+def _when(row: RunRow, times: LocalTimes) -> SafeString | str:
+    """Render when the calls of a run and of those below it occurred; without any, when the run was first named."""
+    if row.first_at is None or row.last_at is None:
+        return times.two_lines(row.first_seen_at)
+    span = times.span(row.first_at, row.last_at)
+    title = f"{iso(row.first_at)} to {iso(row.last_at)}"
+    return two_lines(row.last_at, times.relative(row.last_at), span, title=title)
 
 
 def _runs_below(row: RunRow) -> str:

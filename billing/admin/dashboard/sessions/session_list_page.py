@@ -40,6 +40,7 @@ from billing.reports.sessions.summary import SessionSummary, TopSession, get_ses
 from costtrack.admin_site import register_page
 from costtrack.calendar import Window
 from costtrack.clock import DAY
+from costtrack.date_text import day_text
 from costtrack.errors import InvalidError, NotFoundError
 from costtrack.money import usd
 from organizations.models import Organization
@@ -151,7 +152,7 @@ class SessionsPage(OrganizationPage):
             return INVALID_FILTERS
         if last is not None:
             further = [("Search further back", f"{self.request.path}{trail.older(cursor_of(last))}")]
-            searched = f"Searched back to {self.organization.calendar.date_of(last.at)}."
+            searched = f"Searched back to {day_text(self.organization.calendar.date_of(last.at))}."
             return EmptyState("search", "No matches yet", searched, further, is_first_use=True)
         if filters != UNFILTERED:
             text = "Names must match exactly. Choose a longer period or fewer filters."
@@ -238,8 +239,8 @@ def _title(shown: str, after: StartPosition | None) -> str:
 def _columns(times: LocalTimes) -> tuple[Column[Any], ...]:
     """Return the columns that sessions and executions have in common."""
     return (
-        Column[Any]("Started", lambda row: times.two_lines(row.started_at, with_zone=False), css="ct-when"),
-        Column[Any]("Last seen", lambda row: times.two_lines(row.last_seen_at, with_zone=False), css="ct-when"),
+        Column[Any]("Started", lambda row: times.two_lines(row.started_at), css="ct-when"),
+        Column[Any]("Last seen", lambda row: times.two_lines(row.last_seen_at), css="ct-when"),
         Column[Any]("Calls", lambda row: _calls(row.totals), is_number=True),
         Column[Any]("Tokens", lambda row: formatting.count(row.totals.tokens), is_number=True),
         Column[Any]("State", lambda row: state_of(row, times.now)),

@@ -20,6 +20,7 @@ from billing.reports.sessions.lists import SessionCosts, get_session_costs
 from billing.types import EventKind, Status
 from costtrack.admin_site import register_page
 from costtrack.calendar import Calendar
+from costtrack.date_text import clock_text, hour_text, short_day_text
 from costtrack.money import ZERO, usd
 
 PAGE_SIZE = 50
@@ -89,7 +90,7 @@ class SessionPage(DetailPage):
 
     def _calls(self, calls: Sequence[Call], *, is_first: bool) -> Table[Call]:
         columns = (
-            Column[Call]("When", lambda call: self.times.two_lines(call.occurred_at, with_zone=False), css="ct-when"),
+            Column[Call]("When", lambda call: self.times.two_lines(call.occurred_at), css="ct-when"),
             Column[Call]("Call", _called),
             Column[Call]("Phase", lambda call: call.phase_id or "-", css="ct-about"),
             Column[Call]("Tokens", _tokens_and_cache, is_number=True),
@@ -177,8 +178,10 @@ def _chart(session: SessionCosts, buckets: list[SpendBucket], step: timedelta, c
 def _labels(instants: Sequence[datetime], calendar: Calendar) -> list[str]:
     """Format in the organization's time zone, as short as is unambiguous."""
     span, step = instants[-1] - instants[0], instants[-1] - instants[-2] if len(instants) > 1 else _DAY
-    style = "%Y-%m-%d %H:%M" if span >= _DAY else "%H:%M" if step >= _MINUTE else "%H:%M:%S"
-    return [f"{instant.astimezone(calendar.zone):{style}}" for instant in instants]
+    local_times = [instant.astimezone(calendar.zone) for instant in instants]
+    if span >= _DAY:
+        return [f"{short_day_text(local)}, {hour_text(local)}" for local in local_times]
+    return [hour_text(local) if step >= _MINUTE else clock_text(local) for local in local_times]
 
 
 register_page("sessions/s/<opaque_id:session_id>/", SessionPage.as_view(), name="session")

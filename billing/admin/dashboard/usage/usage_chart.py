@@ -25,6 +25,7 @@ from billing.reports.usage.query import UsageQuery, split_into_periods, unit_for
 from billing.reports.usage.totals import totals
 from billing.types import Status
 from costtrack.calendar import Calendar, Span, Unit
+from costtrack.date_text import short_day_text
 from costtrack.money import ZERO, usd
 
 _SECOND = timedelta(seconds=1)
@@ -368,5 +369,6 @@ def _name(calendar: Calendar, unit: Unit, period: Span, *, is_single_day: bool) 
     if unit is Unit.HOUR:
         return span_name(period, calendar, with_day=not is_single_day)
     if unit is Unit.DAY:
-        return f"{_days(calendar, period)[0]:%A, %b %d}"
+        day = _days(calendar, period)[0]
+        return f"{day:%A}, {short_day_text(day)}"
     return period_label(calendar, unit, period, is_single_day=is_single_day)

@@ -27,6 +27,7 @@ from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.totals import headline
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset, Span
+from costtrack.date_text import day_text
 from costtrack.errors import DomainError
 from organizations.admin.switcher import offered_organizations
 
@@ -117,7 +118,7 @@ class UsagePage(UsageQueryPage):
 
     def _since(self, query: UsageQuery) -> str:
         """Return the first visible day if the plan's history clips the period; else empty."""
-        return f"{query.calendar.date_of(query.window.start):%Y-%m-%d}" if query.visible.is_clipped else ""
+        return day_text(query.calendar.date_of(query.window.start)) if query.visible.is_clipped else ""
 
     def _files(self) -> dict[str, Any]:
         if (refused := self.plan_rights.exports_refusal()) is not None:

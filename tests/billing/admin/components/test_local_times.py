@@ -89,11 +89,11 @@ def test_browsers_show_their_own_control_for_what_it_can_hold(value: str, kind: 
 
 def test_a_span_is_named_as_clocks_show_it() -> None:
     afternoon = Span(datetime(2026, 11, 20, 13, tzinfo=UTC), datetime(2026, 11, 20, 14, tzinfo=UTC))
-    assert span_name(afternoon, BERLIN) == "2026-11-20, 14:00 to 15:00"
-    assert span_name(afternoon, BERLIN, with_day=False) == "14:00 to 15:00"
+    assert span_name(afternoon, BERLIN) == "Nov 20, 2026, 2:00 PM to 3:00 PM"
+    assert span_name(afternoon, BERLIN, with_day=False) == "2:00 PM to 3:00 PM"
     last = Span(datetime(2026, 11, 20, 22, tzinfo=UTC), datetime(2026, 11, 20, 23, tzinfo=UTC))
-    assert span_name(last, BERLIN) == "2026-11-20, 23:00 to 00:00"
+    assert span_name(last, BERLIN) == "Nov 20, 2026, 11:00 PM to 12:00 AM"
     two_days = Span(last.start, last.end + timedelta(hours=1))
-    assert span_name(two_days, BERLIN) == "2026-11-20 23:00 to 2026-11-21 01:00"
+    assert span_name(two_days, BERLIN) == "Nov 20, 2026, 11:00 PM to Nov 21, 2026, 1:00 AM"
     twice = Span(datetime(2026, 10, 25, 0, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC))
-    assert span_name(twice, BERLIN) == "2026-10-25, 02:00+02:00 to 02:00+01:00"
+    assert span_name(twice, BERLIN) == "Oct 25, 2026, 2:00 AM (UTC+0200) to 2:00 AM (UTC+0100)"

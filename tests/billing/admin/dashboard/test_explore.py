@@ -119,7 +119,7 @@ def test_periods_are_columns_and_a_chart(browser: Client, api: APIClient) -> Non
     chart = page.context["chart"]
     assert chart.is_stacked
     assert len(chart.labels) == 5
-    assert {line.name for line in chart.lines} == {"gpt-4o", "o3", "claude-sonnet-4-5", "house-13b", "Without a model"}
+    assert {line.name for line in chart.lines} == {"gpt-4o", "o3", "claude-sonnet-4-5", "house-13b", "No model"}
     tags = get(browser, "range=30d&group_by=tag&columns=week").context
     assert not tags["chart"].is_stacked
     assert "counts it once" in tags["table"].note
@@ -131,7 +131,7 @@ def test_periods_are_columns_and_a_chart(browser: Client, api: APIClient) -> Non
 def test_a_name_leads_to_its_usage_and_a_number_to_its_calls(browser: Client) -> None:
     table = get(browser, "range=30d&group_by=user").context["table"]
     by_name = dict(zip(column(table, "User"), links(table, "User"), strict=True))
-    assert by_name["Without a user"] == ""
+    assert by_name["No user"] == ""
     inner = browser.get(by_name["<script>"])
     assert column(inner.context["table"], "Model") == ["o3", "gpt-4o", "claude-sonnet-4-5"]
     assert b"<script>\n" not in inner.content

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +18,7 @@ from billing.admin.dashboard.pricing.model_costs_tab import text_of
 from billing.reports.pricing.run_filter import ModelKey
 from billing.reports.pricing.uuids import agent_uuid, model_uuid
 from billing.rollups.fold import fold_organization
+from costtrack.date_text import day_text
 from costtrack.money import usd
 from organizations.models import Organization, User
 from tests.billing.admin.conftest import SignIn
@@ -96,16 +97,16 @@ def test_workflows_and_periods_add_up_to_the_page(
     workflows, weeks = context(browser)["breakdowns"]
     assert rows_of(workflows) == [("chat", 1, 4), ("etl", 2, 3), ("No workflow", 1, 8)]
     assert rows_of(weeks) == [
-        ("2025-01-27 to 2025-01-31", 2, 12),
-        ("2025-01-13 to 2025-01-19", 1, 2),
-        ("2025-01-01 to 2025-01-05", 1, 1),
+        ("Jan 27 to Jan 31, 2025", 2, 12),
+        ("Jan 13 to Jan 19, 2025", 1, 2),
+        ("Jan 1 to Jan 5, 2025", 1, 1),
     ]
     assert browser.get(weeks.table.rows[0].url).context["report"].runs == 2
     assert browser.get(workflows.table.rows[1].url).status_code == 200
     _, days = context(browser, end_date="2025-01-14")["breakdowns"]
-    assert rows_of(days) == [("2025-01-14", 1, 2), ("2025-01-01", 1, 1)]
+    assert rows_of(days) == [("Jan 14, 2025", 1, 2), ("Jan 1, 2025", 1, 1)]
     _, months = context(browser, end_date="2025-12-31")["breakdowns"]
-    assert [name for name, _, _ in rows_of(months)] == ["2025-02-01 to 2025-02-28", "2025-01-01 to 2025-01-31"]
+    assert [name for name, _, _ in rows_of(months)] == ["Feb 1 to Feb 28, 2025", "Jan 1 to Jan 31, 2025"]
     filtered, of_model = context(browser, model=text_of(OPUS))["breakdowns"]
     assert (filtered.table.rows, "Remove the filters" in filtered.table.empty) == ((), True)
     assert [runs for _, runs, _ in rows_of(of_model)] == [1]
@@ -125,7 +126,7 @@ def test_this_month_is_that_of_the_organization(
         )
         page = browser.get(PAGE, {"range": "month"}).context
         assert page["figures"][0].value == "$101.00"
-        assert drawn(page["chart"]) == {("2026-11-01", "gpt-4o"): "$100.00", ("2026-11-10", "gpt-4o"): "$1.00"}
+        assert drawn(page["chart"]) == {("Nov 1, 2026", "gpt-4o"): "$100.00", ("Nov 10, 2026", "gpt-4o"): "$1.00"}
         assert [cost for _, _, cost in rows_of(page["models"])] == [101]
         explored = browser.get("/o/acme/admin/explore/").context
         assert explored["figures"][0].value == "$101.00"
@@ -168,7 +169,8 @@ def test_days_and_totals_are_those_of_the_api(
     names = {uuid: model["name"] for uuid, model in answer["resources"]["models"].items()}
     expected: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for item in answer["daily"]:
-        expected[item["date_key"], names.get(item["model_id"], "No model")] += Decimal(item["total_cost"])
+        day = day_text(date.fromisoformat(item["date_key"]))
+        expected[day, names.get(item["model_id"], "No model")] += Decimal(item["total_cost"])
     assert drawn(result["chart"]) == {key: usd(cost) for key, cost in expected.items()}
     cost, runs, *_ = result["figures"]
     assert cost[1] == usd(sum(expected.values(), Decimal()))
@@ -180,16 +182,28 @@ def test_days_and_totals_are_those_of_the_api(
         )
 
 
+ORDERS = [
+    {"sort_by": order, "sort_order": direction}
+    for order in ("date", "total_cost", "total_tokens", "run_count")
+    for direction in ("asc", "desc")
+]
+
+
 @pytest.mark.usefixtures("january")
-@pytest.mark.parametrize("order", ["date", "total_cost", "total_tokens", "run_count"])
-@pytest.mark.parametrize("direction", ["asc", "desc"])
-@pytest.mark.parametrize(("query", "body"), [*FILTERS[:5], ({"search": "OFFICE"}, {"search": "OFFICE"})])
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        *((order, order) for order in ORDERS),
+        *(({**query, **ORDERS[3]}, {**body, **ORDERS[3]}) for query, body in FILTERS[1:5]),
+        ({"search": "OFFICE"}, {"search": "OFFICE"}),
+    ],
+)
 def test_groups_are_those_of_the_api(
-    browser: Client, api: APIClient, query: dict[str, Any], body: dict[str, Any], order: str, direction: str
+    browser: Client, api: APIClient, query: dict[str, Any], body: dict[str, Any]
 ) -> None:
-    sorting = {"sort_by": order, "sort_order": direction}
-    result = context(browser, **query, **sorting)["groups"]
-    answer = api.post("/system/groups", {**JANUARY, **body, **sorting}).json()["data"]
+    """In every order, and with every filter."""
+    result = context(browser, **query)["groups"]
+    answer = api.post("/system/groups", {**JANUARY, **body}).json()["data"]
 
     numbers = ("Runs", "Input", "Output", "Tokens", "Cost")
     assert [
@@ -236,7 +250,7 @@ def test_a_group_leads_to_its_session(browser: Client) -> None:
 def test_a_bar_and_a_model_lead_to_the_page_about_them_alone(browser: Client) -> None:
     result = context(browser, search="office", sort_by="total_cost")
     opus = next(line for line in result["chart"].lines if line.name == "claude-3-opus")
-    address = opus.urls[result["chart"].labels.index("2025-01-03")]
+    address = opus.urls[result["chart"].labels.index("Jan 3, 2025")]
     alone = browser.get(address).context
     assert alone["figures"][0][1] == "$1.50"
     assert [row.group_id for row in alone["groups"].rows] == ["g-1"]
@@ -256,7 +270,7 @@ def test_the_most_expensive_models_are_drawn_separately_and_the_others_together(
     result = context(browser)
     names = [line.name for line in result["chart"].lines]
     assert names == [*(f"m-{number:02}" for number in range(40, 32, -1)), "32 other models"]
-    assert drawn(result["chart"])["2025-01-15", "32 other models"] == usd(Decimal(sum(range(1, 33))))
+    assert drawn(result["chart"])["Jan 15, 2025", "32 other models"] == usd(Decimal(sum(range(1, 33))))
     assert len(result["models"].table.rows) == 30
     assert "10 models with lower costs are not shown" in browser.get(PAGE, JANUARY).content.decode()
 
@@ -270,8 +284,8 @@ def test_models_of_one_name_are_distinguished_by_their_provider(browser: Client,
 def test_years_are_drawn_by_months_and_only_as_far_as_there_is_usage(browser: Client, send: Send) -> None:
     send(call("8", "2022-06-15T12:00:00Z"))
     chart = context(browser, start_date="2000-01-01", end_date="2199-12-31")["chart"]
-    assert (chart.labels[0], chart.labels[-1], len(chart.labels)) == ("2022-06", "2025-02", 33)
-    assert drawn(chart)["2025-01", "gpt-4o"] == usd(Decimal("0.375"))
+    assert (chart.labels[0], chart.labels[-1], len(chart.labels)) == ("Jun 2022", "Feb 2025", 33)
+    assert drawn(chart)["Jan 2025", "gpt-4o"] == usd(Decimal("0.375"))
     assert "Cost per model and month" in chart.title
 
 
@@ -317,42 +331,42 @@ def test_without_usage_it_says_what_to_do(browser: Client, send: Send) -> None:
     send(call("1"))
     text = browser.get(PAGE, {"start_date": "2025-03-01", "end_date": "2025-03-02"}).content.decode()
     assert "No usage in this period" in text
-    assert "from 2025-01-15 to 2025-01-15" in text
+    assert "has usage from Jan 15, 2025 to Jan 15, 2025" in text
     text = browser.get(PAGE, {**JANUARY, "model": "nobody/nothing"}).content.decode()
     assert "No runs of these models and agents in this period" in text
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        {"range": "nonsense"},
-        {"range": "custom"},
-        {"start_date": "2025-13-01"},
-        {"start_date": "0001-01-01", "end_date": "9999-12-31"},
-        {"start_date": "2025-02-01", "end_date": "2025-01-01"},
-        {"end_date": "2025-01-01"},
-        {"model": "\0"},
-        {"model": "%00/x"},
-        {"model": "/"},
-        {"model": ""},
-        {"model": "x" * 5000},
-        {"agent": "a\0b"},
-        {"search": "\0"},
-        {"search": "%' OR 1=1 --"},
-        {"search": "x" * 300},
-        {"sort_by": "\0", "sort_order": "up"},
-        {"page": "0"},
-        {"page": "-1"},
-        {"page": "9999999"},
-        {"page": "99999999999999999999"},
-        {"page": "\N{SUPERSCRIPT TWO}"},
-        {"page": "x\0"},
-    ],
+BROKEN = (
+    {"range": "nonsense"},
+    {"range": "custom"},
+    {"start_date": "2025-13-01"},
+    {"start_date": "0001-01-01", "end_date": "9999-12-31"},
+    {"start_date": "2025-02-01", "end_date": "2025-01-01"},
+    {"end_date": "2025-01-01"},
+    {"model": "\0"},
+    {"model": "%00/x"},
+    {"model": "/"},
+    {"model": ""},
+    {"model": "x" * 5000},
+    {"agent": "a\0b"},
+    {"search": "\0"},
+    {"search": "%' OR 1=1 --"},
+    {"search": "x" * 300},
+    {"sort_by": "\0", "sort_order": "up"},
+    {"page": "0"},
+    {"page": "-1"},
+    {"page": "9999999"},
+    {"page": "99999999999999999999"},
+    {"page": "\N{SUPERSCRIPT TWO}"},
+    {"page": "x\0"},
 )
+
+
 @pytest.mark.usefixtures("january")
-def test_no_filter_breaks_the_page(browser: Client, query: dict[str, str]) -> None:
-    assert browser.get(PAGE, query).status_code == 200
-    assert browser.get(PAGE, {**JANUARY, **query}).status_code == 200
+def test_no_filter_breaks_the_page(browser: Client) -> None:
+    for query in BROKEN:
+        assert browser.get(PAGE, query).status_code == 200, query
+        assert browser.get(PAGE, {**JANUARY, **query}).status_code == 200, query
 
 
 @pytest.mark.usefixtures("january")
@@ -406,9 +420,16 @@ def test_another_organizations_usage_is_not_in_it(
 # --- Quick at any size ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("who", ["owner", "operator"])
+@pytest.mark.parametrize(
+    ("who", "query"),
+    [
+        ("owner", {}),
+        ("operator", {}),
+        ("owner", {"search": "same"}),
+        ("owner", {"model": text_of(GPT), "sort_by": "total_cost"}),
+    ],
+)
 @pytest.mark.parametrize("is_folded", [True, False])
-@pytest.mark.parametrize("query", [{}, {"search": "same"}, {"model": text_of(GPT), "sort_by": "total_cost"}])
 def test_it_takes_the_same_few_queries_however_much_there_is(
     who: str,
     query: dict[str, str],

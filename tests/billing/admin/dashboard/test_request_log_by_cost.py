@@ -159,8 +159,8 @@ def test_what_the_cost_went_to_is_shown_by_model_user_and_tag(owner: User, sign_
     assert (answer.json()["cost_usd"], answer.json()["requests"]) == ("1.875", 6)
     assert (spent.cost, spent.calls) == ("$1.88", "6")
     assert [(table.title, [(row[table.title], row["Cost"]) for row in texts(table)]) for table in spent.tables] == [
-        ("Models", [("gpt-5", "$1.50"), ("o3", "$0.25"), ("Without a model", "$0.125")]),
-        ("Users", [("ada", "$1.50"), ("bob", "$0.25"), ("Without a user", "$0.125")]),
+        ("Models", [("gpt-5", "$1.50"), ("o3", "$0.25"), ("No model", "$0.125")]),
+        ("Users", [("ada", "$1.50"), ("bob", "$0.25"), ("No user", "$0.125")]),
         ("Tags", [("a", "$0.75"), ("b", "$0.50")]),
     ]
     for item, name, expected in ((0, "o3", ["same"]), (1, "ada", IN_ORDER[:3]), (2, "b", ["first"])):
@@ -173,7 +173,7 @@ def test_what_the_cost_went_to_is_shown_by_model_user_and_tag(owner: User, sign_
 def test_it_is_shown_where_it_is_known(owner: User, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
     browser = sign_in(owner)
     with_status = browser.get(PAGE, {**HOUR, "status": "success"}).context["spent"]
-    assert column(with_status.tables[1], "Users") == ["ada", "bob", "Without a user"]
+    assert column(with_status.tables[1], "Users") == ["ada", "bob", "No user"]
     assert column(with_status.tables[2], "Tags") == ["a", "b"]
     assert column(browser.get(PAGE, {**HOUR, "tag": "b"}).context["spent"].tables[1], "Users") == ["ada"]
     monkeypatch.setattr(ledger_usage, "MAX_EVENTS", 1)

@@ -176,18 +176,18 @@ def test_the_fields_show_the_time_and_can_be_cleared(owner: User, organization: 
 @pytest.mark.parametrize(
     ("query", "name"),
     [
-        ({"start": "2026-11-02T10:00"}, "2026-11-02, 10:00 to 00:00"),  # until the end of the day
-        ({"start": "2026-11-05T10:00"}, "2026-11-05, 10:00 to 11:00"),
-        ({"start": "2026-11-01T10:00", "start_date": "2026-10-01"}, "2026-11-01 10:00 to 2026-11-03 00:00"),
+        ({"start": "2026-11-02T10:00"}, "Nov 2, 2026, 10:00 AM to 12:00 AM"),  # until the end of the day
+        ({"start": "2026-11-05T10:00"}, "Nov 5, 2026, 10:00 AM to 11:00 AM"),
+        ({"start": "2026-11-01T10:00", "start_date": "2026-10-01"}, "Nov 1, 2026, 10:00 AM to Nov 3, 2026, 12:00 AM"),
         # Whoever has no scripts sends the fields of the period before along.
         ({"range": "today", "start": "2026-11-01T10:00", "end": "nonsense"}, "Today"),
         (
             {"range": "custom", "start_date": "2026-10-01", "end_date": "2026-10-02", "start": "x"},
-            "2026-10-01 to 2026-10-02",
+            "Oct 1 to Oct 2, 2026",
         ),
         (
             {"range": "times", "start": "2026-11-01T10:00", "end": "2026-11-01T11:00", "start_date": "x"},
-            "2026-11-01, 10:00 to 11:00",
+            "Nov 1, 2026, 10:00 AM to 11:00 AM",
         ),
     ],
 )

@@ -88,9 +88,9 @@ def test_the_chart_is_that_of_the_api(view: str, field: str, owner: User, sign_i
         chosen = f"{query}&view={view}&group_by={by}&granularity=day"
         answer = get_json(api, "timeseries", chosen)
         chart = get(sign_in(owner), chosen).context["usage"].chart
-        assert [line.name for line in chart.lines] == [
-            item["name"] or f"Without a {by}" for item in answer["series"]
-        ], "the largest first"
+        assert [line.name for line in chart.lines] == [item["name"] or f"No {by}" for item in answer["series"]], (
+            "the largest first"
+        )
         for line, item in zip(chart.lines, answer["series"], strict=True):
             assert line.values == [float(bucket[field]) for bucket in item["buckets"]]
 
@@ -119,7 +119,7 @@ def test_the_table_below_the_chart_is_that_of_the_api(owner: User, sign_in: Sign
         page = get(sign_in(owner), f"{query}&group_by={by}")
         results = get_json(api, "breakdown", f"{query}&group_by={by}")["results"]
         table = page.context["breakdown"]
-        without = "" if by in ("credential", "status") else f"Without a {by}"  # these have other names here
+        without = "" if by in ("credential", "status") else f"No {by}"  # these have other names here
         # Those that cost the same have no order.
         shown = sorted((without and row.name, row.figures.cost_usd, row.figures.requests) for row in table.rows)
         assert shown == sorted(

@@ -27,7 +27,7 @@ def test_the_bar_of_an_hour_leads_to_the_calls_of_its_color(by: str, owner: User
     chart = get(browser, f"start_date={day}&end_date={day}&group_by={by}&view=requests").context["usage"].chart
     led = 0
     for line in chart.lines:
-        if line.name.startswith("Without") and by in ("model", "capability"):
+        if line.name.startswith("No ") and by in ("model", "capability"):
             assert list(line.urls) == list(chart.urls), "the log cannot be narrowed to it"
             continue
         for index, url in enumerate(line.urls):
@@ -46,7 +46,7 @@ def test_rows_lead_to_their_calls(query: str, by: str, owner: User, sign_in: Sig
     browser = sign_in(owner)
     table = get(browser, f"{query}&group_by={by}").context["breakdown"]
     for row in table.rows:
-        assert bool(row.calls_url) == (not row.name.startswith("Without a ")) or row.name == "Without a credential"
+        assert bool(row.calls_url) == (not row.name.startswith("No ")) or row.name == "No credential"
     led = [
         (url, int(text)) for url, text in zip(links(table, "Requests"), column(table, "Requests"), strict=True) if url
     ]

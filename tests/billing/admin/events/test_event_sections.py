@@ -9,6 +9,7 @@ from django.test import Client
 
 from billing.models import UsageEvent
 from costtrack.clock import iso
+from costtrack.date_text import day_text
 from organizations.models import User
 from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.events.test_event_admin import page_of
@@ -62,7 +63,7 @@ def test_of_an_old_event_they_show_its_day(owner: User, sign_in: SignIn, send: S
         for name in ("User", "Tags"):
             for url in addresses(result[name]):
                 page = browser.get(url)
-                assert page.context["period"].name == f"{old:%Y-%m-%d}"
+                assert page.context["period"].name == day_text(old)
                 assert len(page.context["table"].rows) == 1
 
 

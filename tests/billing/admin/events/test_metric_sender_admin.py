@@ -13,7 +13,7 @@ LIST = "/admin/billing/metricsender/"
 
 def test_an_owner_adds_and_removes_a_sender(owner: User, organization: Organization, sign_in: SignIn) -> None:
     browser = sign_in(owner)
-    assert "Metrics are a check" in browser.get(LIST).content.decode()
+    assert "Metrics are not counted as usage" in browser.get(LIST).content.decode()
     form = {"organization": organization.pk, "name": "claude-code"}
     assert browser.post(f"{LIST}add/", form).status_code == 302
     again = browser.post(f"{LIST}add/", form)
@@ -21,6 +21,7 @@ def test_an_owner_adds_and_removes_a_sender(owner: User, organization: Organizat
     page = browser.get(LIST).content.decode()
     assert "claude-code" in page
     assert "None yet" in page
+    assert "0 tokens" in page
     sender = MetricSender.objects.get()
     page = browser.get(reverse("admin:billing_metricsender_change", args=[sender.pk])).content.decode()
     assert "what was counted stays" in page

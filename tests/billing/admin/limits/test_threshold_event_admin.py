@@ -156,7 +156,7 @@ def test_one_line_warns_of_limits_that_are_near_reached_or_paused(
     assert "4 limits need attention:" in page
     line = page.partition("4 limits need attention:</strong>")[2].partition("</p>")[0]
     assert re.match(
-        r" User ada, day \(paused until \w{3} 00:00\); User brin, day \(paused until \w{3} 00:00\);"
+        r" User ada, day \(paused until \w{3} 12 AM\); User brin, day \(paused until \w{3} 12 AM\);"
         r" Tag a, week \(paused manually\); 1 more$",
         line,
     )

@@ -54,9 +54,13 @@ def new_price(organization: Organization | None, **fields: Any) -> dict[str, Any
         "effective_to_0": "",
         "effective_to_1": "",
         "input_usd_per_million": "2.5",
-        "tiers": "[]",
         **fields,
     }
+
+
+def tier(row: int, **values: str) -> dict[str, str]:
+    """What the form sends for a row of the tiers."""
+    return {f"tiers-{row}-{name}": value for name, value in values.items()}
 
 
 def errors(response: Any) -> dict[str, list[str]]:
@@ -133,14 +137,20 @@ def test_an_owner_creates_a_price(owner: User, organization: Organization) -> No
         organization,
         provider="ours",
         aliases="house-*, our-model",
-        tiers='[{"above_input_tokens": 1000, "input_usd_per_million": 3.50}]',
         effective_from_0="2026-03-01",
+        **tier(0, above_input_tokens="1,000", input_usd_per_million="3.50"),
+        **tier(2, above_input_tokens="2000000", output_usd_per_million="6", other_unit_prices="image_input: 10.00"),
+        **{"other_unit_prices-1-kind": "image_input", "other_unit_prices-1-price": "8"},
     )
     response = signed_in(owner).post(ADD, form)
     assert response.status_code == 302
     version = PriceVersion.objects.get(effective_to=None)
     assert (version.organization, version.source, version.aliases) == (organization, "manual", ["house-*", "our-model"])
-    assert version.tiers == [{"above_input_tokens": 1000, "input_usd_per_million": "3.5"}]
+    assert version.other_unit_prices == {"image_input": "8"}
+    assert version.tiers == [
+        {"above_input_tokens": 1000, "input_usd_per_million": "3.5"},
+        {"above_input_tokens": 2000000, "output_usd_per_million": "6", "other_unit_prices": {"image_input": "10"}},
+    ]
     old.refresh_from_db()
     assert old.effective_to == MARCH
     quote = price_book(organization.pk).quote(Call("ours", "our-model", MARCH, (MILLION,)))
@@ -165,10 +175,6 @@ def test_a_correction_from_the_same_instant_takes_the_wrong_price_back(owner: Us
         ({"input_usd_per_million": "-1"}, "input_usd_per_million"),
         ({"output_usd_per_million": "cheap"}, "output_usd_per_million"),
         ({"request_usd": "0.0000000000001"}, "request_usd"),
-        ({"tiers": "{"}, "tiers"),
-        ({"tiers": "{}"}, "tiers"),
-        ({"tiers": '[{"above": 1}]'}, "tiers"),
-        ({"tiers": '[{"above_input_tokens": 0, "input_usd_per_million": 1}]'}, "tiers"),
         ({"effective_from_0": "soon"}, "effective_from"),
         (ending("2025-01-01"), "effective_to"),
         ({"aliases": "x" * 256}, "aliases"),
@@ -274,20 +280,22 @@ def test_a_price_that_begins_too_late_offers_to_begin_earlier(
 ) -> None:
     client, page = signed_in(owner), "/o/acme/admin/billing/priceversion/"
     calls = ({"id": f"{day}", "model": "house-model", "input_tokens": 10, "occurred_at": day} for day in EARLY_DAYS)
-    send(*calls, {"model": "other", "input_tokens": 1, "occurred_at": EARLY_DAYS[0]})
+    later = {"model": "house-model", "input_tokens": 10, "occurred_at": "2026-03-01T00:00:00Z"}
+    send(*calls, later, {"model": "other", "input_tokens": 1, "occurred_at": EARLY_DAYS[0]})
     response = client.post(f"{page}add/", new_price(organization))
     created = PriceVersion.objects.get(model="house-model")
     assert response["Location"] == f"{page}{created.pk}/change/"
     shown = client.get(response["Location"]).content.decode()
     events = "2 unpriced events of this model"
-    sentence = f"{events} occurred before this price begins, the first at 2025-12-30 10:00:00 UTC."
+    sentence = f"{events} occurred before this price begins, the first at Dec 30, 2025, 10:00 AM UTC."
     assert sentence in " ".join(shown.split())
-    assert "Begin on 2025-12-30 instead" in shown
+    assert "1 call without a price will be priced in a few seconds." in shown
+    assert "Begin on Dec 30, 2025 instead" in shown
 
     assert client.post(begin_earlier(created)).status_code == 302
     earlier = PriceVersion.objects.get(model="house-model", effective_to=created.effective_from)
     assert earlier.input_usd_per_million == Decimal("2.5")
-    assert price_unpriced(organization=organization, now=NOW) == 2
+    assert price_unpriced(organization=organization, now=NOW) == 3
     assert "Begin on" not in client.get(response["Location"]).content.decode()
 
 
@@ -300,6 +308,36 @@ def test_a_viewer_sees_what_a_price_misses_without_the_offer(
     assert "1 unpriced event of this model occurred before this price begins" in " ".join(shown.split())
     assert "instead" not in shown
     assert signed_in(viewer).post(begin_earlier(version)).status_code == 403
+
+
+_WRONG_ROWS = (
+    (
+        tier(0, above_input_tokens="0", input_usd_per_million="1"),
+        "Tier 1, Above (input tokens): Must be a whole number",
+    ),
+    (tier(0, above_input_tokens="10"), "Tier 1: At least one unit price is required."),
+    (tier(0, input_usd_per_million="1"), "Tier 1, Above (input tokens): Must be a whole number of tokens."),
+    (tier(1, above_input_tokens="10", output_usd_per_million="x"), "Tier 1, Output: Must be a decimal number"),
+    (tier(0, above_input_tokens="10", other_unit_prices="x: 1"), "Tier 1, Other kinds, x: Not a kind of usage"),
+    (
+        tier(0, above_input_tokens="20", output_usd_per_million="1")
+        | tier(1, above_input_tokens="10", output_usd_per_million="1"),
+        "Tier 2, Above (input tokens): Must be a whole number above 20; tiers must be in ascending order.",
+    ),
+    ({"other_unit_prices-0-price": "1"}, "Choose a kind of usage for each price."),
+    ({"other_unit_prices-0-kind": "image_input"}, "Must be a decimal number"),
+)
+
+
+def test_the_form_names_the_row_and_the_field_that_are_wrong(owner: User, organization: Organization) -> None:
+    client = signed_in(owner)
+    for wrong, message in _WRONG_ROWS:
+        response = client.post(ADD, new_price(organization, **wrong))
+        ((field, (text,)),) = errors(response).items()
+        assert (field, message in text) == (next(iter(wrong)).split("-")[0], True), text
+        shown = response.content.decode()
+        assert all(f'value="{value}"' in shown for value in wrong.values())
+    assert not PriceVersion.objects.exists()
 
 
 def test_a_new_price_begins_with_the_values_of_another_one(
@@ -316,7 +354,7 @@ def test_a_new_price_begins_with_the_values_of_another_one(
         "model": "gpt-4o",
         "aliases": "gpt-4o-2024-11-20",
         "input_usd_per_million": Decimal("2.5"),
-        "tiers": "[]",
+        "tiers": [],
     }
     assert client.get(f"{ADD}?from_price=x").status_code == 200
     assert offer not in signed_in(viewer).get(change_page(everyones)).content.decode()

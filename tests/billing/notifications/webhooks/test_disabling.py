@@ -11,6 +11,7 @@ from billing.notifications.webhook_sender import DISABLED_AFTER, deliver_webhook
 from billing.notifications.webhooks import enable_webhook, remove_webhook, send_test
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import utc_now
+from costtrack.date_text import utc_text
 from costtrack.mail.sending import BACKOFF
 from organizations.models import AuditEntry, Organization, User
 from tests.billing.notifications.webhooks.conftest import AddWebhook, CreateNotice, delivery_of
@@ -79,7 +80,7 @@ def test_after_days_of_nothing_but_failure_an_endpoint_is_disabled(
 
     webhook.refresh_from_db()
     assert not webhook.enabled
-    assert webhook.disabled_reason == f"No message was delivered since {began:%Y-%m-%d %H:%M} UTC. Answered 500: Oops"
+    assert webhook.disabled_reason == f"No message was delivered since {utc_text(began)}. Answered 500: Oops"
     assert DISABLED_AFTER < given_up_at - began < timedelta(days=3, hours=6)
     assert len(receiver.received) == len(BACKOFF) + 1
     assert Notice.objects.filter(kind=NoticeKind.WEBHOOK_DISABLED).count() == 1

@@ -1,0 +1,13 @@
+-- Commitments are rows of tenants: the organization leads the primary key, and row-level security hides other
+-- organizations' (0002_primary_keys.sql, 0002_tenant_policies.sql).
+
+ALTER TABLE billing_commitment
+    DROP CONSTRAINT billing_commitment_pkey,
+    ADD CONSTRAINT billing_commitment_pkey PRIMARY KEY (organization_id, id);
+
+ALTER TABLE billing_commitment ENABLE ROW LEVEL SECURITY;
+CREATE POLICY billing_commitment_tenant ON billing_commitment TO costtrack_tenant
+    USING (organization_id = ANY ((SELECT costtrack_organizations())::bigint[]))
+    WITH CHECK (organization_id = ANY ((SELECT costtrack_organizations())::bigint[]));
+
+GRANT SELECT, INSERT, UPDATE ON billing_commitment TO costtrack_tenant;
