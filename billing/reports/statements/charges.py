@@ -313,8 +313,8 @@ class _Charges:
 class _Prices:
     """The price versions at which calls were priced."""
 
-    def __init__(self, book: PriceBook) -> None:
-        self._book = book
+    def __init__(self, current: PriceBook) -> None:
+        self._current = current
         self._versions: dict[int, PriceVersion] = {}
         self._compiled: dict[tuple[int, str, str, date], CompiledPrices] = {}
 
@@ -332,9 +332,9 @@ class _Prices:
             return None
         call = call_of(adjusted.event, adjusted.adjustments)
         price = self._price(version, call)
-        quote = quote_at(price, call, self._book.agreements)
+        quote = quote_at(price, call, self._current.agreements)
         computed_usd = _computed_usd(adjusted)
-        if self._book.agreements and quote.total_usd != computed_usd:
+        if self._current.agreements and quote.total_usd != computed_usd:
             without = quote_at(price, call)
             if without.total_usd == computed_usd:
                 return without
