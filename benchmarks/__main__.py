@@ -14,6 +14,7 @@ from benchmarks import (
     contention,
     disk,
     fold,
+    forecast,
     growth,
     intake,
     memory,
@@ -44,6 +45,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "rebuild": rebuild.run,
 }
 
+FORECAST = "forecast"
+"""It needs no servers."""
+
 
 def main() -> None:
     arguments = _arguments()
@@ -51,6 +55,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     names = list(BENCHMARKS) if arguments.name == "all" else [arguments.name]
     load = min(arguments.load, arguments.events)
+    if arguments.name == FORECAST:
+        _show(arguments, load, forecast.run())
+        return
     figures: list[Figure] = []
     with Stack() as stack:
         bench = Bench(stack, events=arguments.events, load=load, rounds=arguments.rounds)
@@ -60,6 +67,10 @@ def main() -> None:
             figures += made
             if len(names) > 1:
                 say(f"\n{table(made)}")
+    _show(arguments, load, figures)
+
+
+def _show(arguments: argparse.Namespace, load: int, figures: list[Figure]) -> None:
     print(table(figures))
     if arguments.json:
         arguments.json.write_text(json.dumps(_report(arguments, load, figures), indent=2) + "\n")
@@ -67,7 +78,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("name", choices=[*BENCHMARKS, FORECAST, "all"])
     parser.add_argument(
         "--events", type=int, default=10_000_000, help="events in the large ledger (memory: sent in all, at most 1M)"
     )
