@@ -91,7 +91,7 @@ def _checks_card(checks: Sequence[HorizonCheck], tested: str) -> Card:
         Column[HorizonCheck]("Within the band", lambda check: f"{check.coverage:.0%}", is_number=True),
         Column[HorizonCheck]("Forecasts tested", lambda check: formatting.count(check.tested), is_number=True),
     )
-    empty = "Not enough history. A band for a day needs six weeks of spend, one for a month more than two months."
+    empty = "Not enough history. A band for a day needs six weeks of spend, one for a month fourteen weeks."
     table = Table("How well forecasts have done", columns, checks, empty=empty)
     return Card("How well forecasts have done", text=f"{_HOW} {tested}".strip(), table=table)
 

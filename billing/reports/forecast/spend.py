@@ -13,7 +13,7 @@ MAX_SERIES = 50
 """How many teams, and how many credentials, have a forecast: the most expensive ones of the last four weeks."""
 _RECENT = timedelta(weeks=4)
 
-_MOST_EXPENSIVE = """
+_BY_SPEND = """
 SELECT value
 FROM billing_scopehour
 WHERE organization_id = %(organization)s AND scope = %(scope)s AND hour >= %(since)s AND hour < %(until)s
@@ -44,7 +44,7 @@ def most_expensive(organization: Organization, scope: LimitScope, *, now: dateti
         "until": now,
         "limit": MAX_SERIES,
     }
-    return [value for (value,) in fetch_rows(_MOST_EXPENSIVE, parameters)]
+    return [value for (value,) in fetch_rows(_BY_SPEND, parameters)]
 
 
 def read_hours(

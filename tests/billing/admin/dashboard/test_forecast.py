@@ -65,8 +65,8 @@ def test_the_back_test_is_stored_and_shown_beside_the_forecast(
     assert month["low_usd"] is None
     teams = api.get("/usage/forecast", {"by": "team"}).json()
     assert [(row["key"], row["has_history"]) for row in teams["results"]] == [("search", True)]
-    assert api.get("/usage/forecast", {"by": "model"}).status_code == 400
-    assert api.get("/usage/forecast", {"period": "day"}).status_code == 400
+    assert api.get("/usage/forecast", {"by": "model"}).status_code == 422
+    assert api.get("/usage/forecast", {"period": "day"}).status_code == 422
 
     browser = sign_in(viewer)
     page = text(browser, "/o/acme/admin/forecast/")

@@ -38,7 +38,7 @@ def test_less_than_a_week_has_no_forecast_and_a_month_has_no_band_of_a_month() -
     pace = spend.pace_at(spend.end)
     assert pace is not None
     checks = back_test(spend)
-    assert [check.hours for check in checks] == [6, 24]
+    assert [check.hours for check in checks] == [6, 24, 72]
     day = outlook_of(pace, 20 * HOUR, checks)
     assert (day.low_usd, day.usd, day.high_usd) == (Decimal(20), Decimal(20), Decimal(20))
     month = outlook_of(pace, 31 * DAY, checks)
