@@ -36,6 +36,7 @@ from billing.api.usage.statements import (
     StatementCloseView,
     StatementCorrectionsView,
     StatementFileView,
+    StatementFocusView,
     StatementListView,
     StatementView,
 )
@@ -73,6 +74,7 @@ urlpatterns = [
     path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
     path("statements", StatementListView.as_view(), name="usage-statements"),
     path("statements/<str:month>", StatementView.as_view(), name="usage-statement"),
+    path("statements/<str:month>/focus", StatementFocusView.as_view(), name="usage-statement-focus"),
     path("statements/<str:month>/file", StatementFileView.as_view(), name="usage-statement-file"),
     path("statements/<str:month>/corrections", StatementCorrectionsView.as_view(), name="usage-statement-corrections"),
     path("statements/<str:month>/close", StatementCloseView.as_view(), name="usage-statement-close"),
