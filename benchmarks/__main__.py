@@ -7,6 +7,8 @@ import platform
 import signal
 from pathlib import Path
 
+import django
+
 from benchmarks import (
     authorize,
     buffers,
@@ -14,7 +16,6 @@ from benchmarks import (
     contention,
     disk,
     fold,
-    forecast,
     growth,
     intake,
     memory,
@@ -56,7 +57,7 @@ def main() -> None:
     names = list(BENCHMARKS) if arguments.name == "all" else [arguments.name]
     load = min(arguments.load, arguments.events)
     if arguments.name == FORECAST:
-        _show(arguments, load, forecast.run())
+        _show(arguments, load, _forecast())
         return
     figures: list[Figure] = []
     with Stack() as stack:
@@ -68,6 +69,14 @@ def main() -> None:
             if len(names) > 1:
                 say(f"\n{table(made)}")
     _show(arguments, load, figures)
+
+
+def _forecast() -> list[Figure]:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costtrack.settings")
+    django.setup()
+    from benchmarks import forecast  # models are imported after the setup
+
+    return forecast.run()
 
 
 def _show(arguments: argparse.Namespace, load: int, figures: list[Figure]) -> None:
