@@ -85,6 +85,7 @@ ENDPOINTS = (
     Endpoint("/usage/allocation/rules", "/usage/allocation/rules"),
     Endpoint("/usage/commitments", "/usage/commitments"),
     Endpoint("/usage/commitments/report", "/usage/commitments/report"),
+    Endpoint("/usage/forecast", "/usage/forecast"),
     Endpoint("/usage/outcomes", "/usage/outcomes"),
     Endpoint("/usage/outcomes/costs, a day", "/usage/outcomes/costs?start_date=<day>&end_date=<day>"),
     Endpoint("/usage/price-check, a day", "/usage/price-check?start_date=<day>&end_date=<day>"),

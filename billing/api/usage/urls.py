@@ -25,6 +25,7 @@ from billing.api.usage.credits import CreditViewSet
 from billing.api.usage.events import EventViewSet
 from billing.api.usage.export import UsageExportView
 from billing.api.usage.figures import UsageCapabilitiesView, UsageCredentialsView, UsageSummaryView
+from billing.api.usage.forecast import UsageForecastView
 from billing.api.usage.limits import UsageLimitsView, UsageOwnView
 from billing.api.usage.outcomes import UsageOutcomeCostsView, UsageOutcomesView
 from billing.api.usage.own_requests import UsageOwnRequestsView
@@ -69,6 +70,7 @@ urlpatterns = [
     path("commitments", UsageCommitmentsView.as_view(), name="usage-commitments"),
     path("commitments/report", UsageCommitmentReportView.as_view(), name="usage-commitment-report"),
     path("commitments/<int:pk>/end", UsageCommitmentEndView.as_view(), name="usage-commitment-end"),
+    path("forecast", UsageForecastView.as_view(), name="usage-forecast"),
     path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
     path("statements", StatementListView.as_view(), name="usage-statements"),
     path("statements/<str:month>", StatementView.as_view(), name="usage-statement"),
