@@ -7,7 +7,7 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0061_run_times")]
+    dependencies = [("billing", "0050_export_notices")]
 
     operations = [
         migrations.CreateModel(

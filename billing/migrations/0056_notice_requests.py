@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0050_export_notices")]
+    dependencies = [("billing", "0051_forecast_checks")]
 
     operations = [
         migrations.AddField(
