@@ -202,7 +202,7 @@ def _store_days(row: BillImport, days: set[tuple[BillReport, date]], lines: Iter
     for report, report_days in replaced.items():
         of_account.filter(report=report.value, day__in=report_days).delete()
     BillRow.objects.bulk_create(new_rows, batch_size=_CHUNK)
-    return sum(map(len, replaced.values()))
+    return len({day for report_days in replaced.values() for day in report_days})
 
 
 def _digest(cells: Mapping[Cell, list[Decimal | None]]) -> str:

@@ -204,9 +204,9 @@ class ImportProviderBillPage(OrganizationPage):
                     error = InvalidError(error.message.removeprefix("content: "), param="file")
                 add_service_error(form, error)
                 return self._show(form)
-            days = formatting.count(result.days)
+            days = f"{formatting.count(result.days)} day{'' if result.days == 1 else 's'}"
             text = "This file was imported before. Nothing has changed."
-            messages.success(request, text if result.is_duplicate else f"Imported: {days} days.")
+            messages.success(request, text if result.is_duplicate else f"Imported: {days}.")
             return HttpResponseRedirect(admin_url("provider_bills"))
         return self._show(form)
 

@@ -161,7 +161,7 @@ def test_keys_are_compared_with_their_credential_or_are_foreign(api: APIClient, 
     rows = {row["key"]: row for row in report(api)["results"]}
     assert parts_of(rows[client_id]) == {"missing_calls": "7"}
     assert (parts_of(rows["key_b"]), rows["key_b"]["is_foreign"]) == ({"foreign_key": "5"}, True)
-    assert (rows[""]["bill_usd"], rows[""]["ledger_usd"], rows[""]["agrees"]) == ("1", "1", False)
+    assert (rows[""]["bill_usd"], rows[""]["ledger_usd"], rows[""]["agrees"]) == ("1", "1", True)
     assert api.delete(f"{URL}/keys/{foreign['id']}").status_code == 204
     assert {row["key"] for row in report(api)["results"]} == {client_id, ""}
 
@@ -264,11 +264,9 @@ def test_only_credentials_with_the_scope_may_import_and_bills_of_others_are_not_
         (organization, (Scope.COSTS_READ,), 403),
         (other_organization, (Scope.COSTS_READ, Scope.MANAGE), 201),
     ):
-        key = make_key(of, name="other", scopes=scopes)
-        client = APIClient()
-        client.credentials(HTTP_AUTHORIZATION=f"Bearer {key.api_key}")
+        client: Any = make_key(of, *scopes).client()
         assert report(client)["results"] == [] or of == organization
-        assert client.post(URL, {"content": openai_costs(("x", 1.0))}, format="json").status_code == expected
+        assert client.post(URL, {"content": openai_costs(("x", 1.0))}).status_code == expected
 
 
 TOKENS = st.dictionaries(
