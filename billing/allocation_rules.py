@@ -5,9 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 
-from billing.models import AllocationRule
+from django.db import connection
+
+from billing.models import AllocationRule, ClosedMonth
 from billing.reports.allocation.rules import AllocationBasis, SplitRule
 from billing.reports.usage.sources import UsageSource, stored_values
+from billing.rollups.locks import lock_rollups
 from billing.types import AllocationTarget, SplitMeasure, SplitMethod
 from costtrack.errors import ConflictError, InvalidError, field_error
 from costtrack.money import plain
@@ -47,7 +50,7 @@ class NewRule:
 def create_rule(*, organization: Organization, rule: NewRule, actor: str, now: datetime) -> AllocationRule:
     """Store a version of a rule, which is the first one if the name is new. Raises InvalidError naming the field."""
     with tenant_scope(organization.pk):
-        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+        _lock(organization)
         draft = validate_rule(organization=organization, rule=rule, now=now)
         row = AllocationRule.objects.create(
             organization=organization,
@@ -75,6 +78,7 @@ def end_rule(
     """End a rule: it does not apply to the month that begins on this day, nor to later ones. Raises NotFoundError, and
     ConflictError if it has ended."""
     with tenant_scope(organization.pk):
+        _lock(organization)
         _check_month(organization, starts, now)
         versions = _versions(organization, basis).filter(name=name).order_by("-starts", "-id")
         latest = versions.get_or_not_found("rule")
@@ -125,9 +129,17 @@ def validate_rule(*, organization: Organization, rule: NewRule, now: datetime) -
     return replace(draft, measure=rule.measure, measures_source=rule.measures_source)
 
 
+def _lock(organization: Organization) -> None:
+    """Lock the rollups, as closing a month does: a version is stored before the month is closed, or it sees that."""
+    with connection.cursor() as cursor:
+        lock_rollups(cursor, organization.pk)
+
+
 def _check_month(organization: Organization, starts: date, now: datetime) -> None:
     if starts.day != 1:
         raise field_error("starts", "Must be the first day of a month.")
+    if ClosedMonth.objects.of(organization).filter(month__gte=starts).exists():
+        raise ConflictError(f"{starts:%B %Y} is closed. Choose an open month.", code="month_closed", param="starts")
     this_month = organization.calendar.date_of(now)
     if not 2000 <= starts.year <= this_month.year + 10:  # noqa: PLR2004 - the ledger has nothing before
         raise field_error("starts", f"The year must be from 2000 to {this_month.year + 10}.")

@@ -31,11 +31,13 @@ class FileLinks:
 
 
 class Kind(StrEnum):
-    """The type of a column's values; any of them may be None. Amounts are US dollars."""
+    """The type of a column's values; any of them may be None. Amounts are US dollars. `DECIMAL` is a number that has a
+    decimal point in CSV, for readers that guess types."""
 
     TEXT = "text"
     COUNT = "count"
     AMOUNT = "amount"
+    DECIMAL = "decimal"
     TIME = "time"
     BOOLEAN = "boolean"
     TEXTS = "texts"

@@ -374,20 +374,16 @@ _QUERIES = {
     "GET /usage/allocation/file": "organization=acme",
     "GET /usage/breakdown": "group_by=team",
     "GET /usage/statements/<str:month>/file": "organization=acme",
+    "GET /usage/statements/<str:month>/focus": "organization=acme",
     "POST /usage/statements/<str:month>/close": "organization=acme",
 }
 # What the organization's plan does not have, or nobody else may do.
 _OF = "/organizations/<str:slug>"
 _PUBLIC = "https://93.184.216.34"  # without a name, nothing has to be looked up
 _OF_OPERATORS = (
-    *(
-        "POST /organizations",
-        "GET /usage/export",
-        "GET /usage/allocation/file",
-        f"POST {_OF}/close",
-        f"POST {_OF}/reopen",
-    ),
-    "GET /usage/statements/<str:month>/file",
+    *("POST /organizations", "GET /usage/export", "GET /usage/allocation/file"),
+    *(f"POST {_OF}/close", f"POST {_OF}/reopen"),
+    *(f"GET /usage/statements/<str:month>/{name}" for name in ("file", "focus")),
     "POST /usage/statements/<str:month>/close",
     *(f"POST {_OF}/limit-requests/<int:pk>/{answer}" for answer in ("grant", "decline")),
 )

@@ -312,7 +312,11 @@ def _stored_rows(export: Export, columns: Sequence[FileColumn]) -> Iterator[Sequ
         ]
 
 
-_READERS: dict[Kind, Callable[[Any], Any]] = {Kind.AMOUNT: Decimal, Kind.TIME: datetime.fromisoformat}
+_READERS: dict[Kind, Callable[[Any], Any]] = {
+    Kind.AMOUNT: Decimal,
+    Kind.DECIMAL: Decimal,
+    Kind.TIME: datetime.fromisoformat,
+}
 """How a stored value is read, if it is not as JSON has it."""
 
 

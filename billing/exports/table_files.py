@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
 from enum import StrEnum
 from functools import partial
 from io import StringIO
@@ -175,10 +176,16 @@ def _texts_cell(texts: Any) -> str:
     return text_cell(json.dumps(texts, ensure_ascii=False)) if texts else ""
 
 
+def _decimal_cell(value: Decimal) -> str:
+    text = plain(value)
+    return text if "." in text else f"{text}.0"
+
+
 _CSV_CELLS: dict[Kind, Callable[[Any], object]] = {
     Kind.TEXT: lambda text: text_cell(str(text)),
     Kind.COUNT: int,
     Kind.AMOUNT: plain,
+    Kind.DECIMAL: _decimal_cell,
     Kind.BOOLEAN: lambda value: "true" if value else "false",
     Kind.TEXTS: _texts_cell,
 }
@@ -211,6 +218,7 @@ def _parquet(columns: Sequence[FileColumn], parts: Iterator[Sequence[Row]], zone
         Kind.TEXT: pa.string(),
         Kind.COUNT: pa.int64(),
         Kind.AMOUNT: pa.decimal128(_PARQUET_DIGITS, DECIMALS),
+        Kind.DECIMAL: pa.decimal128(_PARQUET_DIGITS, DECIMALS),
         Kind.TIME: pa.timestamp("us", tz=str(zone)),
         Kind.BOOLEAN: pa.bool_(),
         Kind.TEXTS: pa.list_(pa.string()),

@@ -1,13 +1,12 @@
 """Repricings of a period at current prices."""
 
-from datetime import UTC
 from decimal import Decimal
 from typing import Self
 
 from django.db import models
 
 from billing.types import RepricingState
-from costtrack.date_text import time_text, utc_text
+from costtrack.date_text import time_text
 from costtrack.fields import total_field
 from organizations.tenant_models import OrganizationScopedQuerySet, TenantModel
 
@@ -65,7 +64,8 @@ class Repricing(TenantModel):
 
     def __str__(self) -> str:
         subject = self.model or self.service or "all models"
-        return f"{subject}, {time_text(self.start, UTC)} to {utc_text(self.end)}"
+        zone = self.organization.calendar.zone
+        return f"{subject}, {time_text(self.start, zone)} to {time_text(self.end, zone)}"
 
     @property
     def is_finished(self) -> bool:

@@ -50,13 +50,18 @@ CROSS JOIN LATERAL (
 ) AS newest
 """
 _RECEIVED = """
-SELECT coalesce(sum(accepted), 0), coalesce(sum(rejected), 0), count(*) FROM (
-    SELECT recent.accepted, recent.rejected FROM organizations_organization AS organization
-    CROSS JOIN LATERAL (
-        SELECT batch.accepted, batch.rejected FROM billing_ingestbatch AS batch
-        WHERE batch.organization_id = organization.id AND batch.id >= %(first)s LIMIT %(max_rows)s
-    ) AS recent LIMIT %(max_rows)s
+SELECT coalesce(received.accepted, 0), coalesce(received.rejected, 0), received.batches
+FROM unnest(%(firsts)s::uuid[]) WITH ORDINALITY AS since (first, number)
+CROSS JOIN LATERAL (
+    SELECT sum(accepted) AS accepted, sum(rejected) AS rejected, count(*) AS batches FROM (
+        SELECT recent.accepted, recent.rejected FROM organizations_organization AS organization
+        CROSS JOIN LATERAL (
+            SELECT batch.accepted, batch.rejected FROM billing_ingestbatch AS batch
+            WHERE batch.organization_id = organization.id AND batch.id >= since.first LIMIT %(max_rows)s
+        ) AS recent LIMIT %(max_rows)s
+    ) AS bounded
 ) AS received
+ORDER BY since.number
 """
 _BY_FORMAT = """
 SELECT format, max(received_at), sum(accepted), sum(duplicates), sum(rejected + conflicts), count(*) FROM (
@@ -173,9 +178,12 @@ def last_received() -> datetime | None:
     return received_at if isinstance(received_at, datetime) else None
 
 
-def count_received(*, since: datetime) -> ReceivedCounts:
-    [(events, refused, batches)] = fetch_rows(_RECEIVED, {"first": ids_at(since)[0], "max_rows": MAX_EXAMINED})
-    return ReceivedCounts(int(events), int(refused), is_all=batches < MAX_EXAMINED)
+def count_received(*since: datetime) -> list[ReceivedCounts]:
+    """Return the counts since each of the instants."""
+    rows = fetch_rows(_RECEIVED, {"firsts": [ids_at(instant)[0] for instant in since], "max_rows": MAX_EXAMINED})
+    return [
+        ReceivedCounts(int(events), int(refused), is_all=batches < MAX_EXAMINED) for events, refused, batches in rows
+    ]
 
 
 def list_sources(*, since: datetime) -> list[SourceHealth]:
@@ -270,7 +278,7 @@ def _metric_sender_check(number: int, sender: tuple[str, MetricTokens]) -> Check
 
 def _intake_check(now: datetime) -> Check:
     last = last_received()
-    minute, hour, day = (count_received(since=now - span) for span in (_MINUTE, _HOUR, _DAY))
+    minute, hour, day = count_received(now - _MINUTE, now - _HOUR, now - _DAY)
     details = {
         "Last minute": _number(minute.events, is_all=minute.is_all),
         "Last hour": _number(hour.events, is_all=hour.is_all),

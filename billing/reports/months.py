@@ -16,10 +16,11 @@ MAX_MONTHS = 36
 
 @dataclass(frozen=True, slots=True)
 class ReportMonth:
-    """A month, by its first day, and the part of it that the plan shows."""
+    """A month, by its first day, and the part of it that the plan shows. `is_whole`: the plan shows all of it."""
 
     month: date
     span: Span
+    is_whole: bool = True
 
 
 def this_month(organization: Organization, now: datetime) -> date:
@@ -46,7 +47,8 @@ def month_of(organization: Organization, month: date, *, rights: PlanRights, now
     calendar = organization.calendar
     span = calendar.period(Unit.MONTH, calendar.start_of(month))
     visible = rights.visible(Window(*span), now=now)
-    return ReportMonth(month, Span(visible.start or span.start, span.end))
+    start = visible.start or span.start
+    return ReportMonth(month, Span(start, span.end), is_whole=start == span.start)
 
 
 def visible_months(

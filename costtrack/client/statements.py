@@ -1,8 +1,8 @@
-"""`costtrack statements list|show|file|corrections|close`: statements of months by time of booking."""
+"""`costtrack statements list|show|file|focus|corrections|close`: statements of months by time of booking."""
 
 import argparse
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from costtrack.client import numbers
@@ -11,6 +11,9 @@ from costtrack.client.downloads import add_output, safe_name, save
 from costtrack.client.errors import ExitCode, WrongArgumentsError
 from costtrack.client.options import Subparsers, add_command, add_group
 from costtrack.client.sections import Section, describe, field_sections, note, table
+
+if TYPE_CHECKING:
+    from costtrack.client.transport import Answer
 
 _FILTERS = (
     *("client_id", "capability", "model", "user_id", "team", "end_user", "provider", "service", "agent_id"),
@@ -38,11 +41,16 @@ def add_to(commands: Subparsers) -> None:
         for name in _FILTERS:
             parser.add_argument(f"--{name.replace('_', '-')}", metavar="NAME")
 
+    focus = add_command(group, "focus", _focus, "write the charges of a month into a file in the format of FOCUS")
+    focus.add_argument("--version", dest="focus_version", choices=("1.2", "1.4"), help="default: 1.2")
+    focus.add_argument("--format", choices=("csv", "parquet"), help="default: csv")
+    add_output(focus)
+
     corrections = add_command(group, "corrections", _corrections, "what a statement has of closed months, row by row")
     corrections.add_argument("--limit", type=int, metavar="N", help="rows of a page (default: 100)")
     corrections.add_argument("--cursor", metavar="CURSOR", help="the next page")
     close = add_command(group, "close", _close, "close a month, by an owner or operator; it cannot be opened again")
-    for parser in (show, file, corrections, close):
+    for parser in (show, file, focus, corrections, close):
         parser.add_argument("month", metavar="MONTH", help="such as 2026-10")
 
 
@@ -64,8 +72,21 @@ def _file(options: argparse.Namespace) -> int:
     if options.json:
         print_json(answer)
         return ExitCode.OK
+    return _save(options, answer, f"statement.{options.format or 'csv'}")
+
+
+def _focus(options: argparse.Namespace) -> int:
+    if options.json:
+        raise WrongArgumentsError("--json: the file is CSV or Parquet")
+    query = {"version": options.focus_version, "format": options.format}
+    given = {name: value for name, value in query.items() if value is not None}
+    answer = send_request(options, "GET", f"{_path(options)}/focus", query=given)
+    return _save(options, answer, f"focus.{options.format or 'csv'}")
+
+
+def _save(options: argparse.Namespace, answer: "Answer", default: str) -> int:
     match = _FILE_NAME.search(answer.header("Content-Disposition"))
-    save(options, answer.body, safe_name(match[1] if match else "", default=f"statement.{options.format or 'csv'}"))
+    save(options, answer.body, safe_name(match[1] if match else "", default=default))
     return ExitCode.OK
 
 

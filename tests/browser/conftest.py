@@ -4,7 +4,6 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ from playwright.sync_api import (
     BrowserContext,
     ConsoleMessage,
     Page,
-    Request,
-    Response,
     expect,
     sync_playwright,
 )
@@ -120,9 +117,9 @@ class _Window:
     def __post_init__(self) -> None:
         self.context.set_default_timeout(_PATIENCE_MS)
         self.context.on("page", lambda page: page.on("pageerror", lambda error: self._note(f"{page.url}: {error}")))
+        # Chromium reports requests that fail or are refused there, too. A page makes thirty requests: to listen to all
+        # of them takes a tenth of its time.
         self.context.on("console", self._on_message)
-        self.context.on("requestfailed", self._on_failure)
-        self.context.on("response", self._on_response)
 
     def open(self, user: User | None, refused_with: int | None) -> Page:
         self.is_taken, self.refused_with, self.problems = True, refused_with, []
@@ -153,29 +150,21 @@ class _Window:
         if message.type in ("error", "warning") and f"with a status of {self.refused_with}" not in message.text:
             self._note(f"{message.location}: {message.text}")
 
-    def _on_failure(self, request: Request) -> None:
-        """What is aborted was still loading when the person went on."""
-        if request.failure != "net::ERR_ABORTED":
-            self._note(f"{request.url}: {request.failure}")
 
-    def _on_response(self, response: Response) -> None:
-        if response.status >= HTTPStatus.BAD_REQUEST and response.status != self.refused_with:
-            self._note(f"{response.url}: {response.status}")
+Windows = list[tuple[dict[str, Any], _Window]]
+"""With the options of each."""
 
 
 @pytest.fixture(scope="package")
-def windows(chromium: Browser) -> Iterator[list[tuple[dict[str, Any], _Window]]]:
-    """By their options."""
-    windows: list[tuple[dict[str, Any], _Window]] = []
+def windows(chromium: Browser) -> Iterator[Windows]:
+    windows: Windows = []
     yield windows
     for _, window in windows:
         window.context.close()
 
 
 @pytest.fixture
-def browse(
-    live_server: LiveServer, chromium: Browser, windows: list[tuple[dict[str, Any], _Window]]
-) -> Iterator[Browse]:
+def browse(live_server: LiveServer, chromium: Browser, windows: Windows) -> Iterator[Browse]:
     """A browser window of a signed-in user or of an anonymous one: `browse(owner)`, `browse(viewport=...)`.
 
     `refused_with` is the one status of an error that the test brings about."""

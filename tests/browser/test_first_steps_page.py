@@ -55,7 +55,7 @@ def test_files_come_and_the_page_says_so(
     send({"id": "mine", "model": "m", "cost_usd": "1"}, now=utc_now())
     page = browse(owner)
     visit(page, EXPORTS)
-    for label, verb in (("Usage as CSV", "Download CSV"), ("Runs as ZIP", "Download ZIP")):
+    for label, verb in (("Usage as a file", "Download file"), ("Runs as ZIP", "Download ZIP")):
         with page.expect_download() as found:
             page.get_by_role("button", name=verb).click()
         saved = tmp_path / found.value.suggested_filename
@@ -96,7 +96,7 @@ def test_a_file_is_said_to_be_in_the_making_until_it_comes(
 def test_dates_are_requested_only_where_they_count(browse: Browse, operator: User, organization: Organization) -> None:
     page = browse(operator, refused_with=422)
     page.goto(EXPORTS)
-    form = page.get_by_role("form", name="Usage as CSV")
+    form = page.get_by_role("form", name="Usage as a file")
     expect(form.get_by_label("From")).to_be_hidden()
     form.get_by_label("Period").select_option("custom")
     expect(form.get_by_label("From")).to_be_visible()

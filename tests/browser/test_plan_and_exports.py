@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("history")
 
 UsageQuery = dict[str, str]
 
-USAGE, RUNS = "form[aria-label='Usage as CSV']", "form[aria-label='Runs as ZIP']"
+USAGE, RUNS = "form[aria-label='Usage as a file']", "form[aria-label='Runs as ZIP']"
 
 
 def test_the_plan_and_the_first_steps_say_what_the_api_says(
@@ -85,7 +85,7 @@ def test_files_are_those_of_the_api_whatever_is_chosen(
     page = PlainPage(owner)
     start(page)
     follow(page, "Exports")  # the plan has none
-    assert not {"Download CSV", "Download ZIP"} & set(page.names("button"))
+    assert not {"Download file", "Download ZIP"} & set(page.names("button"))
     assert page.names("link", "#main").count("Compare plans") == 2  # in the place of each form
     assert api.get("/usage/export").status_code == 403
     assert api.post("/system/export", {}, format="json").status_code == 403
@@ -129,7 +129,7 @@ def test_files_are_those_of_the_api_whatever_is_chosen(
 
 
 def assert_same_csv(page: PlainPage, api: APIClient, requested: UsageQuery) -> None:
-    shown = page.download("Download CSV")
+    shown = page.download("Download file")
     response = api.get("/usage/export", requested)
     assert response.status_code == 200, requested
     reported = b"".join(response.streaming_content)  # type: ignore[attr-defined] # the stubs know of plain answers only

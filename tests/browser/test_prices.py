@@ -25,7 +25,7 @@ def test_an_organization_sets_a_price_of_its_own_and_ends_it(
     expect(page.locator("#result_list tbody")).to_contain_text("$1.25")
     page.goto(f"{PRICES}add/")
     page.get_by_label("Model").fill("house-13b")
-    page.get_by_label("Input", exact=True).fill("0.4")
+    page.locator("[name=input_usd_per_million]").fill("0.4")
     page.get_by_role("button", name="Save", exact=True).click()
     row = page.locator("#result_list tbody", has_text="house-13b")
     expect(row).to_contain_text("$0.40")

@@ -188,7 +188,7 @@ def sent(client: Client, path: str) -> Sent:
     return Sent(response.content.decode())
 
 
-@pytest.mark.usefixtures("arrangements")
+@pytest.mark.usefixtures("arrangements", "whole_history")
 def test_viewers_and_operators_find_the_same_numbers_and_viewers_nothing_to_change(
     owner: User, viewer: User, operator: User
 ) -> None:

@@ -30,6 +30,7 @@ from billing.reports.commitments import CommitmentReport, CommitmentUse, commitm
 from billing.reports.months import last_months, month_choices, this_month, visible_months
 from billing.types import CommitmentKind, FeePeriod
 from costtrack.admin_site import register_page
+from costtrack.date_text import day_text
 from costtrack.dates import parse_month
 from costtrack.errors import DomainError, ForbiddenError, InvalidError
 from costtrack.money import usd
@@ -91,8 +92,10 @@ class CommitmentsPage(OrganizationPage):
             Column[Commitment]("Kind", lambda row: CommitmentKind(row.kind).label),
             Column[Commitment]("Fee", _fee, is_number=True),
             Column[Commitment]("Covers", lambda row: source_text(row.covers)),
-            Column[Commitment]("From", lambda row: str(row.starts), is_number=True),
-            Column[Commitment]("Until", lambda row: str(row.ends or formatting.NOTHING), is_number=True),
+            Column[Commitment]("From", lambda row: day_text(row.starts), is_number=True),
+            Column[Commitment](
+                "Until", lambda row: day_text(row.ends) if row.ends is not None else formatting.NOTHING, is_number=True
+            ),
             Column[Commitment]("Added", lambda row: formatting.two_lines(row.actor, self.times.inline(row.created_at))),
         )
         text = "Terms never change: end a commitment and add another one. Usage of several belongs to the first."
@@ -211,7 +214,7 @@ class CommitmentPage(OrganizationPage):
                     end_commitment(
                         organization=self.organization, commitment_id=row.pk, ends=ends, actor=self.user.email
                     )
-                    messages.success(request, f"The commitment ends at {ends}.")
+                    messages.success(request, f"The commitment ends on {day_text(ends)}.")
                 return HttpResponseRedirect(admin_url("commitments"))
             except DomainError as error:
                 add_service_error(form, error)
@@ -234,7 +237,7 @@ class CommitmentPage(OrganizationPage):
         text = (
             "A commitment changes no event and no limit. Name the usage that the fee covers."
             if row is None
-            else f"{row.name}: {_fee(row)}, from {row.starts} on. Later usage is metered again."
+            else f"{row.name}: {_fee(row)}, from {day_text(row.starts)} on. Later usage is metered again."
         )
         context = {
             "title": "New commitment" if row is None else "End commitment",

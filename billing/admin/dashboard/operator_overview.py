@@ -71,7 +71,7 @@ def _card(figures: Overview, now: datetime, *, is_operator: bool) -> Organizatio
         usage_url=organization_url(figures.organization.slug, "usage"),
         ledger_url=ledger_url(figures.organization.pk),
         cost=formatting.cost(spent.cost_usd, spent.unpriced_events) if shows_usage else formatting.NOTHING,
-        events=formatting.count(figures.events),
+        events="1 event" if figures.events == 1 else f"{formatting.count(figures.events)} events",
         last_received=local_time(figures.last_received_at),
         queues=tuple(queues(figures.organization, figures.backlog)),
         limits=limits,

@@ -20,6 +20,7 @@ from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, event_url, url_with
+from billing.exports.focus import DEFAULT_VERSION, VERSIONS, focus_response
 from billing.exports.statement_files import statement_response
 from billing.month_closing import check_may_close, close_month
 from billing.reports.statements.booked import Section
@@ -133,6 +134,7 @@ class StatementsPage(_StatementPage):
             "status": self._status(query.month),
             "close_url": self._close_url(query.month),
             "figures": _figures(totals),
+            "unpriced": totals.total.unpriced_events,
             "table": _lines_table(query, lines),
             "adds_up": query.by is not GroupBy.TAG,
             "trail": trail,
@@ -160,7 +162,14 @@ class StatementsPage(_StatementPage):
             return {"without_exports": refused.message}
         parameters = url_with(self.request, month=query.month.name).partition("?")[2]
         path = admin_url("statement_file")
-        return {"files": [(label, f"{path}?{parameters}&format={name}") for name, label in _FORMATS]}
+        focus, month = admin_url("statement_focus"), query.month.name
+        files = [(label, f"{path}?{parameters}&format={name}") for name, label in _FORMATS]
+        focus_files = [
+            (f"FOCUS {version} {label}", f"{focus}?month={month}&version={version}&format={name}")
+            for version in VERSIONS
+            for name, label in _FORMATS
+        ]
+        return {"files": files, "focus_files": focus_files}
 
     def _corrections(self, rows: Sequence[LateRow]) -> Table[LateRow]:
         columns = (
@@ -199,6 +208,24 @@ class StatementFile(_StatementPage):
         formats = {name.value: name for name, _ in _FORMATS}
         file_format = formats.get(request.GET.get("format", ""), FileFormat.CSV)
         return statement_response(self.statement_of(form, months), file_format, with_bom=True)
+
+
+class FocusFile(_StatementPage):
+    """The charges of a month in the format of FOCUS: `month`, `version` and `format`."""
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.plan_rights.check_exports()
+        months = {month.name: month for month in self.months()}
+        month = months.get(request.GET.get("month", ""))
+        if month is None:
+            return HttpResponseRedirect(admin_url("statements"))
+        version, formats = request.GET.get("version", ""), {name.value: name for name, _ in _FORMATS}
+        return focus_response(
+            organization=self.organization,
+            month=month,
+            version=version if version in VERSIONS else DEFAULT_VERSION,
+            file_format=formats.get(request.GET.get("format", ""), FileFormat.CSV),
+        )
 
 
 class CloseMonthPage(OrganizationPage):
@@ -323,4 +350,5 @@ def _corrects(row: LateRow) -> SafeString | str:
 
 register_page("statements/", StatementsPage.as_view(), name="statements")
 register_page("statements/file/", StatementFile.as_view(), name="statement_file")
+register_page("statements/focus/", FocusFile.as_view(), name="statement_focus")
 register_page("statements/<str:month>/close/", CloseMonthPage.as_view(), name="close_month")

@@ -115,6 +115,8 @@ class AllocationBody(ResponseBody):
     unallocated: TargetCostBody
     targets: Annotated[list[TargetCostBody], about("The most expensive first. With `unallocated` they add up.")]
     rules: Annotated[list[RuleResultBody], about("In the order in which they apply.")]
+    is_booked: Annotated[bool, about("True: by time of booking, as in the statement, because months are closed.")]
+    closed_at: Annotated[datetime | None, about("When the month was closed. It no longer changes.")]
     as_of: datetime
 
 
@@ -328,7 +330,9 @@ class UsageAllocationRulesView(AllocationView):
         return Response(AllocationRulesBody(results=[_rule(row, applies=row.pk in applying) for row in rows]))
 
     @extend_schema(
-        operation_id="usage_allocation_rules_create", request=NewAllocationRule, responses={201: AllocationRuleBody}
+        operation_id="usage_allocation_rules_create",
+        request=NewAllocationRule,
+        responses={201: AllocationRuleBody, 409: OpenApiResponse(description="The month is closed.")},
     )
     def post(self, request: Request) -> Response:
         """Store a version of a rule. It applies from its month on, until a later version of the same name does."""
@@ -346,7 +350,10 @@ class UsageAllocationRuleEndView(AllocationView):
     @extend_schema(
         operation_id="usage_allocation_rules_end",
         request=EndAllocationRule,
-        responses={201: AllocationRuleBody, 409: OpenApiResponse(description="The rule has ended already.")},
+        responses={
+            201: AllocationRuleBody,
+            409: OpenApiResponse(description="The rule has ended, or the month is closed."),
+        },
     )
     def post(self, request: Request, pk: int) -> Response:
         """End the rule of a version from a month on. Earlier months stay as they are."""
@@ -368,7 +375,11 @@ class UsageAllocationPreviewView(AllocationView):
 
     only_reads: ClassVar[bool] = True
 
-    @extend_schema(operation_id="usage_allocation_preview", request=AllocationPreview, responses=AllocationBody)
+    @extend_schema(
+        operation_id="usage_allocation_preview",
+        request=AllocationPreview,
+        responses={200: AllocationBody, 409: OpenApiResponse(description="The month is closed.")},
+    )
     def post(self, request: Request) -> Response:
         """Show what a month would be with a version of a rule. Nothing is stored."""
         body, now = validated(AllocationPreview, request.data), utc_now()
@@ -417,6 +428,8 @@ def _allocation(allocation: Allocation, time_zone: str, now: datetime) -> Alloca
         unallocated=_target(allocation.unallocated),
         targets=list(map(_target, allocation.targets)),
         rules=list(map(_result, allocation.rules)),
+        is_booked=allocation.is_booked,
+        closed_at=allocation.closed_at,
         as_of=now,
     )
 

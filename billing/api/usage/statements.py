@@ -17,6 +17,7 @@ from billing.api.operations import operation
 from billing.api.usage.export import CsvRenderer, ErrorsInJson, ParquetRenderer
 from billing.api.usage.figures import UsageView
 from billing.api.usage.query import UsageQuerySerializer
+from billing.exports.focus import DEFAULT_VERSION, VERSIONS, focus_response
 from billing.exports.statement_files import statement_response
 from billing.exports.table_files import CONTENT_TYPES
 from billing.month_closing import close_month
@@ -43,6 +44,7 @@ from costtrack.clock import utc_now
 from costtrack.file_columns import FileFormat
 from costtrack.responses import Amount, NextCursor, ResponseBody, about, choice
 from costtrack.serializers import StrictSerializer
+from costtrack.tenancy import tenant_scope
 from organizations.types import Scope
 
 MAX_LINES = 1_000
@@ -182,6 +184,13 @@ class StatementFileParameters(StatementParameters):
     )
 
 
+class FocusParameters(StrictSerializer):
+    version = serializers.ChoiceField(default=DEFAULT_VERSION, choices=list(VERSIONS), help_text="Of FOCUS.")
+    format = serializers.ChoiceField(
+        default=FileFormat.CSV, choices=[FileFormat.CSV.value, FileFormat.PARQUET.value], help_text="Of the file."
+    )
+
+
 class CorrectionParameters(StrictSerializer):
     limit = serializers.IntegerField(default=100, min_value=1, max_value=MAX_LINES, help_text="Rows of a page.")
     cursor = serializers.UUIDField(required=False, help_text="`next_cursor` of the previous page.")
@@ -287,6 +296,43 @@ class StatementFileView(StatementsView):
         given = self.parameters(StatementFileParameters)
         query = self.statement_query(month, given)
         return statement_response(query, FileFormat(given["format"]), with_bom=given["bom"])
+
+
+class StatementFocusView(StatementsView):
+    own_transactions: ClassVar[bool] = True
+    renderer_classes = (CsvRenderer, JSONRenderer, ParquetRenderer)
+    content_negotiation_class = ErrorsInJson
+
+    @extend_schema(
+        operation_id="usage_statement_focus",
+        parameters=[FocusParameters],
+        responses={
+            (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, description="A header and the charges, in UTF-8."),
+            (200, CONTENT_TYPES[FileFormat.PARQUET]): OpenApiResponse(
+                OpenApiTypes.BINARY, description="Amounts are decimals, times are UTC."
+            ),
+        },
+    )
+    def get(self, request: Request, month: str) -> StreamingHttpResponse:
+        """Download the charges of a month in the format of FOCUS (Cost and Usage): by day, credential, model, kind of
+        token and tags, with list, contracted, effective and billed cost. The billed costs add up to the statement.
+
+        Credits and corrections of closed months are charges of their own. FOCUS has no unknown cost: events without a
+        price are not in the file, and `X-Unpriced-Events` is their number. For plans with exports.
+        """
+        self.plan_rights.check_exports()
+        given = self.parameters(FocusParameters)
+        query = self.statement_query(month, {})
+        with tenant_scope(self.organization.pk):
+            totals = statement_totals(query)
+        response = focus_response(
+            organization=self.organization,
+            month=query.month,
+            version=given["version"],
+            file_format=FileFormat(given["format"]),
+        )
+        response.headers["X-Unpriced-Events"] = str(totals.total.unpriced_events)
+        return response
 
 
 class StatementCorrectionsView(StatementsView):

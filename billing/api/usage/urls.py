@@ -41,6 +41,7 @@ from billing.api.usage.statements import (
     StatementCloseView,
     StatementCorrectionsView,
     StatementFileView,
+    StatementFocusView,
     StatementListView,
     StatementView,
 )
@@ -81,6 +82,7 @@ urlpatterns = [
     path("provider-bills/keys/<int:pk>", UsageBillKeyView.as_view(), name="usage-bill-key"),
     path("statements", StatementListView.as_view(), name="usage-statements"),
     path("statements/<str:month>", StatementView.as_view(), name="usage-statement"),
+    path("statements/<str:month>/focus", StatementFocusView.as_view(), name="usage-statement-focus"),
     path("statements/<str:month>/file", StatementFileView.as_view(), name="usage-statement-file"),
     path("statements/<str:month>/corrections", StatementCorrectionsView.as_view(), name="usage-statement-corrections"),
     path("statements/<str:month>/close", StatementCloseView.as_view(), name="usage-statement-close"),

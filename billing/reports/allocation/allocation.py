@@ -1,18 +1,23 @@
 """The allocation of a month: the cost of each target before and after the rules. Read-only.
 
+If the organization closes months, a month is allocated by time of booking, as in its statement: a closed month no
+longer changes, and what comes later is allocated in the open month. Otherwise it is the same as by time of usage.
+
 Each event belongs to at most one rule, the first that contains it, so no cost is split twice, and cost outside the
 rules stays where it is. A rule splits the sum of its usage exactly (`billing.reports.allocation.split`), so the costs
 after the rules add up to the costs before them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
 
 from psycopg import sql
 
+from billing.models import ClosedMonth
 from billing.reports.allocation.rules import (
     AllocationBasis,
     SplitRule,
@@ -25,10 +30,13 @@ from billing.reports.allocation.rules import (
 from billing.reports.allocation.split import Weights, split
 from billing.reports.months import ReportMonth
 from billing.reports.rollup_reader import RollupReader, read_rollups
+from billing.reports.statements.booked import BookedRows, booked_rows
+from billing.reports.statements.months import month_of
 from billing.reports.usage.figures import UsageFilter
 from billing.reports.usage.totals import usage_rows
 from billing.types import SplitMeasure, SplitMethod
 from costtrack.calendar import Window
+from costtrack.errors import ConflictError
 from costtrack.money import ZERO
 from organizations.models import Organization
 
@@ -87,13 +95,16 @@ class TargetCost:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """The allocation of a month. `targets` are the most expensive first; usage without a target is `unallocated`."""
+    """The allocation of a month. `targets` are the most expensive first; usage without a target is `unallocated`.
+    `is_booked`: it is by time of booking."""
 
     month: date
     basis: AllocationBasis
     rules: Sequence[RuleResult] = field(default_factory=tuple)
     targets: Sequence[TargetCost] = field(default_factory=tuple)
     unallocated: TargetCost = TargetCost(UNALLOCATED)
+    is_booked: bool = False
+    closed_at: datetime | None = None
 
     @property
     def rows(self) -> list[TargetCost]:
@@ -118,8 +129,9 @@ class Allocation:
 _CELLS = sql.SQL("""
 SELECT month, rule, target, sum(cost_usd), sum(requests)::bigint, sum(tokens)::bigint
 FROM (
-    SELECT {month} AS month, {rule} AS rule, {target} AS target, token_cost_usd + compute_cost_usd AS cost_usd,
-        requests, input_tokens + cache_read_tokens + cache_creation_tokens + output_tokens AS tokens
+    SELECT {month} AS month, {rule} AS rule, {target} AS target,
+        {sign} * (token_cost_usd + compute_cost_usd) AS cost_usd, {sign} * requests AS requests,
+        {sign} * (input_tokens + cache_read_tokens + cache_creation_tokens + output_tokens) AS tokens
     FROM ({rows}) AS cost
 ) AS usage
 GROUP BY month, rule, target
@@ -138,11 +150,45 @@ def allocations(
     `draft_month`. Raises InvalidError if there are too many events to read."""
     versions = list_rules(organization, basis)
     rules = [_with_draft(applicable(versions, month.month), month.month, draft, draft_month) for month in months]
+    if ClosedMonth.objects.of(organization).exists():
+        pairs = zip(months, rules, strict=True)
+        return [_booked(organization, basis, month, of_month) for month, of_month in pairs]
     cells = _read_cells(organization, basis, months, rules)
     return [
         allocate(month.month, basis, of_month, cells.get(number, ()))
         for number, (month, of_month) in enumerate(zip(months, rules, strict=True), 1)
     ]
+
+
+def _booked(
+    organization: Organization, basis: AllocationBasis, month: ReportMonth, rules: Sequence[SplitRule]
+) -> Allocation:
+    """Return the allocation of a month by time of booking. If retention has deleted its events, or the plan shows only
+    a part of it, it is by time of usage."""
+    statement_month = month_of(organization, month.month)
+    # With tags alone, the statement would have a row for each tag of an event.
+    columns = needed_columns(basis, rules) | {"model"}
+    rows: BookedRows | None = None
+    if month.is_whole:
+        with suppress(ConflictError):
+            rows = booked_rows(organization, statement_month, UsageFilter(), columns)
+    if rows is None:
+        cells = _read_cells(organization, basis, [month], [rules])
+        return allocate(month.month, basis, rules, cells.get(1, ()))
+
+    def compose(reader: RollupReader) -> sql.Composable:
+        target = basis.name_of(reader)
+        return _CELLS.format(
+            month=sql.SQL("1"),
+            rule=rule_number(reader, rules, target),
+            target=target,
+            sign=sql.SQL("sign"),
+            rows=rows(reader),
+        )
+
+    booked = [Cell(*values) for _, *values in read_rollups(organization, compose)]
+    allocation = allocate(month.month, basis, rules, booked)
+    return replace(allocation, is_booked=True, closed_at=statement_month.closed_at)
 
 
 def _with_draft(
@@ -173,7 +219,7 @@ def _read_cells(
             for number, of_month in enumerate(rules, 1)
         ]
         rule = sql.SQL("CASE {} {} ELSE 0 END").format(month, sql.SQL(" ").join(numbers))
-        return _CELLS.format(month=month, rule=rule, target=target, rows=rows(reader))
+        return _CELLS.format(month=month, rule=rule, target=target, sign=sql.SQL("1"), rows=rows(reader))
 
     cells: dict[int, list[Cell]] = {}
     for number, *values in read_rollups(organization, compose):

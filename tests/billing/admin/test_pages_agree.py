@@ -93,4 +93,4 @@ def test_the_overview_of_operators_has_the_spend_of_today(operator: User, sign_i
         send({**CALL, "cost_usd": "3", "occurred_at": iso(NOW - timedelta(minutes=5))})
         send({**CALL, "cost_usd": "100", "occurred_at": iso(NOW - timedelta(days=9))})
         (card,) = sign_in(operator).get("/admin/").context["cards"]
-        assert (card.cost, card.events) == ("$3.00", "2")
+        assert (card.cost, card.events) == ("$3.00", "2 events")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from billing.models import AllocationRule
+from billing.month_closing import close_month
 from billing.reports.allocation.allocation import allocations
 from billing.reports.allocation.rules import AllocationBasis, SplitRule
 from billing.reports.months import ReportMonth
@@ -24,7 +25,7 @@ from billing.types import AllocationTarget, SplitMethod
 from costtrack.calendar import Span
 from costtrack.clock import iso
 from organizations.models import AuditEntry, Organization
-from organizations.types import Scope
+from organizations.types import Role, Scope
 from tests.conftest import make_key
 from tests.profiles import examples
 from tests.usage import send_events
@@ -310,3 +311,38 @@ def test_the_rule_of_an_event_is_the_same_in_the_database_and_in_python(
 
 def _draft(index: int, source: dict[str, list[str]], without_target_only: bool) -> SplitRule:  # noqa: FBT001 - drawn
     return SplitRule(str(index), SplitMethod.EVEN, source=UsageSource(source), without_target_only=without_target_only)
+
+
+def test_a_closed_month_stays_as_it_is_and_what_comes_later_is_allocated_in_the_open_month(
+    api: APIClient, organization: Organization
+) -> None:
+    for team, usd in (("a", "1"), ("b", "2"), ("", "4")):
+        spend(api, usd, team=team)
+    create(api)
+    before = get(api)
+    assert (before["is_booked"], before["closed_at"]) == (False, None)
+    close_month(organization=organization, month=date(2026, 10, 1), acting_as=Role.OWNER, actor="tests", now=NOW)
+    closed = get(api)
+    assert closed["is_booked"]
+    file = api.get(f"{URL}/file?month=2026-10").getvalue()
+
+    spend(api, "0.5", team="")
+    spend(api, "8", 11, team="b")
+    spend(api, "1", team="b", tags=["x", "y"])
+    create(api, starts="2026-11", targets=[{"name": "c"}])
+    for path in (RULES, f"{URL}/preview"):
+        refused = api.post(path, {**EVEN, "starts": "2026-10"})
+        assert (refused.status_code, refused.json()["code"]) == (409, "month_closed")
+    for _ in range(2):
+        october, november = get(api), get(api, "month=2026-11")
+        assert {name: october[name] for name in before if name not in ("as_of", "is_booked", "closed_at")} == {
+            name: before[name] for name in before if name not in ("as_of", "is_booked", "closed_at")
+        }
+        assert api.get(f"{URL}/file?month=2026-10").getvalue() == file
+        assert totals(november) == {"b": "9", "c": "0.5", "": "0"}
+        assert get(api, "month=2026-11&by=tag")["cost_usd"] == november["cost_usd"]
+        fold(now=NOW)
+    (version, *_) = [row["id"] for row in get(api, "", RULES)["results"] if row["starts"] == "2026-10"]
+    assert api.post(f"{RULES}/{version}/end", {"starts": "2026-10"}).status_code == 409
+    months = get(api, "months=2", f"{URL}/months")["months"]
+    assert [row["cost_usd"] for row in months] == ["7", "9.5"]

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from decimal import Decimal
 from io import BytesIO, StringIO
 from typing import Any
 
@@ -93,6 +94,18 @@ def test_an_owner_closes_a_month_and_its_file_stays_the_same_to_the_byte(
     assert (correction["month"], correction["cost_usd"], correction["team"]) == ("2026-10", "5", "search")
     months = api.get("/usage/statements").json()["results"]
     assert [(month["month"], month["state"]) for month in months] == [("2026-11", "open"), ("2026-10", "closed")]
+
+
+@pytest.mark.usefixtures("usage")
+def test_focus_files_have_the_total_of_the_statement_and_say_what_they_lack(api: APIClient) -> None:
+    response: Any = api.get(f"{OCTOBER}/focus", {"version": "1.4"})
+    assert response.headers["X-Unpriced-Events"] == "1"
+    assert 'filename="focus-1.4-acme-2026-10.csv"' in response.headers["Content-Disposition"]
+    rows = list(csv.DictReader(StringIO(content(response).decode())))
+    assert sum(Decimal(row["BilledCost"]) for row in rows) == Decimal("3.000000000000000000000001")
+    table = parquet.read_table(BytesIO(content(api.get(f"{OCTOBER}/focus", {"format": "parquet"}))))
+    assert sorted(table.column("x_Team").to_pylist()) == ["ads", "search"]
+    assert api.get(f"{OCTOBER}/focus", {"version": "1.1"}).status_code == 422
 
 
 def test_other_organizations_and_wrong_parameters_get_nothing(

@@ -205,6 +205,7 @@ def test_an_unknown_time_zone_is_no_reason_to_say_nothing() -> None:
 
 @pytest.mark.usefixtures("owner")
 def test_an_email_has_the_id_of_the_request_that_caused_it(organization: Organization) -> None:
+    structlog.contextvars.clear_contextvars()  # those of the last request of another test
     with structlog.contextvars.bound_contextvars(request_id="from-the-edge"):
         caused = create_notice(organization)
     for notice, expected in ((caused, "from-the-edge"), (create_notice(organization), None)):

@@ -14,10 +14,14 @@ from pglast.visitors import Visitor
 
 from costtrack.database.declared import Migration, _release
 from costtrack.database.statistics import collect_missing_statistics
-from tests.conftest import Key
-from tests.usage import Send
 
-_ESTIMATE = "SELECT reltuples FROM pg_class WHERE oid = 'billing_usageevent'::regclass"
+_NEW_TABLES = """
+CREATE TABLE alone AS SELECT 1 AS number;
+CREATE TABLE divided (number integer) PARTITION BY LIST (number);
+CREATE TABLE divided_1 PARTITION OF divided FOR VALUES IN (1);
+INSERT INTO divided VALUES (1);
+"""
+_ESTIMATE = "SELECT reltuples FROM pg_class WHERE oid = 'divided'::regclass"
 
 
 class _Tables(Visitor):
@@ -54,26 +58,26 @@ def read_without_statistics(statements: tuple[str, ...]) -> Iterator[str]:
 
 
 @pytest.mark.django_db
-def test_migrate_collects_the_statistics_that_are_missing(
-    key: Key, send: Send, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    send({"id": "a", "model": "m", "cost_usd": "1"})
+def test_migrate_collects_the_statistics_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_NEW_TABLES)
     collected = collect_missing_statistics()
-    assert {"billing_usageevent", "billing_ingestbatch", "organizations_organization"} <= set(collected)
-    assert not [name for name in collected if "_20" in name], "partitions are analyzed with their table"
+    assert {"alone", "divided"} <= set(collected)
+    assert "divided_1" not in collected, "partitions are analyzed with their table"
     with connection.cursor() as cursor:
         cursor.execute(_ESTIMATE)
         assert cursor.fetchone() == (1.0,)
-    assert "billing_usageevent" not in collect_missing_statistics()
+    assert collect_missing_statistics() == []
 
-    send({"id": "b", "model": "m", "cost_usd": "1", "end_user": "u", "run_id": "r"})
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE later AS SELECT 1 AS number")
     monkeypatch.setattr("costtrack.management.commands.migrate.pending", lambda _: {("billing", "9999_next")})
     monkeypatch.setattr(migrate.Command, "handle", lambda *_, **__: None)  # it would compare all models
     output = io.StringIO()
     call_command("migrate", "--check", stdout=output)
     assert "Collected" not in output.getvalue()
     call_command("migrate", stdout=output)
-    assert "Collected statistics of tables that had none: billing_" in output.getvalue()
+    assert "Collected statistics of tables that had none: later" in output.getvalue()
 
 
 def test_a_migration_analyzes_a_table_that_it_has_filled_before_it_reads_it() -> None:

@@ -110,7 +110,16 @@ class AllocationPage(AllocationQueryPage):
             "cards": [targets_card(allocation), *rule_cards(allocation)],
             "files": self._files(month, parameters),
             "month": f"{month:%B %Y}",
+            "note": self._note(allocation),
         }
+
+    def _note(self, allocation: Allocation) -> str:
+        """Return how the month relates to its statement; empty if no month is closed."""
+        if allocation.closed_at is not None:
+            return f"The month was closed {self.times.inline(allocation.closed_at)} and no longer changes."
+        if allocation.is_booked:
+            return "By time of booking, as in the statement: with corrections of closed months."
+        return ""
 
     def _files(self, month: date, parameters: dict[str, str]) -> FileLinks:
         refusal = self.plan_rights.exports_refusal()
@@ -123,7 +132,7 @@ class AllocationPage(AllocationQueryPage):
         applying = {rule.version for rule in applicable(rows, current)}
         columns = (
             Column[AllocationRule]("Rule", self._rule_name),
-            Column[AllocationRule]("From", lambda row: f"{row.starts:%Y-%m}", is_number=True),
+            Column[AllocationRule]("From", lambda row: f"{row.starts:%b %Y}", is_number=True),
             Column[AllocationRule]("Splits", lambda row: rule_source_text(SplitRule.of(row))),
             Column[AllocationRule]("How", lambda row: _ended_or(row, how_text(SplitRule.of(row)))),
             Column[AllocationRule]("Order", lambda row: formatting.count(row.position), is_number=True),

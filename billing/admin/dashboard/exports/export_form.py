@@ -11,6 +11,7 @@ from billing.admin.components.form_fields import text_filter
 from billing.exports.usage_files import Rows
 from billing.reports.usage.figures import DIMENSIONS, UsageFilter
 from billing.types import NO_CREDENTIAL, Status
+from costtrack.file_columns import FORMAT_LABELS
 from organizations.models import APICredential
 
 ALL = "all"
@@ -32,6 +33,9 @@ class UsageExportForm(_ExportForm):
     """The parameters of `GET /usage/export`."""
 
     rows = forms.ChoiceField(required=False, label="One row per", choices=_ROWS)
+    format = forms.ChoiceField(
+        required=False, label="Format", choices=[(name.value, label) for name, label in FORMAT_LABELS]
+    )
     client_id = text_filter("Client ID", list="ct-credentials", placeholder="All credentials")
     capability = text_filter("Capability", placeholder="All")
     model = text_filter("Model", placeholder="All")
@@ -50,7 +54,7 @@ class UsageExportForm(_ExportForm):
     tool = text_filter("Tool", placeholder="All")
     tag = text_filter("Tag", placeholder="All")
 
-    field_order = ("rows", "range", "start_date", "end_date")
+    field_order = ("rows", "format", "range", "start_date", "end_date")
 
     def clean_rows(self) -> Rows:
         return Rows(self.cleaned_data["rows"] or Rows.REQUESTS)

@@ -24,6 +24,7 @@ from billing.admin.components.usage_form import UsageQueryPage
 from billing.admin.dashboard.exports.export_form import ALL, PricingExportForm, UsageExportForm, credential_choices
 from billing.admin.dashboard.exports.export_table import export_table
 from billing.exports.jobs import (
+    MAX_DIRECT_ROWS,
     STORED_FOR,
     cancel_export,
     create_export,
@@ -84,6 +85,7 @@ class ExportsPage(UsageQueryPage):
             "credentials": credential_choices(credentials[:_MAX_CREDENTIALS]),
             "history_days": None if self.user.is_superuser else self.organization.plan.history_days,
             "max_rows": formatting.count(MAX_ROWS),
+            "max_direct_rows": formatting.count(MAX_DIRECT_ROWS),
         }
 
 

@@ -42,6 +42,7 @@ def test_an_owner_closes_the_last_month_and_later_usage_is_a_correction(
     assert "$1.000000000000000000000001" in shown
     assert "1,234" in shown
     assert "No price" in shown
+    assert "1 event without a price is not in it" in shown
     assert "1 event has no price yet" in text(browser, CLOSE)
     with time_machine.travel(NOW, tick=False):
         assert browser.post(CLOSE).status_code == 302
@@ -56,6 +57,8 @@ def test_an_owner_closes_the_last_month_and_later_usage_is_a_correction(
     with time_machine.travel(NOW, tick=False):
         response: Any = browser.get(f"{PAGE}file/?month=2026-10&by=team&format=csv")
         file = b"".join(response.streaming_content)
+        focus: Any = browser.get(f"{PAGE}focus/?month=2026-10&version=1.4&format=csv")
+        assert b"".join(focus.streaming_content).startswith(b"AllocatedMethodDetails,")
     assert b"2026-10,usage,,search,gpt-4o,1,1234,0,0,0,1.000000000000000000000001,0" in file
 
 
