@@ -1,5 +1,7 @@
 """Bills of providers."""
 
+from typing import Any
+
 import django.db.models.deletion
 from django.db import migrations, models
 
@@ -17,11 +19,11 @@ _FORMATS = [
 _REPORTS = [("costs", "Costs"), ("usage", "Usage")]
 
 
-def _id() -> models.BigAutoField:
+def _id() -> Any:
     return models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")
 
 
-def _organization() -> models.ForeignKey:
+def _organization() -> Any:
     return models.ForeignKey(
         db_index=False,
         on_delete=django.db.models.deletion.PROTECT,
