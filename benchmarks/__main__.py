@@ -7,6 +7,8 @@ import platform
 import signal
 from pathlib import Path
 
+import django
+
 from benchmarks import (
     authorize,
     buffers,
@@ -44,6 +46,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "rebuild": rebuild.run,
 }
 
+FORECAST = "forecast"
+"""It needs no servers."""
+
 
 def main() -> None:
     arguments = _arguments()
@@ -51,6 +56,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     names = list(BENCHMARKS) if arguments.name == "all" else [arguments.name]
     load = min(arguments.load, arguments.events)
+    if arguments.name == FORECAST:
+        _show(arguments, load, _forecast())
+        return
     figures: list[Figure] = []
     with Stack() as stack:
         bench = Bench(stack, events=arguments.events, load=load, rounds=arguments.rounds)
@@ -60,6 +68,18 @@ def main() -> None:
             figures += made
             if len(names) > 1:
                 say(f"\n{table(made)}")
+    _show(arguments, load, figures)
+
+
+def _forecast() -> list[Figure]:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costtrack.settings")
+    django.setup()
+    from benchmarks import forecast  # models are imported after the setup
+
+    return forecast.run()
+
+
+def _show(arguments: argparse.Namespace, load: int, figures: list[Figure]) -> None:
     print(table(figures))
     if arguments.json:
         arguments.json.write_text(json.dumps(_report(arguments, load, figures), indent=2) + "\n")
@@ -67,7 +87,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("name", choices=[*BENCHMARKS, FORECAST, "all"])
     parser.add_argument(
         "--events", type=int, default=10_000_000, help="events in the large ledger (memory: sent in all, at most 1M)"
     )

@@ -6,6 +6,7 @@ from django.conf import settings
 
 from billing.deletion import delete_closed_organizations
 from billing.exports.jobs import delete_old_exports, run_export, stalled_exports
+from billing.forecasts import back_test_forecasts
 from billing.ingest.coverage import delete_old_coverage
 from billing.ingest.uploads import delete_old_uploads, process_upload, stalled_uploads
 from billing.ledger.partitions import prepare
@@ -171,6 +172,16 @@ def verify_limits_task(organization_id: int | None = None) -> None:
             enqueue_on_commit("billing.verify_limits", organization_id=pk)
         return
     verify_limits(organization=Organization.objects.get(pk=organization_id), now=utc_now())
+
+
+@app.task(name="billing.back_test_forecasts")
+def back_test_forecasts_task(organization_id: int | None = None) -> None:
+    """Back-test the forecasts of an organization; without one, enqueue the task for each."""
+    if organization_id is None:
+        for pk in Organization.objects.open().order_by("pk").values_list("pk", flat=True):
+            enqueue_on_commit("billing.back_test_forecasts", organization_id=pk)
+        return
+    back_test_forecasts(organization=Organization.objects.get(pk=organization_id), now=utc_now())
 
 
 @app.task(name="billing.rebuild_rollups")

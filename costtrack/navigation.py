@@ -47,7 +47,11 @@ ENTRIES = (
     Entry(
         "Usage",
         "monitoring",
-        (Tab("Usage", "usage", words="home spend cost dashboard chart"), Tab("My usage", "own_usage")),
+        (
+            Tab("Usage", "usage", words="home spend cost dashboard chart"),
+            Tab("Forecast", "forecast", words="expected prediction estimate month end band"),
+            Tab("My usage", "own_usage"),
+        ),
     ),
     Entry(
         "Explore",

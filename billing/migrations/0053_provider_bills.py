@@ -33,7 +33,7 @@ def _organization() -> Any:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0061_run_times"), ("organizations", "0014_lower_case_addresses")]
+    dependencies = [("billing", "0051_forecast_checks"), ("organizations", "0014_lower_case_addresses")]
 
     operations = [
         migrations.CreateModel(

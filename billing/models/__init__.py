@@ -6,6 +6,7 @@ from billing.models.commitments import Commitment
 from billing.models.coverage import Coverage, MetricPoint, MetricSender
 from billing.models.credits import Credit
 from billing.models.exports import Export, ExportPart
+from billing.models.forecasts import ForecastCheck
 from billing.models.ledger import CallKey, EventKey, IngestBatch, UnpricedEvent, UsageEvent
 from billing.models.limits import (
     PAUSING,
@@ -56,6 +57,7 @@ __all__ = [
     "Execution",
     "Export",
     "ExportPart",
+    "ForecastCheck",
     "GenerationGroup",
     "IncreaseRequest",
     "IngestBatch",

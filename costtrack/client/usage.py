@@ -1,4 +1,4 @@
-"""`costtrack usage summary|timeseries|breakdown|runs`: document 001, the figures of the dashboard, and runs."""
+"""`costtrack usage summary|timeseries|breakdown|forecast|runs`: document 001, dashboard figures, forecasts and runs."""
 
 import argparse
 from typing import Any
@@ -42,6 +42,9 @@ def add_to(commands: Subparsers) -> None:
     breakdown.add_argument("--limit", type=int, metavar="N", help="rows of a page (default: 100)")
     breakdown.add_argument("--cursor", metavar="CURSOR", help="the next page")
 
+    forecast = add_command(usage, "forecast", _forecast, "what today, this week and this month will have cost")
+    forecast.add_argument("--by", choices=("team", "credential"), help="default: the organization")
+
     runs = add_command(usage, "runs", _runs, "workflow runs with their costs, newest first")
     add_dates(runs)
     runs.add_argument("--workflow-id", metavar="ID", help="only runs of this workflow")
@@ -69,6 +72,10 @@ def _breakdown(options: argparse.Namespace) -> int:
     names = ("group_by", "granularity", "compare", "search", "sort_by", "sort_order", "limit", "cursor")
     query = {**_filters(options), **{name: getattr(options, name) for name in names}}
     return get(options, "/usage/breakdown", _rows, query)
+
+
+def _forecast(options: argparse.Namespace) -> int:
+    return get(options, "/usage/forecast", _forecasts, {"by": options.by})
 
 
 def _runs(options: argparse.Namespace) -> int:
@@ -103,6 +110,24 @@ def _rows(data: Any) -> list[Section]:
     sections += field_sections("total", _flat(total)) if isinstance(total, dict) else []
     cursor = data.get("next_cursor")
     return [*sections, *(note(f"More rows: --cursor {cursor}") if cursor else [])]
+
+
+def _forecasts(data: Any) -> list[Section]:
+    """Show each period of each series as a row."""
+    if not isinstance(data, dict) or not isinstance(data.get("results"), list):
+        return describe(data)
+    rows = [
+        {**({"name": series.get("name"), "key": series.get("key")} if data.get("by") else {}), **period}
+        for series in data["results"]
+        if isinstance(series, dict) and isinstance(series.get("periods"), list)
+        for period in series["periods"]
+        if isinstance(period, dict)
+    ]
+    has_gaps = any(row.get("expected_usd") is None for row in rows)
+    return [
+        *table("", rows, nothing="no forecasts yet"),
+        *(note("Not enough history: less than a week.") if has_gaps else []),
+    ]
 
 
 def _run_list(data: Any) -> list[Section]:

@@ -5,6 +5,7 @@ One package per page. Importing this package registers them.
 
 from billing.admin.dashboard import (
     commitments_page,
+    forecast_page,
     index_page,
     outcomes_page,
     own_increase_page,
@@ -30,6 +31,7 @@ __all__ = [
     "execution_page",
     "explore_page",
     "exports_page",
+    "forecast_page",
     "getting_started_page",
     "index_page",
     "outcomes_page",

@@ -25,6 +25,7 @@ from billing.api.usage.credits import CreditViewSet
 from billing.api.usage.events import EventViewSet
 from billing.api.usage.export import UsageExportView
 from billing.api.usage.figures import UsageCapabilitiesView, UsageCredentialsView, UsageSummaryView
+from billing.api.usage.forecast import UsageForecastView
 from billing.api.usage.limits import UsageLimitsView, UsageOwnView
 from billing.api.usage.outcomes import UsageOutcomeCostsView, UsageOutcomesView
 from billing.api.usage.own_requests import UsageOwnRequestsView
@@ -75,6 +76,7 @@ urlpatterns = [
     path("commitments", UsageCommitmentsView.as_view(), name="usage-commitments"),
     path("commitments/report", UsageCommitmentReportView.as_view(), name="usage-commitment-report"),
     path("commitments/<int:pk>/end", UsageCommitmentEndView.as_view(), name="usage-commitment-end"),
+    path("forecast", UsageForecastView.as_view(), name="usage-forecast"),
     path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
     path("provider-bills", UsageProviderBillsView.as_view(), name="usage-provider-bills"),
     path("provider-bills/imports", UsageBillImportsView.as_view(), name="usage-bill-imports"),

@@ -36,6 +36,24 @@ READS = (
 )
 
 
+# Earlier tests leave gaps in the tables of rollups, over which the rows of this test would be scattered.
+_REWRITE = """
+SET CONSTRAINTS ALL IMMEDIATE;
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN
+        SELECT format('CLUSTER %s USING %I', indrelid::regclass, relname)
+        FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+        WHERE indisprimary AND relkind = 'i' AND indrelid::regclass::text LIKE 'billing\\_%'
+    LOOP
+        EXECUTE name;
+    END LOOP;
+END $$
+"""
+
+
 def send_trees(organization: Organization, send: Send, trees: int) -> None:
     shared = {"service": "openai", "model": "gpt-4o", "cost_usd": "1", "user_id": "ada"}
     events = []
@@ -59,6 +77,8 @@ def buffers(api: APIClient, path: str) -> int:
 def test_reads_do_not_grow_with_the_ledger(
     organization: Organization, other_organization: Organization, send: Send
 ) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_REWRITE)
     send_trees(organization, send, TREES)
     send_trees(other_organization, send, TREES * TIMES)
     fold(now=NOW)

@@ -1,0 +1,138 @@
+"""The page of forecasts: what today, this week and this month will have cost, and how well forecasts have done.
+
+Its figures are those of `GET /usage/forecast`.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django import forms
+from django.utils.safestring import SafeString
+
+from billing.admin.components import formatting
+from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Figure
+from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.tables import Column, Table
+from billing.admin.components.urls import admin_url
+from billing.admin.dashboard.usage.usage_metrics import usd_rounded
+from billing.reports.forecast.forecasts import FORECAST_DIMENSIONS, PeriodForecast, SeriesForecast, forecasts
+from billing.reports.forecast.model import BAND, HorizonCheck
+from billing.reports.usage.figures import DIMENSION_OF, GroupBy
+from costtrack.admin_site import register_page
+from costtrack.calendar import Unit
+from costtrack.money import usd
+
+_PERIOD_NAMES = {Unit.DAY: "Today", Unit.WEEK: "This week", Unit.MONTH: "This month"}
+_HOURS_OF_DAY = 24
+_HOW = (
+    "The forecast knows the hour and the weekday, from the last four weeks. Each night it is made for the days of the "
+    f"last year and compared with what was spent. The band is meant to include {BAND:.0%} of the outcomes."
+)
+
+
+class ForecastForm(forms.Form):
+    by = forms.ChoiceField(
+        required=False,
+        label="Forecast of",
+        choices=[("", "Organization"), *((by.value, f"Each {by.value}") for by in FORECAST_DIMENSIONS)],
+    )
+
+
+class ForecastPage(OrganizationPage):
+    title: ClassVar[str] = "Forecast"
+    template_name: ClassVar[str] = "admin/dashboard/forecast.html"
+    refresh_seconds: ClassVar[int] = 60
+
+    def page_context(self) -> dict[str, Any]:
+        form = ForecastForm(self.request.GET)
+        if not form.is_valid():
+            return {"form": form, "empty": INVALID_FILTERS}
+        chosen = form.cleaned_data["by"]
+        by = GroupBy(chosen) if chosen else None
+        rows = forecasts(organization=self.organization, by=by, now=self.now)
+        if by is not None:
+            return {"form": form, "cards": [_series_card(rows, DIMENSION_OF[by].label)]}
+        (whole,) = rows
+        if not whole.has_history:
+            return {"form": form, "empty": _not_enough()}
+        tested = f"Last tested {self.times.inline(whole.checked_at)}." if whole.checked_at is not None else ""
+        return {
+            "form": form,
+            "figures": [_figure(period) for period in whole.periods],
+            "cards": [_checks_card(whole.checks, tested)],
+        }
+
+
+def _figure(period: PeriodForecast) -> Figure:
+    notes = (_band(period) or "Not enough history for a band", f"{usd(period.spent_usd)} spent so far")
+    return Figure(_PERIOD_NAMES[period.unit], _about(period.expected_usd), notes)
+
+
+def _series_card(rows: Sequence[SeriesForecast], label: str) -> Card:
+    periods = tuple(
+        Column[SeriesForecast](_PERIOD_NAMES[unit], lambda row, index=index: _cell(row.periods[index]), is_number=True)  # type: ignore[misc] # the default binds the loop's value
+        for index, unit in enumerate(_PERIOD_NAMES)
+    )
+    columns = (
+        Column[SeriesForecast](label, _name),
+        *periods,
+        Column[SeriesForecast]("Error of this month", lambda row: _error(row.periods[-1]), is_number=True),
+    )
+    empty = "No forecasts yet. They are made each night for what had spend in the last four weeks."
+    table = Table(f"Forecast by {label.lower()}", columns, rows, empty=empty)
+    return Card(f"By {label.lower()}", text=_HOW, table=table)
+
+
+def _checks_card(checks: Sequence[HorizonCheck], tested: str) -> Card:
+    columns = (
+        Column[HorizonCheck]("Time ahead", _time_ahead),
+        Column[HorizonCheck]("Error", lambda check: f"{check.error:.0%}", is_number=True),
+        Column[HorizonCheck]("Within the band", lambda check: f"{check.coverage:.0%}", is_number=True),
+        Column[HorizonCheck]("Forecasts tested", lambda check: formatting.count(check.tested), is_number=True),
+    )
+    empty = "Not enough history. A band for a day needs six weeks of spend, one for a month fourteen weeks."
+    table = Table("How well forecasts have done", columns, checks, empty=empty)
+    return Card("How well forecasts have done", text=f"{_HOW} {tested}".strip(), table=table)
+
+
+def _not_enough() -> EmptyState:
+    text = "A forecast needs a week of spend. Until then, limits are compared with the rate of the last 24 hours."
+    return EmptyState("query_stats", "Not enough history", text, [("View usage", admin_url("usage"))])
+
+
+def _name(row: SeriesForecast) -> SafeString | str:
+    return formatting.two_lines(row.name, row.key) if row.name != row.key else formatting.name(row.name)
+
+
+def _cell(period: PeriodForecast) -> SafeString | str:
+    if period.expected_usd is None:
+        return formatting.two_lines(f"{usd(period.spent_usd)} so far", "Not enough history")
+    return formatting.two_lines(_about(period.expected_usd), _band(period))
+
+
+def _error(period: PeriodForecast) -> str:
+    if period.check is None:
+        return formatting.NOTHING
+    return f"{period.check.error:.0%}"
+
+
+def _about(expected: Decimal | None) -> str:
+    return formatting.NOTHING if expected is None else f"About {usd_rounded(expected)}"
+
+
+def _band(period: PeriodForecast) -> str:
+    """Return `$90.00 to $120.00`, empty without a band."""
+    if period.low_usd is None or period.high_usd is None:
+        return ""
+    return f"{usd_rounded(period.low_usd)} to {usd_rounded(period.high_usd)}"
+
+
+def _time_ahead(check: HorizonCheck) -> str:
+    if check.hours < _HOURS_OF_DAY:
+        return f"{check.hours} hours"
+    days = check.hours // _HOURS_OF_DAY
+    return f"{days} day{'' if days == 1 else 's'}"
+
+
+register_page("forecast/", ForecastPage.as_view(), name="forecast")
