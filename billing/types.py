@@ -374,3 +374,31 @@ class FeePeriod(models.TextChoices):
     DAY = "day", "Day"
     MONTH = "month", "Month"
     YEAR = "year", "Year"
+
+
+class BillFormat(models.TextChoices):
+    """The format of a provider's bill."""
+
+    OPENAI_COSTS = "openai_costs", "OpenAI costs"
+    OPENAI_USAGE = "openai_usage", "OpenAI usage"
+    ANTHROPIC_COSTS = "anthropic_costs", "Anthropic costs"
+    ANTHROPIC_USAGE = "anthropic_usage", "Anthropic usage"
+    OPENROUTER_ACTIVITY = "openrouter_activity", "OpenRouter activity"
+    CSV = "csv", "CSV"
+
+
+class BillReport(models.TextChoices):
+    """What a provider reports: amounts or quantities."""
+
+    COSTS = "costs", "Costs"
+    USAGE = "usage", "Usage"
+
+
+class BillCause(models.TextChoices):
+    """Why a bill differs from the ledger. A positive difference means that the bill is higher."""
+
+    MISSING_CALLS = "missing_calls", "Missing calls"
+    PRICE = "price", "Price"
+    INCOMPLETE = "incomplete", "Not complete yet"
+    FOREIGN_KEY = "foreign_key", "Other keys"
+    UNKNOWN_QUANTITY = "unknown_quantity", "Quantity unknown"

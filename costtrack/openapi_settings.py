@@ -65,6 +65,9 @@ OPENAPI: dict[str, Any] = {
     ],
     "ENUM_NAME_OVERRIDES": {
         "AllocationTarget": "billing.types.AllocationTarget.choices",
+        "BillCause": "billing.types.BillCause.choices",
+        "BillFormat": "billing.types.BillFormat.choices",
+        "CauseEnum": "billing.types.DifferenceCause.choices",
         "Channel": "billing.types.Channel.choices",
         "AuthorizationStatus": "billing.types.AuthorizationStatus.choices",
         "CommitmentKind": "billing.types.CommitmentKind.choices",

@@ -22,6 +22,7 @@ from billing.limits.validation import LimitInput
 from billing.models import (
     Agreement,
     AllocationRule,
+    BillKey,
     Commitment,
     Credit,
     Delivery,
@@ -107,6 +108,7 @@ class Examples:
                 actor="tests",
                 created_at=utc_now(),
             )
+            BillKey.objects.create(organization=self.organization, provider="openai", key=f"key-{number}")
             Commitment.objects.create(
                 organization=self.organization,
                 name=f"commitment-{number}",
@@ -256,6 +258,7 @@ class Examples:
             "metric-senders": MetricSender.objects.of(self.organization),
             "credits": Credit.objects.of(self.organization).filter(voided_at=None),
             "rules": AllocationRule.objects.of(self.organization),
+            "keys": BillKey.objects.of(self.organization),
             "commitments": Commitment.objects.of(self.organization).filter(ends=None),
             "reprice": Repricing.objects.of(self.organization),
             "webhooks": WebhookEndpoint.objects.of(self.organization),
@@ -419,6 +422,16 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     "POST /usage/allocation/rules": lambda number: _rule(f"new-{number}"),
     "POST /usage/allocation/rules/<int:pk>/end": lambda _: {"starts": f"{utc_now():%Y-%m}"},
     "POST /usage/allocation/preview": lambda number: _rule(f"preview-{number}"),
+    "POST /usage/provider-bills": lambda number: {
+        "content": f"date,model,amount_usd\n{utc_now():%Y-%m-%d},new-{number},1\n",
+        "provider": "mistral",
+    },
+    "POST /usage/provider-bills/keys": lambda number: {
+        "provider": "mistral",
+        "key": f"key-{number}",
+        "client_id": None,
+    },
+    "DELETE /usage/provider-bills/keys/<int:pk>": lambda _: {},
     "POST /usage/commitments": lambda number: {
         "name": f"new-{number}",
         "kind": "subscription",

@@ -28,6 +28,7 @@ from billing.models.notifications import (
 )
 from billing.models.outcomes import Outcome
 from billing.models.prices import Agreement, PriceBookRevision, PriceVersion
+from billing.models.provider_bills import BillDay, BillImport, BillKey, BillRow
 from billing.models.quarantine import QuarantinedRecord
 from billing.models.repricing import Repricing
 from billing.models.rollups import Execution, GenerationGroup, Session
@@ -41,6 +42,10 @@ __all__ = [
     "Agreement",
     "AllocationRule",
     "Authorization",
+    "BillDay",
+    "BillImport",
+    "BillKey",
+    "BillRow",
     "CallKey",
     "ClosedMonth",
     "Commitment",

@@ -6,6 +6,7 @@ import sys
 
 from costtrack.client import (
     allocation,
+    bills,
     commitments,
     costs,
     events,
@@ -26,8 +27,8 @@ from costtrack.client.terminal import complain
 def add_to(commands: Subparsers) -> None:
     """Add the client's commands. `run_command` runs the chosen one, which is in `options.run`."""
     for group in (
-        *(system, costs, spend, usage, outcomes, allocation, commitments, statements, provider_credits, exports),
-        *(events, login),
+        *(system, costs, spend, usage, outcomes, allocation, commitments, statements, provider_credits, bills),
+        *(exports, events, login),
     ):
         group.add_to(commands)
 

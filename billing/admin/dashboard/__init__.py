@@ -12,6 +12,7 @@ from billing.admin.dashboard import (
     own_usage_page,
     plan_page,
     price_check_page,
+    provider_bills_page,
     statements_page,
 )
 from billing.admin.dashboard.allocation import allocation_page, rule_page
@@ -39,6 +40,7 @@ __all__ = [
     "plan_page",
     "price_check_page",
     "pricing_page",
+    "provider_bills_page",
     "request_log_page",
     "rule_page",
     "run_list_page",

@@ -30,6 +30,12 @@ from billing.api.usage.limits import UsageLimitsView, UsageOwnView
 from billing.api.usage.outcomes import UsageOutcomeCostsView, UsageOutcomesView
 from billing.api.usage.own_requests import UsageOwnRequestsView
 from billing.api.usage.price_check import UsagePriceCheckView
+from billing.api.usage.provider_bills import (
+    UsageBillImportsView,
+    UsageBillKeysView,
+    UsageBillKeyView,
+    UsageProviderBillsView,
+)
 from billing.api.usage.requests import UsageRequestsView
 from billing.api.usage.runs import UsageRunsView
 from billing.api.usage.statements import (
@@ -72,6 +78,10 @@ urlpatterns = [
     path("commitments/<int:pk>/end", UsageCommitmentEndView.as_view(), name="usage-commitment-end"),
     path("forecast", UsageForecastView.as_view(), name="usage-forecast"),
     path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
+    path("provider-bills", UsageProviderBillsView.as_view(), name="usage-provider-bills"),
+    path("provider-bills/imports", UsageBillImportsView.as_view(), name="usage-bill-imports"),
+    path("provider-bills/keys", UsageBillKeysView.as_view(), name="usage-bill-keys"),
+    path("provider-bills/keys/<int:pk>", UsageBillKeyView.as_view(), name="usage-bill-key"),
     path("statements", StatementListView.as_view(), name="usage-statements"),
     path("statements/<str:month>", StatementView.as_view(), name="usage-statement"),
     path("statements/<str:month>/focus", StatementFocusView.as_view(), name="usage-statement-focus"),
