@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0051_forecast_checks")]
+    dependencies = [("billing", "0053_provider_bills")]
 
     operations = [
         migrations.AddField(
