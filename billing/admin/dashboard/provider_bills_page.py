@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages
-from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.utils.safestring import SafeString
@@ -21,6 +20,7 @@ from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Fi
 from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
+from billing.admin.components.uploads import hold_in_memory
 from billing.admin.components.urls import admin_url
 from billing.models import BillImport
 from billing.provider_bills.imports import MAX_ACCOUNT_LENGTH, MAX_BYTES, MAX_PROVIDER_LENGTH, NewBill, import_bill
@@ -169,13 +169,6 @@ class BillImportForm(forms.Form):
     )
 
 
-class _UploadHandler(MemoryFileUploadHandler):
-    """Holds a file in memory. The web server has bounded the body before."""
-
-    def handle_raw_input(self, *args: Any, **options: Any) -> None:
-        self.activated = True
-
-
 class ImportProviderBillPage(OrganizationPage):
     title: ClassVar[str] = "Import bill"
     template_name: ClassVar[str] = "admin/dashboard/import_provider_bill.html"
@@ -220,7 +213,7 @@ class ImportProviderBillPage(OrganizationPage):
 
 def _receive(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
     """Receive the file. The handler must be set before the form is read, so the token is checked here."""
-    request.upload_handlers = [_UploadHandler(request)]
+    hold_in_memory(request)
     return csrf_protect(ImportProviderBillPage.as_view())(request, *args, **kwargs)
 
 

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 from django import forms
 from django.conf import settings
 from django.contrib import admin
-from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.utils.decorators import method_decorator
@@ -23,6 +22,7 @@ from billing.admin.components.cards import Card, Detail, without_empty
 from billing.admin.components.datetimes import local_time
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, shown_organization
 from billing.admin.components.tables import Column, Table, column
+from billing.admin.components.uploads import hold_in_memory
 from billing.admin.components.urls import admin_url
 from billing.exports.cells import text_cell
 from billing.exports.table_files import csv_lines
@@ -65,13 +65,6 @@ _FIELD_CHOICES = (
     ("Fields of an event", tuple((name, name) for name in FIELDS)),
     ("Usage as the provider names it", tuple((name, name) for name in USAGE_FIELDS)),
 )
-
-
-class _UploadHandler(MemoryFileUploadHandler):
-    """Holds a file in memory. The web server has bounded the body before."""
-
-    def handle_raw_input(self, *args: Any, **options: Any) -> None:
-        self.activated = True
 
 
 class UploadForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
@@ -144,7 +137,7 @@ class UploadAdmin(SingleOrganizationAdmin):
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """Receive the file. The handler must be set before the form is read, so the token is checked here."""
-        request.upload_handlers = [_UploadHandler(request)]
+        hold_in_memory(request)
         return self._protected_add_view(request, form_url, extra_context)
 
     add_view.csrf_exempt = True  # type: ignore[attr-defined]
