@@ -82,9 +82,7 @@ def _schema_of(described: inspect.Type, auto_schema: AutoSchema) -> Schema:  # n
             return append_meta(_schema_of_annotated(described, auto_schema), described.extra_json_schema or {})
         case inspect.UnionType():
             (option,) = (option for option in described.types if not isinstance(option, inspect.NoneType))
-            schema = _schema_of(option, auto_schema)
-            choices = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
-            return append_meta({**schema, **choices}, {"nullable": True})
+            return _or_null(_schema_of(option, auto_schema))
         case inspect.StructType():
             return reference_to(described.cls, auto_schema)
         case inspect.ListType():
@@ -101,7 +99,15 @@ def _schema_of_annotated(annotated: inspect.Metadata, auto_schema: AutoSchema) -
     extra = annotated.extra or {}
     if "items" in extra:
         return build_array_type(reference_to(extra["items"], auto_schema))
-    return _choice_of(extra["choices"]) if "choices" in extra else _schema_of(annotated.type, auto_schema)
+    if "choices" not in extra:
+        return _schema_of(annotated.type, auto_schema)
+    schema = _choice_of(extra["choices"])
+    return _or_null(schema) if isinstance(annotated.type, inspect.UnionType) else schema
+
+
+def _or_null(schema: Schema) -> Schema:
+    choices = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return append_meta({**schema, **choices}, {"nullable": True})
 
 
 def _scalar(described: inspect.Type) -> Schema:

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(480)]
 
 FOLDER = Path(__file__).parent
 # `pip install` fails unless the packages are installed already: the test's environments have what their locks name.
-PIP = 'pip() { shift; python -m pip --disable-pip-version-check show --quiet "$@"; }\n'
+PIP = 'pip() { shift; python -m pip --disable-pip-version-check show --quiet "${@%%[<>=]*}"; }\n'
 CLIENTS = {
     "opentelemetry": "opentelemetry_sdk",
     "openinference": "openinference_sdk",
