@@ -67,7 +67,7 @@ def test_migrate_collects_the_statistics_that_are_missing(monkeypatch: pytest.Mo
     with connection.cursor() as cursor:
         cursor.execute(_ESTIMATE)
         assert cursor.fetchone() == (1.0,)
-    assert collect_missing_statistics() == []
+    assert not {"alone", "divided"} & set(collect_missing_statistics())
 
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE later AS SELECT 1 AS number")
@@ -77,7 +77,8 @@ def test_migrate_collects_the_statistics_that_are_missing(monkeypatch: pytest.Mo
     call_command("migrate", "--check", stdout=output)
     assert "Collected" not in output.getvalue()
     call_command("migrate", stdout=output)
-    assert "Collected statistics of tables that had none: later" in output.getvalue()
+    assert "Collected statistics of tables that had none:" in output.getvalue()
+    assert "later" in output.getvalue()
 
 
 def test_a_migration_analyzes_a_table_that_it_has_filled_before_it_reads_it() -> None:
