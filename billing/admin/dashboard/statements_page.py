@@ -45,6 +45,7 @@ from billing.reports.usage.figures import DIMENSION_OF, GroupBy
 from costtrack.admin_site import register_page
 from costtrack.calendar import Calendar
 from costtrack.clock import DAY
+from costtrack.date_text import day_text
 from costtrack.errors import DomainError
 from costtrack.file_columns import FileFormat
 from organizations.types import Role
@@ -272,9 +273,9 @@ class CloseMonthPage(OrganizationPage):
 
 
 def _days(month: StatementMonth) -> str:
-    """`2026-10-01 to 2026-10-31`"""
+    """`Oct 1, 2026 to Oct 31, 2026`"""
     calendar: Calendar = month.calendar
-    return f"{calendar.date_of(month.span.start)} to {calendar.date_of(month.span.end) - DAY}"
+    return f"{day_text(calendar.date_of(month.span.start))} to {day_text(calendar.date_of(month.span.end) - DAY)}"
 
 
 def _figures(totals: StatementTotals) -> list[Figure]:
