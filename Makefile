@@ -49,7 +49,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 schema: $(VENV)/.runtime  ## writes docs/openapi.yaml; it reads the code, not the servers
-	COSTTRACK_SECRET_KEY=$$(printf '%050d' 0) DATABASE_URL=postgresql://nobody@127.0.0.1:1/none \
+	COSTTRACK_SECRET_KEY=$$(printf '%050d' 0) DATABASE_URL=postgresql://none@127.0.0.1:1/none \
 	REDIS_URL=redis://127.0.0.1:1/0 COSTTRACK_DATABASE_POOL=false \
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 

@@ -1,4 +1,4 @@
-"""Each parser meets a few mutated inputs, the same ones every time; `python -m tests.fuzz` goes on for ten minutes."""
+"""Each parser meets a few mutated inputs, the same ones every time; `python -m tests.fuzz` runs for ten minutes."""
 
 import random
 

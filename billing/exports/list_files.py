@@ -32,8 +32,7 @@ from organizations.models import Organization, User
 from organizations.permissions import Resource
 
 _PAGE = 2_000
-_LEFT_OUT = frozenset({"organization", "secret", "previous_secret"})
-_SECRETS = ("hash", "pepper")
+_SECRETS = ("secret", "password", "hash", "pepper")
 """Parts of the names of fields that no file has."""
 _OF_PAGES = ("after", "p", "e", "all", "format")
 """Parameters of a list's URL that do not choose rows."""
@@ -224,8 +223,8 @@ def _field_columns(model_admin: OrganizationScopedAdmin) -> Iterator[_FieldColum
     for field in model_admin.opts.concrete_fields:
         if model_admin.file_fields and field.name not in model_admin.file_fields:
             continue
-        is_secret = field.name in _LEFT_OUT or any(part in field.name for part in _SECRETS)
-        if is_secret or isinstance(field, models.BinaryField):
+        is_secret = any(part in field.name for part in _SECRETS) or isinstance(field, models.BinaryField)
+        if is_secret or field.name == "organization":
             continue
         kind = next((kind for base, kind in _KINDS.items() if isinstance(field, base)), Kind.TEXT)
         if isinstance(field, models.ForeignKey) and not isinstance(field.target_field, models.IntegerField):

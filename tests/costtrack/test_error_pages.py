@@ -21,7 +21,7 @@ def test_an_unknown_host_is_a_400_in_json(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("path", "is_json"), [("/usage/x", True), ("/admin/x", False)])
-def test_what_nobody_foresaw_is_json_outside_of_the_admin(path: str, is_json: bool) -> None:  # noqa: FBT001
+def test_an_unexpected_error_is_json_outside_of_the_admin(path: str, is_json: bool) -> None:  # noqa: FBT001
     request = RequestFactory().get(path)
     for response, status in (
         (error_pages.server_error(request), 500),

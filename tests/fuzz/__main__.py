@@ -10,7 +10,7 @@ import django
 
 # The parsers read settings, but use no server.
 os.environ.setdefault("COSTTRACK_SECRET_KEY", "only-to-read-the-settings-" + "x" * 50)
-os.environ.setdefault("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+os.environ.setdefault("DATABASE_URL", "postgresql://none@127.0.0.1:1/none")
 os.environ.setdefault("REDIS_URL", "redis://127.0.0.1:1/0")
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costtrack.settings")
 django.setup()

@@ -235,7 +235,7 @@ def test_a_scope_taken_from_the_credential_is_gone_from_its_tokens(key: Key) -> 
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256"])
-def test_a_token_that_somebody_else_signed_is_refused(key: Key, algorithm: str) -> None:
+def test_a_token_with_another_signature_is_refused(key: Key, algorithm: str) -> None:
     claims = jwt.decode(token_of(key), options={"verify_signature": False})
     forged = jwt.encode(claims, "" if algorithm == "none" else "k" * 32, algorithm=algorithm)
     assert status_with(forged) == 401

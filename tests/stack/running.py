@@ -42,7 +42,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def start(*arguments: str) -> "subprocess.Popen[str]":
-    """The same, while the test goes on."""
+    """The same in the background, until the block ends."""
     return subprocess.Popen(
         [COSTTRACK, *arguments], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -80,7 +80,7 @@ FILTERED: tuple[tuple[str, list[str]], ...] = (
     ("end_user=customer", ["c", "a"]),
     ("end_user=customer&model=mini", ["c"]),
     ("end_user=customer&user_id=ada", ["c", "a"]),
-    ("end_user=nobody", []),
+    ("end_user=unknown", []),
     ("team_id=red", ["b", "a"]),
     ("error_code=429", ["b"]),
     ("min_spend=2", ["d", "c", "b"]),

@@ -59,7 +59,7 @@ def test_one_address_of_the_network_tries_no_long_list_of_people(owner: User) ->
     assert answers == ["wrong"] * 30 + ["limited"]
 
 
-def test_a_header_gets_nobody_around_it_when_no_proxy_is_counted(owner: User) -> None:
+def test_a_header_does_not_evade_it_when_no_proxy_is_counted(owner: User) -> None:
     answers = [
         sign_in_from(f"person{number}@acme.example", "wrong", **{"x-forwarded-for": f"203.0.113.{number}"})
         for number in range(31)

@@ -107,7 +107,7 @@ def test_a_new_password_does_not_get_around_the_second_factor(client: Client, ow
     assert client.get("/admin/").status_code == 302
 
 
-def test_settings_are_changed_only_by_whoever_has_just_shown_who_they_are(owner: User) -> None:
+def test_settings_are_changed_only_after_a_fresh_sign_in(owner: User) -> None:
     client = signed_in(owner)  # a session that has not seen a password lately
     page = client.get(f"{SECURITY}/app")
     assert page["Location"] == f"/account/confirm?next={SECURITY.replace('/', '%2F')}%2Fapp"
