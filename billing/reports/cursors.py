@@ -1,6 +1,7 @@
 """Pages of lists, and cursors: the next page starts after the position of the last row of a page.
 
-A cursor is an opaque text: the microseconds since 1970 and the key of the row, in URL-safe base64.
+A cursor is an opaque text in URL-safe base64: the microseconds since 1970 and the key of the row, or, for rows that are
+ordered by their names or sums, a JSON list of texts.
 """
 
 import base64
@@ -10,6 +11,8 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Generic, NamedTuple, TypeVar, overload
 from uuid import UUID
+
+import msgspec
 
 from costtrack.clock import EPOCH, MICROSECOND
 from costtrack.errors import InvalidError
@@ -23,6 +26,7 @@ MAX_START_CURSOR_LENGTH = 1_400
 
 Row = TypeVar("Row")
 Last = TypeVar("Last")
+Built = TypeVar("Built")
 
 
 class Position(NamedTuple):
@@ -80,6 +84,20 @@ def start_position_of(cursor: str, *, param: str = "cursor") -> StartPosition | 
     return _decode(cursor, param, _start_position) if cursor else None
 
 
+def texts_cursor(texts: Sequence[str]) -> str:
+    """Encode the texts after which the next page begins."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(texts)).decode()
+
+
+def texts_of(cursor: str, build: Callable[[list[str]], Built]) -> Built:
+    """Decode a cursor of texts and build its position. `build` may raise ValueError. Raises InvalidError."""
+    try:
+        texts = msgspec.json.decode(base64.b64decode(cursor, altchars="-_", validate=True), type=list[str])
+        return build(list(map(_without_nul, texts)))
+    except (ValueError, InvalidOperation, msgspec.DecodeError) as error:
+        raise InvalidError("Invalid cursor. Remove it to start from the first page.", param="cursor") from error
+
+
 def _decode(cursor: str, param: str, build: Callable[[datetime, bytes], Row]) -> Row:
     invalid = InvalidError("Invalid cursor. Remove it to start from the first page.", param=param)
     if len(cursor) > _MAX_LENGTH:
@@ -98,6 +116,10 @@ def _event_position(at: datetime, key: bytes) -> Position:
 
 
 def _start_position(at: datetime, key: bytes) -> StartPosition:
-    if b"\0" in key:
+    return StartPosition(at, _without_nul(key.decode()))
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
         raise ValueError("PostgreSQL text cannot contain NUL.")
-    return StartPosition(at, key.decode())
+    return text

@@ -4,8 +4,6 @@ A line is what was used of one model by one team, credential, end user or user. 
 what the ledger stores, so the statement of a closed month never changes.
 """
 
-import base64
-import binascii
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
@@ -13,10 +11,10 @@ from decimal import Decimal
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
-import msgspec
 from psycopg import sql
 
 from billing.pricing.price_book import identify_model
+from billing.reports.cursors import texts_cursor, texts_of
 from billing.reports.rollup_reader import Compose, RollupReader, read_rollups
 from billing.reports.statements.booked import Section, booked_rows, check_is_stored
 from billing.reports.statements.limits_history import limits_history
@@ -24,7 +22,7 @@ from billing.reports.statements.months import StatementMonth, credential_names
 from billing.reports.usage.figures import DIMENSIONS, GroupBy, UsageFilter
 from billing.reports.usage.totals import columns_of, key_of
 from costtrack.database.queries import fetch_rows
-from costtrack.errors import InvalidError, NotFoundError
+from costtrack.errors import NotFoundError
 from costtrack.money import ZERO
 from organizations.models import Organization
 
@@ -312,21 +310,16 @@ def encode_cursor(key: LineKey | None) -> str | None:
     if key is None:
         return None
     month = key.corrected_month.isoformat() if key.corrected_month is not None else ""
-    values = [str(key.section.value), month, key.key, key.model]
-    return base64.urlsafe_b64encode(msgspec.json.encode(values)).decode()
+    return texts_cursor([str(key.section.value), month, key.key, key.model])
 
 
 def decode_cursor(cursor: str) -> LineKey | None:
     """Return the key of a cursor; None for an empty one. Raises InvalidError."""
     if not cursor:
         return None
-    try:
-        values = msgspec.json.decode(base64.b64decode(cursor, altchars="-_", validate=True), type=list[str])
-        section, month, key, model = values
-        line = LineKey(Section(int(section)), date.fromisoformat(month) if month else None, key, model)
-        is_valid = "\0" not in key + model
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        is_valid = False
-    if not is_valid:
-        raise InvalidError("Invalid cursor. Remove it to start from the first page.", param="cursor")
-    return line
+    return texts_of(cursor, _line_key)
+
+
+def _line_key(texts: list[str]) -> LineKey:
+    section, month, key, model = texts
+    return LineKey(Section(int(section)), date.fromisoformat(month) if month else None, key, model)

@@ -6,20 +6,18 @@ is that of the summary (`billing.reports.usage.totals`). By tag they add up to m
 of its tags. Rows are sorted, searched and cut by the database, so a page reads no names of other rows.
 """
 
-import base64
-import binascii
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import msgspec
 from psycopg import sql
 
+from billing.reports.cursors import texts_cursor, texts_of
 from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.usage.figures import ZERO_FIGURES, Figures, GroupBy, UsageFilter
 from billing.reports.usage.totals import Rows, columns_of, key_of, tag_rows, unnest_tags, usage_rows
@@ -362,7 +360,8 @@ class _Explorer:
     def _after(self, reader: RollupReader) -> sql.Composable:
         if not self.query.after:
             return sql.SQL("true")
-        value, keys = _decode(self.query.after, by_name=self.query.sort is SortBy.NAME, length=len(self.query.by))
+        build = partial(_position, by_name=self.query.sort is SortBy.NAME, length=len(self.query.by))
+        value, keys = texts_of(self.query.after, build)
         given = reader.bind(value)
         return sql.SQL("(value {sign} {given} OR (value = {given} AND ({columns}) > ({keys})))").format(
             sign=sql.SQL(">" if self.query.is_ascending else "<"),
@@ -386,7 +385,7 @@ class _Explorer:
         cursor = None
         if len(shown) > self.query.limit:
             shown = shown[: self.query.limit]
-            cursor = _encode(heads[positions[self.query.limit - 1]][2], shown[-1].keys)
+            cursor = texts_cursor([heads[positions[self.query.limit - 1]][2], *shown[-1].keys])
         return ExplorerPage(shown, total, count, cursor)
 
     def _row(self, head: tuple[Any, ...], parts: dict[int, Figures], all_cost: Decimal | None) -> ExplorerRow:
@@ -417,18 +416,9 @@ def _name(by: GroupBy, name: str) -> str:
     return str(Status(name).label) if by is GroupBy.STATUS and name else name
 
 
-def _encode(value: str, keys: Sequence[str]) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode([value, *keys])).decode()
-
-
-def _decode(cursor: str, *, by_name: bool, length: int) -> tuple[str | Decimal, Sequence[str]]:
-    try:
-        value, *keys = msgspec.json.decode(base64.b64decode(cursor, altchars="-_", validate=True), type=list[str])
-        number = value if by_name else Decimal(value)
-        is_valid = len(keys) == length and "\0" not in "".join((value, *keys))
-        is_valid = is_valid and (isinstance(number, str) or number.is_finite())
-    except (ValueError, binascii.Error, msgspec.DecodeError, InvalidOperation):
-        is_valid = False
-    if not is_valid:
-        raise InvalidError("Invalid cursor. Remove it to start from the first page.", param="cursor")
+def _position(texts: Sequence[str], *, by_name: bool, length: int) -> tuple[str | Decimal, Sequence[str]]:
+    value, *keys = texts
+    number = value if by_name else Decimal(value)
+    if len(keys) != length or not (isinstance(number, str) or number.is_finite()):
+        raise ValueError("The cursor belongs to another list.")
     return number, keys
