@@ -68,6 +68,10 @@ class Proxy:
             time.sleep(0.2)  # another program's process, which has no signal for it
         raise AssertionError(self._log.read_text())
 
+    def wait_until_logged(self, text: str) -> None:
+        while text not in self._log.read_text():
+            time.sleep(0.05)  # another program's process, which has no signal for it
+
     def wait_until_it_fails(self) -> str:
         """Return its log."""
         assert self._process.wait(120) != 0

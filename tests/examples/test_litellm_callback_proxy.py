@@ -1,6 +1,7 @@
 """costtrack-litellm in a real LiteLLM proxy: the hook file beside its configuration, and clients over HTTP."""
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -67,6 +68,21 @@ def test_calls_through_the_proxy_are_authorized_and_settled(proxy: Proxy, organi
     assert (abandoned.input_tokens, abandoned.output_tokens) == (11, 4)
     assert authorizations.get(model="stuck").settled_usd == abandoned.cost_usd
     assert total_cost(UsageEvent.objects.of(organization)) == 2 * COST + (abandoned.cost_usd or 0)
+
+
+def test_a_proxy_that_ends_settles_the_calls_of_clients_that_have_just_left(
+    proxy: Proxy, setting: Setting, organization: Organization
+) -> None:
+    with proxy.client() as client:
+        read(client, "stuck", lines=4)
+    setting.relay.is_open.clear()
+    end = threading.Thread(target=proxy.end)
+    end.start()
+    proxy.wait_until_logged("Finished server process")
+    setting.relay.is_open.set()
+    end.join()
+    assert Authorization.objects.of(organization).get().status == "settled"
+    assert UsageEvent.objects.of(organization).get().output_tokens == 4
 
 
 _VENDORS_SDK = """

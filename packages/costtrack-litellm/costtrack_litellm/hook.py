@@ -9,6 +9,8 @@ settled with an estimate.
 import asyncio
 import atexit
 import logging
+import signal
+import threading
 import time
 import weakref
 from collections import deque
@@ -58,6 +60,7 @@ class CosttrackCallback(CustomLogger):
         self._reported_ids: deque[str] = deque(maxlen=1000)
         self._clients: weakref.WeakKeyDictionary[Any, httpx.AsyncClient] = weakref.WeakKeyDictionary()
         self._retry_at = 0.0
+        self._is_in_proxy = False
         atexit.register(self._at_exit)
 
     # --- Before the call -------------------------------------------------------------------------------------------
@@ -67,6 +70,9 @@ class CosttrackCallback(CustomLogger):
         kind = getattr(call_type, "value", "")
         if kind not in _TEXT_CALLS | _OTHER_CALLS or kwargs["litellm_call_id"] in self._open:
             return None  # a call without a cost, or the same attempt in another form (Responses API by chat completion)
+        if "proxy_server_request" in kwargs and not self._is_in_proxy:
+            self._is_in_proxy = True
+            _let_uvicorn_return()
         call = Call.of(kwargs, kind, self.settings)
         in_router = "model_group" in call.metadata
         if kind in _TEXT_CALLS:
@@ -283,3 +289,16 @@ class CosttrackCallback(CustomLogger):
         for call_id in list(self._open):
             self._settle_unreported(call_id)
         self.reporter.flush(seconds=10)
+
+
+def _let_uvicorn_return() -> None:
+    """Let uvicorn, which serves the proxy, return after SIGTERM. It would end the process by that signal, so that no
+    function of `atexit` runs, neither LiteLLM's nor ours, and the last calls would not be reported."""
+    server: Any = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if not hasattr(server, "should_exit") or threading.current_thread() is not threading.main_thread():
+        return  # another server
+
+    def stop(*_: Any) -> None:
+        server.should_exit = True
+
+    signal.signal(signal.SIGTERM, stop)
