@@ -196,7 +196,7 @@ def test_times_are_filters_that_are_seen_changed_and_cleared(
 
 @pytest.mark.parametrize(("size", "colors"), SCREENS)
 @pytest.mark.parametrize("now", MOMENTS[-1:], indirect=True)
-def test_the_way_fits_on_every_screen_and_everybody_can_go_it(
+def test_the_steps_fit_every_screen_and_are_accessible(
     size: ViewportSize, colors: str, browse: Browse, owner: User, most_expensive: list[Call]
 ) -> None:
     page = browse(owner, viewport=size, color_scheme=colors)

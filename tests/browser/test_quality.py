@@ -216,7 +216,7 @@ def queries(client: Client, path: str) -> int:
     return len(captured)
 
 
-def test_every_page_can_be_used_whatever_one_sees_and_hears_and_is_light_however_much_there_is(
+def test_every_page_is_accessible_and_within_its_bounds_with_any_amount_of_data(
     browse: Browse, owner: User, operator: User, key: Key, send: Send
 ) -> None:
     """Of operators, in the short profile, the pages that owners do not have; the others are the same ones."""
@@ -241,7 +241,7 @@ def test_every_page_can_be_used_whatever_one_sees_and_hears_and_is_light_however
     assert {path: queries(client, path) for path in more} == {path: owners.queries[path] for path in more}
 
 
-def test_strangers_can_use_the_pages_for_everybody(browse: Browse) -> None:
+def test_public_pages_are_accessible(browse: Browse) -> None:
     page = browse(viewport=DESK, reduced_motion="reduce")
     page.goto("/admin/login/")
     assert list(violations(page, *colors_of(0))) == []

@@ -55,7 +55,7 @@ PARTS: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
 
 
 @pytest.mark.usefixtures("history")
-def test_the_page_says_what_the_api_says_whatever_is_filtered(owner: User, api: APIClient, gateway: Key) -> None:
+def test_the_page_equals_the_api_with_any_filter(owner: User, api: APIClient, gateway: Key) -> None:
     page = PlainPage(owner)
     page.goto("/admin/")
     assert page.url == PAGE
