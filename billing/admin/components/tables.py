@@ -15,6 +15,8 @@ from typing import Any, Generic, TypeVar
 from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from billing.admin.components.urls import url_with
 
@@ -37,6 +39,11 @@ class Column(Generic[R]):
     @property
     def classes(self) -> str:
         return f"{'ct-number' if self.is_number else ''} {self.css}".strip()
+
+    @property
+    def attribute(self) -> SafeString:
+        """The HTML attribute of its cells."""
+        return format_html(' class="{}"', self.classes) if self.classes else SafeString("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,14 @@ class Table(Generic[R]):
     @cached_property
     def cells(self) -> list[list[tuple[Column[R], object]]]:
         return [[(column, column.cell(row)) for column in self.columns] for row in self.rows]
+
+    @property
+    def body(self) -> SafeString:
+        """Render the rows, without the time that a template takes for each cell."""
+        cells = [f"<td{column.attribute}>{{}}</td>" for column in self.columns]
+        head = f'<th scope="row"{self.columns[0].attribute}>{{}}</th>'
+        row = "".join(("<tr>", head, *cells[1:], "</tr>"))
+        return format_html_join("\n", row, ([cell for _, cell in cells] for cells in self.cells))
 
     @property
     def foot_cells(self) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Figure
+from billing.admin.components.form_fields import FilterChoiceField
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
@@ -32,7 +33,7 @@ _HOW = (
 
 
 class ForecastForm(forms.Form):
-    by = forms.ChoiceField(
+    by = FilterChoiceField(
         required=False,
         label="Forecast of",
         choices=[("", "Organization"), *((by.value, f"Each {by.value}") for by in FORECAST_DIMENSIONS)],

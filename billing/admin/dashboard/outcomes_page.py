@@ -6,14 +6,13 @@ Its numbers are those of `GET /usage/outcomes/costs` for the same parameters.
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from django import forms
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Figure
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.date_range import PeriodForm, period_of
-from billing.admin.components.form_fields import text_filter
+from billing.admin.components.form_fields import FilterChoiceField, text_filter
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, run_url, session_url
 from billing.admin.components.usage_form import UsageQueryPage
@@ -54,7 +53,7 @@ _EXPLANATION = (
 
 
 class OutcomesForm(PeriodForm):
-    group_by = forms.ChoiceField(required=False, choices=_CHOICES, label="By")
+    group_by = FilterChoiceField(required=False, choices=_CHOICES, label="By")
     outcome = text_filter("Outcome", type="search", placeholder="All names")
 
     @property

@@ -17,7 +17,7 @@ from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Fi
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.files import FileView, file_links
-from billing.admin.components.form_fields import text_filter
+from billing.admin.components.form_fields import FilterChoiceField, text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, execution_url, session_url, url_with
@@ -61,7 +61,7 @@ class SessionsForm(forms.Form):
     find = text_filter("Find by id", type="search", placeholder="A session or execution")
     start_date = forms.DateField(required=False, label="Started from", widget=forms.DateInput(attrs={"type": "date"}))
     end_date = forms.DateField(required=False, label="Started until", widget=forms.DateInput(attrs={"type": "date"}))
-    state = forms.ChoiceField(required=False, choices=_STATES, label="State")
+    state = FilterChoiceField(required=False, choices=_STATES, label="State")
     workflow_id = text_filter("Workflow", type="search", placeholder="All")
     user_id = text_filter("User", type="search", placeholder="All")
     team = text_filter("Team", type="search", placeholder="All")
