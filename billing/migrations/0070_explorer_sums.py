@@ -1,0 +1,11 @@
+"""Sums for reports with many groups."""
+
+from django.db import migrations
+
+from costtrack.database.sql_files import run_sql_files
+
+
+class Migration(migrations.Migration):
+    dependencies = [("billing", "0072_erasures")]
+
+    operations = run_sql_files(__file__, "explorer_sums")
