@@ -70,7 +70,7 @@ def test_a_claim_lasts_longer_than_any_task_that_sends() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_workers_that_claim_at_the_same_moment_get_different_ones_without_waiting(
+def test_workers_that_claim_at_the_same_moment_get_different_ones_without_a_lock(
     organization: Organization,
 ) -> None:
     create_notice(organization, to=[f"{number}@acme.example" for number in range(40)])
