@@ -7,7 +7,7 @@ COLUMNS = (
 Table("Cost by model", COLUMNS, report.models, empty="No models were used.")
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -19,6 +19,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from billing.admin.components.urls import url_with
+from costtrack.file_columns import ComputedColumn, FileLinks
 
 R = TypeVar("R")
 C = TypeVar("C")
@@ -69,6 +70,17 @@ class Sorting:
 
 
 @dataclass(frozen=True)
+class TableFile(Generic[R]):
+    """The file of a table (`billing.admin.components.table_files`): exact values of all rows, also of those that the
+    page does not show. `name` is that of the file."""
+
+    name: str
+    columns: Sequence[ComputedColumn]
+    rows: Callable[[], Iterable[R]]
+    links: FileLinks
+
+
+@dataclass(frozen=True)
 class Table(Generic[R]):
     """The first cell of a row is its heading. `foot` has rows of a label, which spans the other columns, and values.
     `empty` is shown if there are no rows, `note` below the table."""
@@ -81,6 +93,7 @@ class Table(Generic[R]):
     foot: Sequence[Sequence[object]] = ()
     sorting: Sorting | None = None
     css: str = ""
+    file: TableFile[Any] | None = None
 
     @property
     def headings(self) -> list[tuple[Column[R], str, str]]:
