@@ -17,7 +17,7 @@ from tests.usage import Send
 HERE = "/o/acme/admin/"
 ENTRY_TITLES = (
     *("Usage", "Explore", "Requests", "Runs & sessions", "Limits"),
-    *("Credentials", "Getting started", "Billing", "Settings"),
+    *("Credentials", "Getting started", "Prices", "Billing", "Settings"),
 )
 
 
