@@ -119,7 +119,11 @@ ENTRIES = (
             Tab("Agreements", "billing_agreement_changelist", words="discount"),
             Tab("Credits", "billing_credit_changelist"),
             Tab("Price check", "price_check"),
-            Tab("Provider bills", "provider_bills", words="invoice reconciliation openai anthropic openrouter"),
+            Tab(
+                "Provider bills",
+                "provider_bills",
+                words="invoice reconciliation openai anthropic openrouter admin key fetch",
+            ),
             Tab("Commitments", "commitments", words="subscription seats provisioned capacity ptu fixed fee idle"),
             Tab("Shared cost", "allocation", words="allocation chargeback showback split cost center unallocated"),
         ),
