@@ -51,7 +51,7 @@ MAX_PAGES = 200
 """Of a report."""
 NIGHT = (4, 10)
 """The hours (UTC) in which connections are fetched."""
-RETRIES = (MINUTE, 5 * MINUTE, 20 * MINUTE, HOUR)
+RETRIES = (5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR)
 _CLAIM = timedelta(minutes=10)
 _PAGE_TIMEOUT_SECONDS = 60.0
 _SYSTEM = "system"

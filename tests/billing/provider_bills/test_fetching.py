@@ -174,13 +174,13 @@ def test_a_rate_limit_is_respected_and_attempts_end(connect: Connect, provider: 
     row, now = connect(), NOW
     delays = []
     for _ in range(5):
-        provider.failures = [Failure(429, headers={"Retry-After": "90"})]
+        provider.failures = [Failure(429, headers={"Retry-After": "400"})]
         row = fetch(row, provider, now)
         assert row.next_fetch_at is not None
         delays.append(row.next_fetch_at - now)
         assert fetch(row, provider, now).next_fetch_at == row.next_fetch_at  # it is not due
         now = row.next_fetch_at
-    assert [delay.total_seconds() for delay in delays[:4]] == [90, 300, 1200, 3600]
+    assert [delay.total_seconds() for delay in delays[:4]] == [400, 900, 1800, 3600]
     assert row.state == FetchState.FAILED
     assert row.next_fetch_at == next_night(row.pk, now - delays[4])
 
