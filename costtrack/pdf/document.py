@@ -20,6 +20,8 @@ from costtrack.pdf.fonts import BOLD, REGULAR, printable, register_fonts, runs, 
 
 _LEFT = _RIGHT = 56
 _TOP, _BOTTOM, _FOOTER = 48, 60, 36
+_FRAME_PADDING = 6
+"""ReportLab's own, within the margins."""
 _WIDTH = landscape(A4)[0] - _LEFT - _RIGHT
 _BODY, _SMALL, _HEADING, _TITLE = 9, 8, 12, 18
 _LEADING = 1.35
@@ -99,10 +101,10 @@ class PDFDocument:
         template = SimpleDocTemplate(
             file,
             pagesize=landscape(A4),
-            leftMargin=_LEFT,
-            rightMargin=_RIGHT,
-            topMargin=_TOP,
-            bottomMargin=_BOTTOM,
+            leftMargin=_LEFT - _FRAME_PADDING,
+            rightMargin=_RIGHT - _FRAME_PADDING,
+            topMargin=_TOP - _FRAME_PADDING,
+            bottomMargin=_BOTTOM - _FRAME_PADDING,
             title=self._title,
             author=self._footer,
             creator="costtrack",
