@@ -6,7 +6,6 @@ from enum import StrEnum
 from django.conf import settings
 from django.http import StreamingHttpResponse
 
-from billing.exports.statement_pdf import statement_pdf
 from billing.exports.table_files import FileTable, Part, Row, columns_of, download_headers, file_response
 from billing.reports.statements.statement import (
     StatementLine,
@@ -41,6 +40,8 @@ def statement_response(
     by = f"-{query.by.value}" if query.by is not None else ""
     name = f"statement-{query.organization.slug}-{query.month.name}{by}"
     if file_format is StatementFormat.PDF:
+        from billing.exports.statement_pdf import statement_pdf  # ReportLab takes a moment and 20 MB to load
+
         document = statement_pdf(query, now)
         return StreamingHttpResponse([document], content_type=PDF_CONTENT_TYPE, headers=download_headers(f"{name}.pdf"))
     return file_response(statement_table(query), name, FileFormat(file_format), with_bom=with_bom)
