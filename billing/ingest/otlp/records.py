@@ -79,8 +79,13 @@ def read_attribute(name: str, value: Any) -> ReadAttribute | None:
     if rule is None:
         return None
     role, field, position, _ = rule
-    stored = _READERS[role](value) if type(value) is str else _stored(role, value)
+    stored = stored_value(role, value)
     return None if stored is None else ReadAttribute(role, field or name, position, stored)
+
+
+def stored_value(role: str, value: Any) -> Any:
+    """Return the value of an attribute as it is stored; None if it is not of the attribute's type."""
+    return _READERS[role](value) if type(value) is str else _stored(role, value)
 
 
 def collect(attributes: Iterable[ReadAttribute | None]) -> Attributes:
@@ -104,7 +109,7 @@ def collect(attributes: Iterable[ReadAttribute | None]) -> Attributes:
 
 
 def _stored(role: str, value: Any) -> Any:
-    """Return a value that is no text; None if it is not of the attribute's type."""
+    """Return a value that is no text."""
     match role, value:
         case "number", int():
             return value

@@ -1,5 +1,7 @@
 """Attributes of spans in protobuf: each is decoded once for many spans, and only if it is read."""
 
+from itertools import chain
+
 import pytest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -49,7 +51,7 @@ def test_what_is_not_read_is_neither_decoded_nor_remembered() -> None:
     broken = encoded_field(1, b"llm.prompts") + encoded_field(2, encoded_field(1, b"\xff\xfe"))
     record = decode(secret, broken)
     assert record.attributes.values == {"gen_ai.usage.input_tokens": 10}
-    remembered = b"".join(protobuf._decoded) + b"".join(protobuf._may_be_read)
+    remembered = b"".join((*protobuf._decoded, *chain(*protobuf._layouts, *protobuf._said)))
     assert b"secret" not in remembered
 
 
