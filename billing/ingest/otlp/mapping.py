@@ -37,6 +37,7 @@ from billing.ingest.usage.raw import raw_object
 from billing.ingest.usage.reader import read_usage, without_known_caches
 from billing.ingest.usage.types import UsageReading
 from billing.ingest.validate import InvalidEventError, normalize, payload_hash, take_reading
+from billing.pricing.canonical import region_of_address
 from billing.pricing.kinds import CACHE_KINDS
 from costtrack.money import MAX_AMOUNT_USD
 
@@ -329,7 +330,7 @@ def _event(record: Record, event_id: str, service: str | None, capability: str) 
         service=service,
         model=_model(own),
         service_tier=_tier(own),
-        region=(own.get("region") or "")[:64] or None,
+        region=_region(own, service),
         tags=_tags(record.attributes) or _tags(resource),
         authorization_id=_uuid(own.get("authorization_id")),
         metadata=_metadata(record, texts),
@@ -445,6 +446,11 @@ def _cost_total(values: Mapping[str, Any]) -> dict[str, Any]:
         parts = [value for value in costs.values() if isinstance(value, int | float) and not isinstance(value, bool)]
         total = sum(parts) if parts else None
     return {} if total is None else {"response_cost": total}
+
+
+def _region(texts: Mapping[str, str], service: str | None) -> str | None:
+    region = texts.get("region") or (region_of_address(service or "", texts["address"]) if "address" in texts else None)
+    return region[:64] if region else None
 
 
 # --- Log records -----------------------------------------------------------------------------------------------

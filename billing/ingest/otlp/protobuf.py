@@ -28,6 +28,8 @@ from billing.ingest.otlp.metrics import (
 )
 from billing.ingest.otlp.records import (
     MAX_ATTRIBUTES,
+    ONE_RECORD,
+    RECORDS,
     Attributes,
     ReadAttribute,
     Record,
@@ -204,7 +206,7 @@ def _counted(encoded: memoryview, budget: Iterator[int], limit: int) -> Iterator
     """Yield the number and content of each field with a length. Raises TooMany when the budget reaches the limit."""
     for number, wire_type, _, start, end in _fields(encoded):
         if next(budget) > limit:
-            raise TooMany
+            raise TooMany(limit, RECORDS)
         if wire_type == _BYTES:
             yield number, encoded[start:end]
 
@@ -263,7 +265,7 @@ def _shortened(
     found = 0
     for position, (number, _, begin, start, end) in enumerate(_fields(encoded)):
         if position > _MAX_FIELDS:
-            raise TooMany
+            raise TooMany(_MAX_FIELDS, "attributes, events, links and other fields", where=ONE_RECORD)
         if number in content:
             continue
         if number == attributes:
@@ -319,27 +321,24 @@ class _Layout(NamedTuple):
     others: tuple[tuple[int, str, str], ...]
 
 
-class _Layouts(dict[tuple[bytes, ...], _Layout | None]):
+class _Layouts(dict[tuple[bytes, ...], _Layout]):
     """What is read of messages whose attributes begin with these keys, in this order; None if a key is not short. The
     spans of an instrumentation have a few layouts."""
 
     def __missing__(self, beginnings: tuple[bytes, ...]) -> _Layout | None:
         texts: list[int] = []
         others: list[tuple[int, str, str]] = []
-        layout: _Layout | None = None
         for position, name in enumerate(map(_name_in, beginnings)):
             if name is None:
-                break
+                return None  # what is no key may be content, which is not remembered
             rule = rule_of(name)
             if rule is not None and rule.role in ("text", "tags"):
                 texts.append(position)
             elif rule is not None:
                 others.append((position, name, rule.role))
-        else:
-            layout = _Layout(tuple(texts), tuple(others))
         if len(self) >= _MAX_LAYOUTS:
             self.clear()
-        self[beginnings] = layout
+        self[beginnings] = layout = _Layout(tuple(texts), tuple(others))
         return layout
 
 

@@ -15,6 +15,9 @@ from billing.ingest.otlp.attributes import rule_of
 _KNOWN_NAME = re.compile(
     r"(?:claude_code|codex|gemini_cli|ai|gen_ai|copilot_chat)\.[A-Za-z_.]{1,80}|api_request|api_response"
 )
+# What is counted together in the limit of a request, and whose parts are in that of one record.
+RECORDS = "spans, log records, metrics and data points, with their resources and scopes"
+ONE_RECORD = "One span, log record, data point, scope or resource"
 # Of one record; the others are ignored.
 MAX_ATTRIBUTES = 10_000
 MAX_TEXT = 1_000
