@@ -14,12 +14,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.operations import operation
+from billing.api.usage.allocation import BasisQuery, basis_of
 from billing.api.usage.export import CsvRenderer, ErrorsInJson, ParquetRenderer
 from billing.api.usage.figures import UsageView
 from billing.api.usage.query import UsageQuerySerializer
-from billing.exports.focus import DEFAULT_VERSION, VERSIONS, focus_response
-from billing.exports.statement_files import statement_response
-from billing.exports.table_files import CONTENT_TYPES
+from billing.exports.focus import DEFAULT_VERSION, VERSIONS, FocusFile
+from billing.exports.requesters import user_of
+from billing.exports.statement_files import StatementFile
+from billing.exports.table_files import CONTENT_TYPES, FileQuery, file_response
 from billing.month_closing import close_month
 from billing.reports.statements.months import StatementMonth, list_months, month_of, parse_month
 from billing.reports.statements.statement import (
@@ -45,6 +47,8 @@ from costtrack.file_columns import FileFormat
 from costtrack.responses import Amount, NextCursor, ResponseBody, about, choice
 from costtrack.serializers import StrictSerializer
 from costtrack.tenancy import tenant_scope
+from organizations.plan_rights import PlanRights
+from organizations.principals import Access
 from organizations.types import Scope
 
 MAX_LINES = 1_000
@@ -184,8 +188,12 @@ class StatementFileParameters(StatementParameters):
     )
 
 
-class FocusParameters(StrictSerializer):
-    version = serializers.ChoiceField(default=DEFAULT_VERSION, choices=list(VERSIONS), help_text="Of FOCUS.")
+def focus_version() -> serializers.ChoiceField:
+    return serializers.ChoiceField(default=DEFAULT_VERSION, choices=list(VERSIONS), help_text="Of FOCUS.")
+
+
+class FocusParameters(BasisQuery):
+    version = focus_version()
     format = serializers.ChoiceField(
         default=FileFormat.CSV, choices=[FileFormat.CSV.value, FileFormat.PARQUET.value], help_text="Of the file."
     )
@@ -204,9 +212,7 @@ class StatementsView(UsageView):
 
     def visible_month(self, text: str) -> StatementMonth:
         """Return the month of the URL. Raises NotFoundError, and ForbiddenError if the plan does not show it."""
-        month = month_of(self.organization, parse_month(text))
-        self.plan_rights.check_visible(month.span.start, now=utc_now())
-        return month
+        return visible_month(self.access, text)
 
     def parameters(self, serializer: type[StrictSerializer]) -> dict[str, Any]:
         given = {name: value for name, value in self.request.query_params.items() if name != "organization"}
@@ -215,14 +221,35 @@ class StatementsView(UsageView):
         return dict(parameters.validated_data)
 
     def statement_query(self, text: str, given: dict[str, Any]) -> StatementQuery:
-        status = given.get("status", "")
-        return statement_query(
-            organization=self.organization,
-            month=self.visible_month(text),
-            by=GroupBy(given["by"]) if given.get("by") else None,
-            filters={**given, "status": str(STATUSES.get(status, status))},
-            now=utc_now(),
-        )
+        return query_of_statement(self.access, text, given)
+
+    def file_response(self, query: FileQuery, given: dict[str, Any]) -> StreamingHttpResponse:
+        table, name = query.table(self.organization, user_of(self.access)), query.file_name(self.organization)
+        return file_response(table, name, FileFormat(given["format"]), with_bom=given.get("bom", False))
+
+
+def visible_month(access: Access, text: str) -> StatementMonth:
+    """Return a month like `2026-10`. Raises NotFoundError, and ForbiddenError if the plan does not show it."""
+    month = month_of(access.organization, parse_month(text))
+    PlanRights.of(access).check_visible(month.span.start, now=utc_now())
+    return month
+
+
+def query_of_statement(access: Access, month: str, given: dict[str, Any]) -> StatementQuery:
+    status = given.get("status", "")
+    return statement_query(
+        organization=access.organization,
+        month=visible_month(access, month),
+        by=GroupBy(given["by"]) if given.get("by") else None,
+        filters={**given, "status": str(STATUSES.get(status, status))},
+        now=utc_now(),
+    )
+
+
+def focus_file(access: Access, month: str, given: dict[str, Any]) -> FocusFile:
+    """Return the file of a month that has begun."""
+    query, basis = query_of_statement(access, month, {}), basis_of(given)
+    return FocusFile(month=query.month.month, version=given["version"], by=basis.target, tag_prefix=basis.tag_prefix)
 
 
 class StatementListView(StatementsView):
@@ -294,8 +321,7 @@ class StatementFileView(StatementsView):
         the byte. For plans with exports."""
         self.plan_rights.check_exports()
         given = self.parameters(StatementFileParameters)
-        query = self.statement_query(month, given)
-        return statement_response(query, FileFormat(given["format"]), with_bom=given["bom"])
+        return self.file_response(StatementFile.of(self.statement_query(month, given)), given)
 
 
 class StatementFocusView(StatementsView):
@@ -325,12 +351,7 @@ class StatementFocusView(StatementsView):
         query = self.statement_query(month, {})
         with tenant_scope(self.organization.pk):
             totals = statement_totals(query)
-        response = focus_response(
-            organization=self.organization,
-            month=query.month,
-            version=given["version"],
-            file_format=FileFormat(given["format"]),
-        )
+        response = self.file_response(focus_file(self.access, month, given), given)
         response.headers["X-Unpriced-Events"] = str(totals.total.unpriced_events)
         return response
 
