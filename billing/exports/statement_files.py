@@ -1,11 +1,14 @@
 """The statement of a month as a file. The rows are the lines of the page, with the same figures."""
 
-from datetime import date
+from datetime import date, datetime
+from enum import StrEnum
 
 import msgspec
 from django.conf import settings
+from django.http import StreamingHttpResponse
 
-from billing.exports.table_files import FileTable, Part, Row, columns_of
+from billing.exports.statement_pdf import statement_pdf
+from billing.exports.table_files import FileTable, Part, Row, columns_of, download_headers, file_response
 from billing.reports.statements.months import month_of
 from billing.reports.statements.statement import (
     StatementLine,
@@ -16,13 +19,23 @@ from billing.reports.statements.statement import (
     statement_lines,
 )
 from billing.reports.usage.figures import DIMENSION_OF, GroupBy, UsageFilter
-from costtrack.file_columns import FileColumn, Kind
+from costtrack.file_columns import FileColumn, FileFormat, Kind
 from costtrack.tenancy import tenant_scope
 from costtrack.timeouts import statement_timeout
 from organizations.models import Organization, User
 from organizations.permissions import USAGE, Resource
 
 _FIGURES = ("requests", "input_tokens", "cache_read_tokens", "cache_creation_tokens", "output_tokens")
+PDF_CONTENT_TYPE = "application/pdf"
+
+
+class StatementFormat(StrEnum):
+    """The formats of all files, and PDF."""
+
+    CSV = FileFormat.CSV.value
+    JSON = FileFormat.JSON.value
+    PARQUET = FileFormat.PARQUET.value
+    PDF = "pdf"
 
 
 class StatementFile(msgspec.Struct, frozen=True, tag="statement", kw_only=True):
@@ -44,7 +57,7 @@ class StatementFile(msgspec.Struct, frozen=True, tag="statement", kw_only=True):
     def title(self) -> str:
         return f"Statement of {self.month:%B %Y}"
 
-    def table(self, organization: Organization, user: User) -> FileTable:
+    def table(self, organization: Organization, user: User | None = None) -> FileTable:
         """Return the lines in their order. An unknown cost is empty. Reading raises InvalidError if there are too many
         events to read, ConflictError if some were dropped."""
         query = StatementQuery(organization, month_of(organization, self.month), self.by, self.filters)
@@ -63,6 +76,19 @@ class StatementFile(msgspec.Struct, frozen=True, tag="statement", kw_only=True):
     def file_name(self, organization: Organization) -> str:
         by = f"-{self.by.value}" if self.by is not None else ""
         return f"statement-{organization.slug}-{self.month:%Y-%m}{by}"
+
+
+def statement_response(
+    query: StatementQuery, file_format: StatementFormat, *, now: datetime, with_bom: bool = False
+) -> StreamingHttpResponse:
+    """Return a response that streams the lines, or the document. Raises InvalidError if there are too many lines for a
+    document or too many events to read, ConflictError if some were dropped."""
+    file, organization = StatementFile.of(query), query.organization
+    name = file.file_name(organization)
+    if file_format is StatementFormat.PDF:
+        document = statement_pdf(query, now)
+        return StreamingHttpResponse([document], content_type=PDF_CONTENT_TYPE, headers=download_headers(f"{name}.pdf"))
+    return file_response(file.table(organization), name, FileFormat(file_format), with_bom=with_bom)
 
 
 def _columns(query: StatementQuery) -> tuple[FileColumn, ...]:

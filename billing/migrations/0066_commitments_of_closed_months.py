@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0061_run_times")]
+    dependencies = [("billing", "0072_erasures")]
 
     operations = [
         migrations.AddField(

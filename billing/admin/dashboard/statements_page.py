@@ -22,15 +22,13 @@ from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, event_url, url_with
 from billing.exports.focus import DEFAULT_VERSION, VERSIONS, FocusFile
-from billing.exports.statement_files import StatementFile
+from billing.exports.statement_files import StatementFile, StatementFormat, statement_response
 from billing.exports.table_files import FileQuery
 from billing.month_closing import check_may_close, close_month
-from billing.reports.statements.booked import Section
 from billing.reports.statements.months import StatementMonth, list_months, month_of, parse_month
 from billing.reports.statements.statement import (
     STATEMENT_DIMENSIONS,
     LateRow,
-    LineKey,
     StatementFigures,
     StatementLine,
     StatementQuery,
@@ -46,16 +44,18 @@ from billing.reports.statements.statement import (
 from billing.reports.usage.figures import DIMENSION_OF, GroupBy
 from billing.types import AllocationTarget
 from costtrack.admin_site import register_page
-from costtrack.calendar import Calendar
-from costtrack.clock import DAY
-from costtrack.date_text import day_text
 from costtrack.errors import DomainError, InvalidError
 from costtrack.file_columns import FileFormat
 from organizations.types import Role
 
 _LINES_PER_PAGE = 100
 _CORRECTIONS_SHOWN = 25
-_FORMATS = ((FileFormat.CSV, "CSV"), (FileFormat.PARQUET, "Parquet"))
+_FORMATS = (
+    (StatementFormat.PDF, "PDF"),
+    (StatementFormat.CSV, "CSV"),
+    (StatementFormat.PARQUET, "Parquet"),
+)
+_FOCUS_FORMATS = ((FileFormat.CSV, "CSV"), (FileFormat.PARQUET, "Parquet"))
 _CLOSED = (
     "The statement can no longer change. What arrives or is corrected later is booked in the open month, and names the"
     " month that it corrects. A closed month cannot be opened again."
@@ -150,7 +150,7 @@ class StatementsPage(_StatementPage):
         }
 
     def _status(self, month: StatementMonth) -> str:
-        span = f"{_days(month)}, {month.zone.key}."
+        span = f"{month.days}, {month.zone.key}."
         if month.is_closed:
             return f"{span} Closed by {month.closed_by} {self.times.inline(month.closed_at)}."
         if self.now < month.span.end:
@@ -171,7 +171,7 @@ class StatementsPage(_StatementPage):
         focus_files = [
             (f"FOCUS {version} {label}", f"{focus}?month={month}&version={version}&format={name}")
             for version in VERSIONS
-            for name, label in _FORMATS
+            for name, label in _FOCUS_FORMATS
         ]
         return {"files": files, "focus_files": focus_files}
 
@@ -201,14 +201,23 @@ class StatementsPage(_StatementPage):
 
 
 class StatementFilePage(FileView, _StatementPage):
-    """All lines of a statement as a file: the parameters are those of the page, and `format`."""
+    """All lines of a statement as a file, or its document: the parameters are those of the page, and `format`."""
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.GET.get("format") != StatementFormat.PDF:
+            return super().get(request, *args, **kwargs)
+        self.plan_rights.check_exports()
+        return statement_response(self._query(), StatementFormat.PDF, now=self.now)
 
     def file_query(self) -> FileQuery:
+        return StatementFile.of(self._query())
+
+    def _query(self) -> StatementQuery:
         months = self.months()
         form = StatementForm(self.request.GET, months, self.now)
         if not form.is_valid():
             raise InvalidError("These filters are invalid.")
-        return StatementFile.of(self.statement_of(form, months))
+        return self.statement_of(form, months)
 
 
 class FocusFilePage(FileView, _StatementPage):
@@ -243,7 +252,7 @@ class CloseMonthPage(OrganizationPage):
         calls = f"{formatting.count(unpriced)} {'event has' if unpriced == 1 else 'events have'}"
         warning = f"{calls} no price yet. If you close the month now, their cost is booked in the open month."
         context = {
-            "subject": f"{month.month:%B %Y}, {_days(month)}, {month.zone.key}",
+            "subject": f"{month.month:%B %Y}, {month.days}, {month.zone.key}",
             "amount": formatting.exact(total.cost_usd),
             "summary": [
                 "All earlier months that are still open are closed as well.",
@@ -269,12 +278,6 @@ class CloseMonthPage(OrganizationPage):
             return HttpResponseRedirect(admin_url("statements", month=self.kwargs["month"]))
         messages.success(request, f"{month.month:%B %Y} is closed.")
         return HttpResponseRedirect(admin_url("statements", month=month.name))
-
-
-def _days(month: StatementMonth) -> str:
-    """`Oct 1, 2026 to Oct 31, 2026`"""
-    calendar: Calendar = month.calendar
-    return f"{day_text(calendar.date_of(month.span.start))} to {day_text(calendar.date_of(month.span.end) - DAY)}"
 
 
 def _figures(totals: StatementTotals) -> list[Figure]:
@@ -307,7 +310,7 @@ def _lines_table(query: StatementQuery, lines: Sequence[StatementLine]) -> Table
     columns = (
         *key,
         *model,
-        Column[StatementLine]("Part", lambda line: _part(line.of)),
+        Column[StatementLine]("Part", lambda line: line.of.part),
         _count("Requests", "requests"),
         _count("Input", "input_tokens"),
         _count("Cache reads", "cache_read_tokens"),
@@ -328,12 +331,6 @@ def _key(query: StatementQuery, line: StatementLine) -> SafeString | str:
     if line.name:
         return formatting.two_lines(line.name, line.of.key)
     return formatting.name(line.of.key)
-
-
-def _part(key: LineKey) -> str:
-    if key.corrected_month is not None:
-        return f"Correction of {key.corrected_month:%B %Y}"
-    return "Credit" if key.section is Section.CREDITS else "Usage"
 
 
 def _line_amount(line: StatementLine) -> SafeString | str:

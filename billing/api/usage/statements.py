@@ -9,7 +9,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from msgspec import UNSET, UnsetType
 from rest_framework import serializers
-from rest_framework.renderers import JSONRenderer
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -20,8 +20,8 @@ from billing.api.usage.figures import UsageView
 from billing.api.usage.query import UsageQuerySerializer
 from billing.exports.focus import DEFAULT_VERSION, VERSIONS, FocusFile
 from billing.exports.requesters import user_of
-from billing.exports.statement_files import StatementFile
-from billing.exports.table_files import CONTENT_TYPES, FileQuery, file_response
+from billing.exports.statement_files import PDF_CONTENT_TYPE, StatementFormat, statement_response
+from billing.exports.table_files import CONTENT_TYPES, file_response
 from billing.month_closing import close_month
 from billing.reports.statements.months import StatementMonth, list_months, month_of, parse_month
 from billing.reports.statements.statement import (
@@ -182,7 +182,9 @@ class StatementParametersOfPage(StatementParameters):
 
 
 class StatementFileParameters(StatementParameters):
-    format = serializers.ChoiceField(default=FileFormat.CSV, choices=[file_format.value for file_format in FileFormat])
+    format = serializers.ChoiceField(
+        default=StatementFormat.CSV, choices=[file_format.value for file_format in StatementFormat]
+    )
     bom = serializers.BooleanField(
         default=False, help_text="Begin a CSV file with a byte order mark, so that Excel reads it as UTF-8."
     )
@@ -222,10 +224,6 @@ class StatementsView(UsageView):
 
     def statement_query(self, text: str, given: dict[str, Any]) -> StatementQuery:
         return query_of_statement(self.access, text, given)
-
-    def file_response(self, query: FileQuery, given: dict[str, Any]) -> StreamingHttpResponse:
-        table, name = query.table(self.organization, user_of(self.access)), query.file_name(self.organization)
-        return file_response(table, name, FileFormat(given["format"]), with_bom=given.get("bom", False))
 
 
 def visible_month(access: Access, text: str) -> StatementMonth:
@@ -298,9 +296,16 @@ class StatementView(StatementsView):
         return Response(body)
 
 
+class PDFRenderer(BaseRenderer):
+    """Accepts the media type of PDF."""
+
+    media_type = PDF_CONTENT_TYPE
+    format = "pdf"
+
+
 class StatementFileView(StatementsView):
     own_transactions: ClassVar[bool] = True
-    renderer_classes = (CsvRenderer, JSONRenderer, ParquetRenderer)
+    renderer_classes = (CsvRenderer, JSONRenderer, ParquetRenderer, PDFRenderer)
     content_negotiation_class = ErrorsInJson
 
     @extend_schema(
@@ -314,14 +319,21 @@ class StatementFileView(StatementsView):
             (200, CONTENT_TYPES[FileFormat.PARQUET]): OpenApiResponse(
                 OpenApiTypes.BINARY, description="Amounts are decimals."
             ),
+            (200, PDF_CONTENT_TYPE): OpenApiResponse(
+                OpenApiTypes.BINARY, description="A document with the totals, lines, corrections and limits' history."
+            ),
         },
     )
     def get(self, request: Request, month: str) -> StreamingHttpResponse:
-        """Download all lines of a statement as CSV, JSON or Parquet. The file of a closed month is always the same, to
-        the byte. For plans with exports."""
+        """Download all lines of a statement as CSV, JSON or Parquet, or the statement as PDF.
+
+        The file of a closed month is always the same, to the byte. A PDF file has up to 5,000 lines. For plans with
+        exports.
+        """
         self.plan_rights.check_exports()
         given = self.parameters(StatementFileParameters)
-        return self.file_response(StatementFile.of(self.statement_query(month, given)), given)
+        query = self.statement_query(month, given)
+        return statement_response(query, StatementFormat(given["format"]), now=utc_now(), with_bom=given["bom"])
 
 
 class StatementFocusView(StatementsView):
@@ -351,7 +363,9 @@ class StatementFocusView(StatementsView):
         query = self.statement_query(month, {})
         with tenant_scope(self.organization.pk):
             totals = statement_totals(query)
-        response = self.file_response(focus_file(self.access, month, given), given)
+        file = focus_file(self.access, month, given)
+        table, name = file.table(self.organization, user_of(self.access)), file.file_name(self.organization)
+        response = file_response(table, name, FileFormat(given["format"]))
         response.headers["X-Unpriced-Events"] = str(totals.total.unpriced_events)
         return response
 
