@@ -227,7 +227,10 @@ _QUERIES: dict[str, tuple[type[StrictSerializer], Callable[[Access, dict[str, An
         StatementExportParameters,
         lambda access, given: StatementFile.of(query_of_statement(access, given.pop("month"), given)),
     ),
-    "focus": (FocusExportParameters, lambda access, given: focus_file(access, given.pop("month"), given)),
+    "focus": (
+        FocusExportParameters,
+        lambda access, given: focus_file(query_of_statement(access, given.pop("month"), {}), given),
+    ),
     "allocation": (AllocationMonths, allocation_file),
 }
 

@@ -11,7 +11,6 @@ from billing.reports.allocation.allocation import Allocation, allocations
 from billing.reports.allocation.rules import AllocationBasis
 from billing.reports.months import ReportMonth
 from costtrack.file_columns import Kind
-from costtrack.tenancy import tenant_scope
 from organizations.models import Organization, User
 from organizations.permissions import USAGE, Resource
 
@@ -56,8 +55,7 @@ class AllocationFile(msgspec.Struct, frozen=True, tag="allocation", kw_only=True
 
         @cache
         def rows() -> list[Row]:
-            with tenant_scope(organization.pk):
-                by_month = allocations(organization=organization, basis=self.basis, months=self.months)
+            by_month = allocations(organization=organization, basis=self.basis, months=self.months)
             return [row for allocation in by_month for row in of_month(allocation)]
 
         return FileTable(columns, lambda _: Part(rows(), None), lambda limit: min(len(rows()), limit), reads_first=True)

@@ -244,9 +244,8 @@ def query_of_statement(access: Access, month: str, given: dict[str, Any]) -> Sta
     )
 
 
-def focus_file(access: Access, month: str, given: dict[str, Any]) -> FocusFile:
-    """Return the file of a month that has begun."""
-    query, basis = query_of_statement(access, month, {}), basis_of(given)
+def focus_file(query: StatementQuery, given: dict[str, Any]) -> FocusFile:
+    basis = basis_of(given)
     return FocusFile(month=query.month.month, version=given["version"], by=basis.target, tag_prefix=basis.tag_prefix)
 
 
@@ -363,7 +362,7 @@ class StatementFocusView(StatementsView):
         query = self.statement_query(month, {})
         with tenant_scope(self.organization.pk):
             totals = statement_totals(query)
-        file = focus_file(self.access, month, given)
+        file = focus_file(query, given)
         table, name = file.table(self.organization, user_of(self.access)), file.file_name(self.organization)
         response = file_response(table, name, FileFormat(given["format"]))
         response.headers["X-Unpriced-Events"] = str(totals.total.unpriced_events)
