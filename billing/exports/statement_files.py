@@ -7,7 +7,6 @@ import msgspec
 from django.conf import settings
 from django.http import StreamingHttpResponse
 
-from billing.exports.statement_pdf import statement_pdf
 from billing.exports.table_files import FileTable, Part, Row, columns_of, download_headers, file_response
 from billing.reports.statements.months import month_of
 from billing.reports.statements.statement import (
@@ -86,6 +85,8 @@ def statement_response(
     file, organization = StatementFile.of(query), query.organization
     name = file.file_name(organization)
     if file_format is StatementFormat.PDF:
+        from billing.exports.statement_pdf import statement_pdf  # ReportLab takes a moment and 20 MB to load
+
         document = statement_pdf(query, now)
         return StreamingHttpResponse([document], content_type=PDF_CONTENT_TYPE, headers=download_headers(f"{name}.pdf"))
     return file_response(file.table(organization), name, FileFormat(file_format), with_bom=with_bom)

@@ -23,7 +23,7 @@ from billing.exports.requesters import user_of
 from billing.exports.statement_files import PDF_CONTENT_TYPE, StatementFormat, statement_response
 from billing.exports.table_files import CONTENT_TYPES, file_response
 from billing.month_closing import close_month
-from billing.reports.statements.months import StatementMonth, list_months, month_of, parse_month
+from billing.reports.statements.months import StatementMonth, list_months, month_in_url, month_of
 from billing.reports.statements.statement import (
     MAX_CURSOR_LENGTH,
     STATEMENT_DIMENSIONS,
@@ -228,7 +228,7 @@ class StatementsView(UsageView):
 
 def visible_month(access: Access, text: str) -> StatementMonth:
     """Return a month like `2026-10`. Raises NotFoundError, and ForbiddenError if the plan does not show it."""
-    month = month_of(access.organization, parse_month(text))
+    month = month_of(access.organization, month_in_url(text))
     PlanRights.of(access).check_visible(month.span.start, now=utc_now())
     return month
 
@@ -405,7 +405,7 @@ class StatementCloseView(StatementsView):
         """
         closed = close_month(
             organization=self.organization,
-            month=parse_month(month),
+            month=month_in_url(month),
             acting_as=self.access.role,
             actor=self.principal.label,
             now=utc_now(),
