@@ -30,7 +30,7 @@ from billing.models.notifications import (
 )
 from billing.models.outcomes import Outcome
 from billing.models.prices import Agreement, PriceBookRevision, PriceVersion
-from billing.models.provider_bills import BillDay, BillImport, BillKey, BillRow
+from billing.models.provider_bills import BillConnection, BillDay, BillImport, BillKey, BillRow
 from billing.models.quarantine import QuarantinedRecord
 from billing.models.repricing import Repricing
 from billing.models.rollups import Execution, GenerationGroup, Session
@@ -44,6 +44,7 @@ __all__ = [
     "Agreement",
     "AllocationRule",
     "Authorization",
+    "BillConnection",
     "BillDay",
     "BillImport",
     "BillKey",

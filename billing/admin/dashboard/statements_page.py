@@ -23,7 +23,7 @@ from billing.admin.components.urls import admin_url, event_url, url_with
 from billing.exports.focus import DEFAULT_VERSION, VERSIONS, focus_response
 from billing.exports.statement_files import StatementFormat, statement_response
 from billing.month_closing import check_may_close, close_month
-from billing.reports.statements.months import StatementMonth, list_months, month_of, parse_month
+from billing.reports.statements.months import StatementMonth, list_months, month_in_url, month_of
 from billing.reports.statements.statement import (
     STATEMENT_DIMENSIONS,
     LateRow,
@@ -236,7 +236,7 @@ class CloseMonthPage(OrganizationPage):
     template_name: ClassVar[str] = "admin/confirm_action.html"
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        month = month_of(self.organization, parse_month(self.kwargs["month"]))
+        month = month_of(self.organization, month_in_url(self.kwargs["month"]))
         check_may_close(month, self.now)
         totals = statement_totals(StatementQuery(self.organization, month))
         total = totals.total
@@ -260,7 +260,7 @@ class CloseMonthPage(OrganizationPage):
         try:
             month = close_month(
                 organization=self.organization,
-                month=parse_month(self.kwargs["month"]),
+                month=month_in_url(self.kwargs["month"]),
                 acting_as=self.role,
                 actor=self.user.email,
                 now=self.now,

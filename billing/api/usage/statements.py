@@ -21,7 +21,7 @@ from billing.exports.focus import DEFAULT_VERSION, VERSIONS, focus_response
 from billing.exports.statement_files import PDF_CONTENT_TYPE, StatementFormat, statement_response
 from billing.exports.table_files import CONTENT_TYPES
 from billing.month_closing import close_month
-from billing.reports.statements.months import StatementMonth, list_months, month_of, parse_month
+from billing.reports.statements.months import StatementMonth, list_months, month_in_url, month_of
 from billing.reports.statements.statement import (
     MAX_CURSOR_LENGTH,
     STATEMENT_DIMENSIONS,
@@ -206,7 +206,7 @@ class StatementsView(UsageView):
 
     def visible_month(self, text: str) -> StatementMonth:
         """Return the month of the URL. Raises NotFoundError, and ForbiddenError if the plan does not show it."""
-        month = month_of(self.organization, parse_month(text))
+        month = month_of(self.organization, month_in_url(text))
         self.plan_rights.check_visible(month.span.start, now=utc_now())
         return month
 
@@ -386,7 +386,7 @@ class StatementCloseView(StatementsView):
         """
         closed = close_month(
             organization=self.organization,
-            month=parse_month(month),
+            month=month_in_url(month),
             acting_as=self.access.role,
             actor=self.principal.label,
             now=utc_now(),
