@@ -15,6 +15,7 @@ from rest_framework.test import APIClient
 from billing.models import Delivery, Notice, ReportSubscription
 from billing.notifications.emails import NOT_SUBSCRIBED, deliver_emails
 from billing.notifications.report_subscriptions import last_report_period, subscribe, unsubscribe, unsubscribe_url
+from billing.rollups.fold import fold
 from billing.spend_reports import send_due_reports
 from billing.types import DeliveryState, LimitScope, ReportFrequency, ReportScope
 from costtrack.calendar import Calendar
@@ -163,6 +164,20 @@ def test_a_team_without_usage_and_a_plan_without_the_period_say_so(owner: User, 
     organization.plan.api_access = False
     organization.plan.save()
     assert send_due_reports(now=datetime(2027, 1, 10, tzinfo=UTC)) == 0
+
+
+def test_a_tag_with_too_many_events_to_read_has_its_sums_and_says_what_is_missing(
+    owner: User, organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = {"model": "gpt-4o", "tags": ["prod"], "cost_usd": "0.25", "occurred_at": "2026-11-11T12:00:00Z"}
+    send(call, call, {**call, "tags": ["other"]}, now=DUE)
+    fold(now=DUE)
+    monkeypatch.setattr("billing.reports.usage.ledger_usage.MAX_EVENTS", 1)
+    subscribe_to(owner, organization, WEEKLY, ReportScope.TAG, "prod")
+    assert send_due_reports(now=DUE) == 1
+    data = Notice.objects.get().data
+    assert (data["spend_usd"], data["requests"], data["top"]) == ("0.5", 2, None)
+    assert "There are too many events to list teams, models and users." in sent()[0].body
 
 
 # --- To whom ---------------------------------------------------------------------------------------------------------
