@@ -222,6 +222,7 @@ def test_every_page_is_accessible_and_within_its_bounds_with_any_amount_of_data(
     """Of operators, in the short profile, the pages that owners do not have; the others are the same ones."""
     client = signed_in(owner)
     send(*calls(1), now=utc_now())
+    client.post("/o/acme/admin/reports/new/", {"frequency": "weekly", "scope": "organization"})
     owners = Walk(browse(owner, viewport=DESK, reduced_motion="reduce"), client)
     for path in addresses(client):
         owners.visit(path)
