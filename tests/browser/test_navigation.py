@@ -17,7 +17,7 @@ from tests.usage import Send
 HERE = "/o/acme/admin/"
 ENTRY_TITLES = (
     *("Usage", "Explore", "Requests", "Runs & sessions", "Limits"),
-    *("Credentials", "Getting started", "Prices", "Billing", "Settings"),
+    *("Credentials", "Getting started", "Prices", "Billing", "Notifications", "Settings"),
 )
 
 
@@ -36,7 +36,7 @@ def member(organization: Organization) -> User:
     return user
 
 
-def test_the_sidebar_has_ten_entries(owner: User) -> None:
+def test_the_sidebar_has_few_entries(owner: User) -> None:
     page = PlainPage(owner)
     page.goto(f"{HERE}plan/")
     assert tuple(page.names("link", SIDEBAR)) == ENTRY_TITLES

@@ -4,6 +4,7 @@ Lists and reports with many rows have a page of their own for their file (`billi
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from django.http import HttpRequest
@@ -17,6 +18,7 @@ from billing.exports.jobs import MAX_DIRECT_ROWS
 from billing.exports.table_files import FileTable, Part, file_response
 from costtrack.errors import InvalidError, NotFoundError
 from costtrack.file_columns import ComputedColumn, FileColumn, FileLinks, Kind
+from costtrack.money import DECIMALS
 
 R = TypeVar("R")
 _TABLE = "table"
@@ -46,7 +48,7 @@ class TableFilesPage(OrganizationPage):
         file = next((file for file in _files(self.page_context().values()) if file.name == name), None)
         if file is None:
             raise NotFoundError("This page has no such table, or nothing to show in it.")
-        rows = [[column.value(row) for column in file.columns] for row in file.rows()]
+        rows = [[_stored(column.value(row)) for column in file.columns] for row in file.rows()]
         if len(rows) > MAX_DIRECT_ROWS:
             raise InvalidError(f"The file would have more than {MAX_DIRECT_ROWS:,} rows. Choose a shorter period.")
         columns = [FileColumn(column.name, column.kind) for column in file.columns]
@@ -67,6 +69,18 @@ def _files(values: Iterable[Any]) -> Iterator[TableFile[Any]]:
             yield from _files([value.table])
         elif isinstance(value, (list, tuple)):
             yield from _files(value)
+
+
+def _stored(value: object) -> object:
+    """Return a value as files have it: ratios have as many decimals as amounts."""
+    if isinstance(value, float):
+        return Decimal(str(value))
+    return round(value, DECIMALS) if isinstance(value, Decimal) and -_exponent(value) > DECIMALS else value
+
+
+def _exponent(value: Decimal) -> int:
+    exponent = value.as_tuple().exponent
+    return exponent if isinstance(exponent, int) else 0
 
 
 def computed(kind: Kind, /, **values: Callable[[Any], object]) -> tuple[ComputedColumn, ...]:

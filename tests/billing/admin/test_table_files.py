@@ -63,7 +63,7 @@ def report(api: APIClient, send: Send) -> None:
         ("outcomes/", {"outcomes": 2, "outcomes-by-workflow": 2}),
         ("commitments/", {"commitments": 1, "use-of-commitments": 1}),
         ("sessions/", {"most-expensive-models": 1, "most-expensive-sessions": 2}),
-        ("plan/", {"plans": 3}),
+        ("plan/", {"plans": 4}),
     ],
 )
 def test_each_link_is_a_file_in_its_format(
