@@ -129,7 +129,7 @@ def _notify(organization: Organization, subscription: ReportSubscription, addres
     return notify(
         organization=organization,
         kind=NoticeKind.REPORT,
-        subject=f"{organization.name}: {str(subscription).lower()}",
+        subject=f"{organization.name}: {subscription}",
         data=report_data(organization=organization, subscription=subscription, now=now),
         now=now,
         to=[address],
@@ -210,7 +210,7 @@ def _limit(status: LimitStatus) -> dict[str, str]:
     return {
         "name": describe_limit(status.rule),
         "used": f"{amount_text(status.evaluation.spent_usd, unit)} of {amount_text(status.rule.amount_usd, unit)}",
-        "state": status.evaluation.state.label,
+        "state": status.evaluation.state.value,
     }
 
 
