@@ -387,6 +387,24 @@ class BillFormat(models.TextChoices):
     CSV = "csv", "CSV"
 
 
+class BillProvider(models.TextChoices):
+    """A provider whose bills are fetched by its API."""
+
+    OPENAI = "openai", "OpenAI"
+    ANTHROPIC = "anthropic", "Anthropic"
+    OPENROUTER = "openrouter", "OpenRouter"
+
+
+class FetchState(models.TextChoices):
+    """The last fetch of a provider's bills."""
+
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Fetching"
+    RETRYING = "retrying", "Trying again"
+    DONE = "done", "Fetched"
+    FAILED = "failed", "Failed"
+
+
 class BillReport(models.TextChoices):
     """What a provider reports: amounts or quantities."""
 
@@ -400,5 +418,6 @@ class BillCause(models.TextChoices):
     MISSING_CALLS = "missing_calls", "Missing calls"
     PRICE = "price", "Price"
     INCOMPLETE = "incomplete", "Not complete yet"
+    UNASSIGNED_KEY = "unassigned_key", "Unassigned keys"
     FOREIGN_KEY = "foreign_key", "Other keys"
     UNKNOWN_QUANTITY = "unknown_quantity", "Quantity unknown"

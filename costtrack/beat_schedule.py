@@ -36,6 +36,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "reprice": _send("billing.reprice", crontab(), expires=60),
     "process-uploads": _send("billing.process_upload", crontab(), expires=60),
     "delete-old-uploads": _send("billing.delete_old_uploads", crontab(minute="20"), expires=_HOUR),
+    "fetch-bills": _send("billing.fetch_bills", crontab(), expires=60),
     "run-exports": _send("billing.run_export", crontab(), expires=60),
     "delete-old-exports": _send("billing.delete_old_exports", crontab(minute="50"), expires=_HOUR),
     "delete-organizations": _send("billing.delete_organizations", crontab(minute="40"), expires=_HOUR),

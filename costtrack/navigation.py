@@ -132,6 +132,7 @@ ENTRIES = (
             Tab("Members", "organizations_membership_changelist", words="users people invite role"),
             Tab("Teams", "organizations_team_changelist"),
             Tab("Webhooks", "billing_webhookendpoint_changelist"),
+            Tab("Bill connections", "bill_connections", words="openai anthropic openrouter admin key fetch invoice"),
             Tab("Email notifications", "notification_preferences", words="mail alerts"),
             Tab("Email addresses", "billing_notificationaddress_changelist", words="mail recipients"),
             Tab("Notices", "notices", words="alerts bell inbox"),

@@ -22,6 +22,7 @@ from billing.limits.validation import LimitInput
 from billing.models import (
     Agreement,
     AllocationRule,
+    BillConnection,
     BillKey,
     Commitment,
     Credit,
@@ -41,6 +42,8 @@ from billing.models import (
 from billing.notifications.outbox import notify
 from billing.notifications.recipients import MAX_ADDRESSES
 from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
+from billing.provider_bills.connections import MAX_CONNECTIONS
+from billing.provider_bills.imports import NewBill, import_bill
 from billing.types import ExportState, IncreaseState, LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
 from organizations.models import APICredential, Closing, Membership, Organization, Team, User
@@ -109,6 +112,16 @@ class Examples:
                 created_at=utc_now(),
             )
             BillKey.objects.create(organization=self.organization, provider="openai", key=f"key-{number}")
+            self._bill(number)
+            if number < MAX_CONNECTIONS // 2:
+                BillConnection.objects.create(
+                    organization=self.organization,
+                    provider="openai",
+                    account=f"account-{number}",
+                    key="",
+                    key_changed_at=utc_now(),
+                    created_at=utc_now(),
+                )
             Commitment.objects.create(
                 organization=self.organization,
                 name=f"commitment-{number}",
@@ -180,6 +193,18 @@ class Examples:
         common: dict[str, Any] = {"organization": self.organization, "now": utc_now()}
         webhook = create_webhook(**common, url=f"{_PUBLIC}/{number}", actor="tests").webhook
         notify(**common, kind=NoticeKind.PAUSED, subject="Paused", data={}, to=(), webhooks=[webhook])
+
+    def _bill(self, number: int) -> None:
+        """A file of a provider's bill, with a key of its own and one that is assigned."""
+        content = "date,key,model,amount_usd,input_tokens\n" + "".join(
+            f"{utc_now():%Y-%m-%d},{key},model-{number},1,{number}\n" for key in (f"key-{number}", f"other-{number}")
+        )
+        import_bill(
+            organization=self.organization,
+            bill=NewBill(content.encode(), provider="openai", account=f"account-{number}"),
+            actor="tests",
+            now=utc_now(),
+        )
 
     def _export(self, state: ExportState) -> None:
         """A file of the organization's limits, without rows."""
@@ -259,6 +284,7 @@ class Examples:
             "credits": Credit.objects.of(self.organization).filter(voided_at=None),
             "rules": AllocationRule.objects.of(self.organization),
             "keys": BillKey.objects.of(self.organization),
+            "connections": BillConnection.objects.of(self.organization),
             "commitments": Commitment.objects.of(self.organization).filter(ends=None),
             "reprice": Repricing.objects.of(self.organization),
             "webhooks": WebhookEndpoint.objects.of(self.organization),
@@ -426,6 +452,13 @@ _BODIES: dict[str, Callable[[int], Any]] = {
         "content": f"date,model,amount_usd\n{utc_now():%Y-%m-%d},new-{number},1\n",
         "provider": "mistral",
     },
+    "POST /usage/provider-bills/connections": lambda number: {
+        "provider": "openai",
+        "account": f"new-{number}",
+        "key": "sk-admin-example",
+    },
+    "POST /usage/provider-bills/connections/<int:pk>/fetch": lambda _: {},
+    "DELETE /usage/provider-bills/connections/<int:pk>": lambda _: {},
     "POST /usage/provider-bills/keys": lambda number: {
         "provider": "mistral",
         "key": f"key-{number}",

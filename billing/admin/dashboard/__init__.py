@@ -4,6 +4,7 @@ One package per page. Importing this package registers them.
 """
 
 from billing.admin.dashboard import (
+    bill_connections_page,
     commitments_page,
     forecast_page,
     index_page,
@@ -27,6 +28,7 @@ from billing.admin.dashboard.usage import usage_page
 
 __all__ = [
     "allocation_page",
+    "bill_connections_page",
     "commitments_page",
     "execution_page",
     "explore_page",

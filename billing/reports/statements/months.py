@@ -4,7 +4,6 @@ Closed months have the span of the day on which they were closed. The first open
 ends, even if the organization has another time zone since then, so months have no gap and no overlap.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -16,10 +15,13 @@ from django.db.models import Min
 from billing.models import ClosedMonth
 from billing.models.rollups import OrganizationHour
 from costtrack.calendar import Calendar, Span, Unit
+from costtrack.clock import DAY
+from costtrack.date_text import day_text
+from costtrack.dates import parse_month
 from costtrack.errors import NotFoundError
 from organizations.models import APICredential, Organization
 
-_MONTH = re.compile(r"(20\d\d|21\d\d)-(0[1-9]|1[0-2])", re.ASCII)
+_YEARS = range(2000, 2200)
 """The years that dates of usage may have."""
 
 
@@ -51,13 +53,22 @@ class StatementMonth:
     def calendar(self) -> Calendar:
         return Calendar(self.zone)
 
+    @property
+    def days(self) -> str:
+        """`Oct 1, 2026 to Oct 31, 2026`"""
+        first, end = map(self.calendar.date_of, self.span)
+        return f"{day_text(first)} to {day_text(end - DAY)}"
 
-def parse_month(text: str) -> date:
-    """Return the first day of a month like `2026-10`. Raises NotFoundError."""
-    match = _MONTH.fullmatch(text)
-    if match is None:
+
+def month_in_url(text: str) -> date:
+    """Return the first day of the month that a URL names, like `2026-10`. Raises NotFoundError."""
+    try:
+        month = parse_month(text)
+    except ValueError:
+        month = None
+    if month is None or month.year not in _YEARS:
         raise NotFoundError("No such month. Months are written like 2026-10.")
-    return date(int(match[1]), int(match[2]), 1)
+    return month
 
 
 def next_month(month: date) -> date:
