@@ -23,12 +23,14 @@ from billing.exports.table_files import encode
 from billing.ledger.corrections import adjust, void
 from billing.models import UsageEvent
 from billing.month_closing import close_month
+from billing.reports.allocation.allocation import allocations
 from billing.reports.allocation.rules import AllocationBasis
+from billing.reports.months import ReportMonth
 from billing.reports.statements.months import month_of
 from billing.reports.statements.statement import StatementQuery, statement_totals
 from billing.reports.usage.figures import UsageFilter
 from billing.rollups.fold import fold
-from billing.types import AllocationTarget, CommitmentKind, FeePeriod, SplitMethod
+from billing.types import AllocationTarget, CommitmentKind, FeePeriod, SplitMeasure, SplitMethod
 from costtrack.file_columns import FileFormat
 from organizations.models import Organization, Plan, User
 from organizations.types import Role, Scope
@@ -43,16 +45,15 @@ VALUES: dict[str, tuple[str, ...]] = {
     "end_user": ("customer-1",),
     "user_id": ("ada", "bob"),
     "capability": ("chat", "agents"),
-    "environment": ("prod", "dev"),
     "tag": ("env:prod", "beta"),
 }
+BY_TEAM = AllocationBasis(AllocationTarget.TEAM)
 FOCUS_COLUMNS = {
     "model": "x_Model",
     "team": "x_Team",
     "end_user": "x_EndUser",
     "user_id": "x_UserId",
     "capability": "x_Capability",
-    "environment": "x_Environment",
 }
 
 
@@ -74,15 +75,26 @@ def closed_world(shared_transaction: None) -> World:
         "Plan", CommitmentKind.SUBSCRIPTION, Decimal(9), FeePeriod.MONTH, MONTHS[0], {"team": ["ads"]}
     )
     create_commitment(organization=organization, commitment=commitment, actor="ada", now=NOW)
-    rule = NewRule(AllocationBasis(AllocationTarget.TEAM), "Rest", MONTHS[0], SplitMethod.EVEN)
-    create_rule(organization=organization, rule=rule, actor="ada", now=NOW)
+    shared = NewRule(
+        BY_TEAM,
+        "Shared agents",
+        MONTHS[0],
+        SplitMethod.PROPORTIONAL,
+        source={"capability": ["agents"], "user_id": ["ada", ""]},
+        without_target_only=False,
+        measure=SplitMeasure.REQUESTS,
+    )
+    rest = NewRule(BY_TEAM, "Rest", MONTHS[0], SplitMethod.EVEN, position=2, targets={"core": None, "ads": None})
+    for rule in (shared, rest):
+        create_rule(organization=organization, rule=rule, actor="ada", now=NOW)
     drawn = Random(4)
     key = make_key(organization, *Scope)
     for number in range(3):
-        send_events(organization, *(_event(drawn) for _ in range(30)), now=NOW, credential=key.credential)
+        result = send_events(organization, *(_event(drawn) for _ in range(30)), now=NOW, credential=key.credential)
+        assert result.accepted == 30
         corrected = UsageEvent.objects.of(organization).filter(adjusts__isnull=False).values("adjusts")
         events = UsageEvent.objects.of(organization).filter(kind="model_call", unpriced=0).exclude(pk__in=corrected)
-        for event in drawn.sample(list(events.order_by("id")), 4):
+        for event in drawn.sample(list(events.order_by("occurred_at")), 4):
             change: dict[str, Any] = {"organization": organization, "actor": "ada", "now": NOW, "reason": "Invoice"}
             if drawn.random() < 0.5:
                 void(event_id=event.pk, **change)
@@ -104,7 +116,8 @@ def world(closed_world: World, db: None) -> Iterator[World]:
 
 def _event(drawn: Random) -> dict[str, Any]:
     chosen = {name: drawn.choice((*values, "")) for name, values in VALUES.items() if name != "tag"}
-    at = datetime(2026, 8, 31, 12, tzinfo=UTC) + timedelta(minutes=drawn.randrange(60 * 24 * 88))
+    start = datetime(2026, 8, 31, 12, tzinfo=UTC)
+    at = start + timedelta(minutes=drawn.randrange((NOW - start) // timedelta(minutes=1)))
     cost = {} if drawn.random() < 0.4 else {"cost_usd": f"{drawn.randrange(10**9)}e-9"}
     tokens = {"input_tokens": drawn.randrange(5000), "output_tokens": drawn.randrange(500)}
     tags = drawn.sample(VALUES["tag"], drawn.randrange(3))
@@ -178,3 +191,13 @@ def test_twenty_random_filters_and_months_have_one_total(world: World) -> None:
             totals["explorer"] = sum((row.figures.cost_usd for row in shown.rows), Decimal(0))
         assert totals == dict.fromkeys(totals, totals["summary"]), (month, filters)
     assert corrected > 5
+
+
+def test_the_charges_of_each_team_add_up_to_its_cost_after_the_rules(world: World) -> None:
+    for month, charges in world.focus.items():
+        months = [ReportMonth(month, month_of(world.organization, month).span)]
+        (allocation,) = allocations(organization=world.organization, basis=BY_TEAM, months=months)
+        assert all(result.source_usd and result.given for result in allocation.rules)
+        for row in allocation.rows:
+            charged = [charge for charge in charges if charge["x_AllocatedTo"] == row.target]
+            assert _cost(charged, "x_LedgerCost") == row.total_usd, (month, row)
