@@ -27,7 +27,7 @@ _KINDS = [
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0072_erasures"),
+        ("billing", "0061_run_times"),
         ("organizations", "0014_lower_case_addresses"),
     ]
 

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0072_erasures")]
+    dependencies = [("billing", "0064_report_subscriptions")]
 
     operations = [
         migrations.AddField(
