@@ -150,4 +150,4 @@ def test_a_file_shows_what_its_list_shows(
 
 def test_an_empty_list_offers_no_file(browser: Client) -> None:
     assert b"Download all rows" not in browser.get("/o/acme/admin/billing/credit/").content
-    assert b"Download all rows" in browser.get("/o/acme/admin/organizations/auditentry/?q=acme").content
+    assert b"Download all rows" in browser.get("/o/acme/admin/organizations/membership/").content
