@@ -9,11 +9,13 @@ the limits then apply per process.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import msgspec
 from django.core.cache.backends.locmem import LocMemCache
-from django.core.cache.backends.redis import RedisCache
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
+from redis import Redis
 from redis.exceptions import RedisError
 
 from costtrack.breaker import Breaker
@@ -37,10 +39,23 @@ class Serializer:
             return None
 
 
+class Client(RedisCacheClient):
+    """Uses one client of the one server. Django's makes one for each operation, which takes longer than the operation
+    itself."""
+
+    def get_client(self, key: Any = None, *, write: bool = False) -> Redis:
+        return self._only
+
+    @cached_property
+    def _only(self) -> Redis:
+        return super().get_client(write=True)
+
+
 class Cache(RedisCache):
     def __init__(self, server: str, params: dict[str, Any]) -> None:
         params = {**params, "OPTIONS": {**params.get("OPTIONS", {}), "serializer": Serializer}}
         super().__init__(server, params)
+        self._class = Client
         self._local = LocMemCache("sign-in", {})
 
     def add(self, key: str, value: Any, *args: Any, **kwargs: Any) -> bool:

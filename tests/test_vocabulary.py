@@ -24,6 +24,7 @@ REFUSED_PREFIXES = ("MOST_", "LONGEST_")
 
 # What Django and other libraries name, and the one book of the glossary: a set of prices.
 _ACCEPTED = re.compile(r"decimal_places|price_?books?|PriceBook", re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z_]\w*")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _NO_WRITER_USES = re.compile(
     r"\b(e-mail|anew|whoever|whatever|nobody|somebody|dearest|by itself|for good|goes on)\b|\d %(?!\()|"
@@ -52,6 +53,7 @@ def identifiers(tree: ast.AST) -> Iterator[str]:
                 yield name
 
 
+@cache
 def refused_words(identifier: str) -> set[str]:
     words = {word.lower() for word in _WORD.findall(_ACCEPTED.sub("", identifier))}
     prefixes = {prefix for prefix in REFUSED_PREFIXES if identifier.lstrip("_").startswith(prefix)}
@@ -60,12 +62,15 @@ def refused_words(identifier: str) -> set[str]:
 
 @cache
 def used() -> dict[str, str]:
-    """By file: the refused words in its identifiers, in order."""
+    """By file: the refused words in its identifiers, in order. Only files with such a word somewhere are parsed."""
     found = {}
     for path in sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
         if "migrations" in path.parts:
             continue
-        names = set(identifiers(ast.parse(path.read_text(encoding="utf-8"))))
+        source = path.read_text(encoding="utf-8")
+        if not any(map(refused_words, set(_NAME.findall(source)))):
+            continue
+        names = set(identifiers(ast.parse(source)))
         if words := set().union(*map(refused_words, names)):
             found[str(path.relative_to(ROOT))] = " ".join(sorted(words))
     return found
@@ -98,10 +103,11 @@ def texts(path: Path) -> Iterator[str]:
     if path.suffix != ".py":
         yield re.sub(r"\{#.*?#\}|\{% comment %\}.*?\{% endcomment %\}|\{[%{].*?[%}]\}", " ", source, flags=re.DOTALL)
         return
-    tree = ast.parse(source)
-    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+    documentation = set()
+    for node in ast.walk(ast.parse(source)):  # each before those that it contains
+        if isinstance(node, ast.Expr):
+            documentation.add(id(node.value))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
             yield node.value
 
 
