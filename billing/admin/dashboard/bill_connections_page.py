@@ -51,6 +51,7 @@ _HELP = (
 class BillConnectionsPage(OrganizationPage):
     title: ClassVar[str] = "Bill connections"
     template_name: ClassVar[str] = "admin/dashboard/bill_connections.html"
+    stylesheets = ("costtrack/breakdowns.css",)
 
     def page_context(self) -> dict[str, Any]:
         connections = list_connections(self.organization)
@@ -159,7 +160,7 @@ def connections_card(
     times = page.times
     columns = [
         Column[BillConnection](
-            "Account", lambda row: formatting.two_lines(BillProvider(row.provider).label, row.account)
+            "Account", lambda row: formatting.two_lines(BillProvider(row.provider).label, row.account), css="ct-names"
         ),
         Column[BillConnection]("State", _state),
         Column[BillConnection]("Last fetch", lambda row: times.two_lines(row.fetched_at)),
@@ -199,7 +200,7 @@ def _actions(row: BillConnection, page: OrganizationPage) -> SafeString:
         )
     return format_html(
         '<form class="ct-buttons" method="post" action="{}"><input type="hidden" name="csrfmiddlewaretoken" value="{}">'
-        '{}<a class="ct-button" href="{}" aria-label="Replace the key of {}">Replace key</a>'
+        '{}<a class="ct-button" href="{}" aria-label="New key of {}">New key</a>'
         '<a class="ct-button" href="{}" aria-label="Remove {}">Remove</a></form>',
         *(url, get_token(page.request), fetch, replace, name, url, name),
     )

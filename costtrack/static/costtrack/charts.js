@@ -45,7 +45,7 @@
       }
       if (overlay.role === "band") {
         const isUpper = chart.overlays[index + 1]?.role === "band";
-        const style = { backgroundColor: grid, borderColor: grid, borderWidth: 1, pointRadius: 0 };
+        const style = { backgroundColor: grid, borderColor: faint, borderWidth: 0.5, pointRadius: 0 };
         return { ...common, ...style, type: "line", fill: isUpper ? "+1" : false, order: 3 };
       }
       const color = overlay.role === "limit" ? LIMIT_COLOR : faint;

@@ -71,7 +71,7 @@ def test_an_account_is_connected_fetched_and_removed(
     given = {"provider": "openai", "account": "Research", "key": "sk-admin-1234"}
     response = browser.post(key_page, given, follow=True)
     shown = text_of(response)
-    for part in ("The account is connected.", "OpenAI", "Research", "Queued", owner.email, "Replace key"):
+    for part in ("The account is connected.", "OpenAI", "Research", "Queued", owner.email, "New key"):
         assert part in shown, part
     assert "sk-admin-1234" not in response.content.decode()
     assert "OpenRouter" not in shown
@@ -89,7 +89,7 @@ def test_an_account_is_connected_fetched_and_removed(
     assert "The key is replaced." in text_of(browser.post(key_page, {**given, "key": "sk-admin-5678"}, follow=True))
 
     reader = sign_in(viewer)
-    assert "Replace key" not in text_of(reader.get(CONNECTIONS))
+    assert "New key" not in text_of(reader.get(CONNECTIONS))
     for path in (key_page, action):
         assert reader.get(path).status_code == reader.post(path, {}).status_code == 403
 
