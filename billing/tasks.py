@@ -30,6 +30,7 @@ from billing.rollups.rebuild import rebuild
 from billing.rollups.retention import retain
 from billing.rollups.types import Dropped, Step
 from billing.rollups.verify import verify
+from billing.spend_reports import send_due_reports
 from billing.types import Channel
 from costtrack.celery import app
 from costtrack.clock import iso, utc_now
@@ -176,6 +177,12 @@ def verify_limits_task(organization_id: int | None = None) -> None:
             enqueue_on_commit("billing.verify_limits", organization_id=pk)
         return
     verify_limits(organization=Organization.objects.get(pk=organization_id), now=utc_now())
+
+
+@app.task(name="billing.send_reports")
+def send_reports_task() -> int:
+    """Write the reports of spend that are due; return their number."""
+    return send_due_reports(now=utc_now())
 
 
 @app.task(name="billing.back_test_forecasts")

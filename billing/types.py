@@ -311,7 +311,23 @@ class NoticeKind(models.TextChoices):
     EXPORT_READY = "export.ready", "Export ready"
     EXPORT_FAILED = "export.failed", "Export failed"
     MONTH_CLOSED = "month.closed", "Month closed"
+    REPORT = "report.spend", "Spend report"
     TEST = "test", "Test message"
+
+
+class ReportFrequency(models.TextChoices):
+    """When a member gets a report of spend."""
+
+    WEEKLY = "weekly", "Weekly"
+    MONTHLY = "monthly", "Monthly"
+
+
+class ReportScope(models.TextChoices):
+    """What a report of spend is about."""
+
+    ORGANIZATION = "organization", "Organization"
+    TEAM = "team", "Team"
+    TAG = "tag", "Tag"
 
 
 class Channel(models.TextChoices):

@@ -41,6 +41,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "delete-old-exports": _send("billing.delete_old_exports", crontab(minute="50"), expires=_HOUR),
     "delete-organizations": _send("billing.delete_organizations", crontab(minute="40"), expires=_HOUR),
     "notify-usage-issues": _send("billing.notify_usage_issues", crontab(), expires=60),
+    "send-reports": _send("billing.send_reports", crontab(minute="*/5"), expires=290),
     "deliver-email": _send("billing.deliver_email", 15, expires=30),
     "deliver-account-email": _send("organizations.deliver_email", 15, expires=30),
     "deliver-webhooks": _send("billing.deliver_webhooks", 15, expires=30),

@@ -134,6 +134,7 @@ ENTRIES = (
             Tab("Webhooks", "billing_webhookendpoint_changelist"),
             Tab("Bill connections", "bill_connections", words="openai anthropic openrouter admin key fetch invoice"),
             Tab("Email notifications", "notification_preferences", words="mail alerts"),
+            Tab("Email reports", "reports", words="mail weekly monthly summary digest subscribe"),
             Tab("Email addresses", "billing_notificationaddress_changelist", words="mail recipients"),
             Tab("Notices", "notices", words="alerts bell inbox"),
             Tab("Email previews", "email_previews"),

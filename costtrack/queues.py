@@ -48,6 +48,7 @@ TASKS: dict[str, Queue] = {
     "billing.back_test_forecasts": Queue.MAINTENANCE,
     "billing.delete_organizations": Queue.MAINTENANCE,
     "billing.notify_usage_issues": Queue.NOTIFICATIONS,
+    "billing.send_reports": Queue.MAINTENANCE,
     "billing.deliver_email": Queue.NOTIFICATIONS,
     "billing.deliver_webhooks": Queue.NOTIFICATIONS,
     "organizations.deliver_email": Queue.NOTIFICATIONS,

@@ -32,6 +32,7 @@ from billing.models import (
     LimitOverride,
     MetricSender,
     NotificationAddress,
+    ReportSubscription,
     Repricing,
     SavedView,
     SpendLimit,
@@ -137,7 +138,16 @@ class Examples:
             record_outcomes(organization=self.organization, reports=[report], now=utc_now())
             make_key(self.organization, name=f"credential-{number}")
             user = User.objects.create(email=f"person-{number}@acme.example")
-            Membership.objects.create(organization=self.organization, user=user, role=Role.VIEWER)
+            membership = Membership.objects.create(organization=self.organization, user=user, role=Role.VIEWER)
+            ReportSubscription.objects.create(
+                organization=self.organization,
+                membership=membership,
+                frequency="weekly",
+                scope="team",
+                value=f"team-{number}",
+                last_period=utc_now().date(),
+                created_at=utc_now(),
+            )
             take(self.organization, "0.01", user_ref=f"user-{number}")
             now = utc_now()
             Repricing.objects.create(
@@ -299,6 +309,10 @@ class Examples:
             ),
         }
         word = route.partition("/<int:pk>")[0].rpartition("/")[2]
+        if word == "reports":
+            # That of the member who sends the request.
+            email = f"person-{0 if route.endswith('/send') else number + 1}@acme.example"
+            return ReportSubscription.objects.of(self.organization).filter(membership__user__email=email)[0]
         row: Model = rows[word].order_by("pk")[number]
         return row
 
@@ -418,6 +432,8 @@ _OF_OPERATORS = (
 _OWN = "/memberships/<str:slug>"
 _OF_MEMBERS = (
     *(f"GET {_OF}/notification-preferences", f"PATCH {_OF}/notification-preferences", "GET /usage/own/requests"),
+    *(f"{method} {_OF}/reports" for method in ("GET", "POST")),
+    *(f"DELETE {_OF}/reports/<int:pk>", f"POST {_OF}/reports/<int:pk>/send"),
     *(f"{method} /usage/own/limit-requests" for method in ("GET", "POST")),
     "GET /usage/own/limit-requests/<int:pk>",
     *("GET /memberships", f"GET {_OWN}", f"DELETE {_OWN}", f"POST {_OWN}/accept"),
@@ -498,6 +514,9 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"PATCH {_OF}/notification-preferences": lambda number: {"warnings": number % 2 == 0},
     f"POST {_OF}/notification-addresses": lambda number: {"address": f"finance-{number}@acme.example"},
     f"DELETE {_OF}/notification-addresses/<int:pk>": lambda _: {},
+    f"POST {_OF}/reports": lambda number: {"frequency": "weekly", "scope": "team", "value": f"New team {number}"},
+    f"DELETE {_OF}/reports/<int:pk>": lambda _: {},
+    f"POST {_OF}/reports/<int:pk>/send": lambda _: {},
     f"POST {_OF}/views": lambda number: {"name": f"New view {number}", "is_shared": True},
     f"PATCH {_OF}/views/<int:pk>": lambda number: {"name": f"Renamed {number}"},
     f"DELETE {_OF}/views/<int:pk>": lambda _: {},

@@ -25,6 +25,7 @@ from billing.models.notifications import (
     NoticeReading,
     NotificationAddress,
     NotificationPreference,
+    ReportSubscription,
     WebhookEndpoint,
 )
 from billing.models.outcomes import Outcome
@@ -78,6 +79,7 @@ __all__ = [
     "PriceBookRevision",
     "PriceVersion",
     "QuarantinedRecord",
+    "ReportSubscription",
     "Repricing",
     "RollupCheck",
     "Run",

@@ -15,6 +15,7 @@ from billing.admin.dashboard import (
     plan_page,
     price_check_page,
     provider_bills_page,
+    reports_page,
     statements_page,
 )
 from billing.admin.dashboard.allocation import allocation_page, rule_page
@@ -45,6 +46,7 @@ __all__ = [
     "price_check_page",
     "pricing_page",
     "provider_bills_page",
+    "reports_page",
     "request_log_page",
     "rule_page",
     "run_list_page",

@@ -5,7 +5,7 @@ ends, even if the organization has another time zone since then, so months have 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -28,7 +28,7 @@ _YEARS = range(2000, 2200)
 @dataclass(frozen=True, slots=True)
 class StatementMonth:
     """A month. `month` is its first day. `closed_at` is None while it is open. `takes_late_events`: it is the open
-    month in which late events are booked. `limits_history` is only that of a closed month."""
+    month in which late events are booked. `limits_history` and `commitments` are only those of a closed month."""
 
     month: date
     span: Span
@@ -39,6 +39,7 @@ class StatementMonth:
     takes_late_events: bool = False
     credential_names: Mapping[str, str] | None = None
     limits_history: list[dict[str, Any]] = field(default_factory=list)
+    commitments: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def is_closed(self) -> bool:
@@ -108,9 +109,10 @@ def _month_among(closed: list[ClosedMonth], organization: Organization, month: d
     if row is None and closed and month < closed[0].month:
         # The first closing closed all time before it.
         span = _calendar_month(Calendar(ZoneInfo(closed[0].time_zone)), month)
-        return _closed(closed[0], month, span, [])
+        return _closed(closed[0], month, span)
     if row is not None:
-        return _closed(row, month, Span(row.starts_at, row.ends_at), row.limits_history)
+        of_month = _closed(row, month, Span(row.starts_at, row.ends_at))
+        return replace(of_month, limits_history=row.limits_history, commitments=row.commitments)
     span = _calendar_month(organization.calendar, month)
     is_first_open = bool(closed) and month == next_month(closed[-1].month)
     if is_first_open:
@@ -118,7 +120,7 @@ def _month_among(closed: list[ClosedMonth], organization: Organization, month: d
     return StatementMonth(month, span, organization.calendar.zone, organization.name, takes_late_events=is_first_open)
 
 
-def _closed(row: ClosedMonth, month: date, span: Span, limits_history: list[dict[str, Any]]) -> StatementMonth:
+def _closed(row: ClosedMonth, month: date, span: Span) -> StatementMonth:
     return StatementMonth(
         month,
         span,
@@ -127,7 +129,6 @@ def _closed(row: ClosedMonth, month: date, span: Span, limits_history: list[dict
         row.closed_at,
         row.closed_by,
         credential_names=row.credential_names,
-        limits_history=limits_history,
     )
 
 
