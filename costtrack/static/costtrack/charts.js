@@ -40,12 +40,12 @@
     chart.overlays.map((overlay, index) => {
       const common = { label: overlay.name, data: overlay.values, texts: overlay.texts, urls: [], role: overlay.role };
       if (overlay.role === "expected") {
-        const style = { backgroundColor: grid, borderColor: faint, borderWidth: 1, borderDash: [3, 3], pointRadius: 0 };
-        return { ...common, ...style, maxBarThickness: 48, order: 2 };
+        const style = { backgroundColor: grid, borderColor: faint, borderDash: [3, 3], pointRadius: 0 };
+        return { ...common, ...style, borderWidth: chart.kind === "line" ? 2 : 1, maxBarThickness: 48, order: 2 };
       }
       if (overlay.role === "band") {
         const isUpper = chart.overlays[index + 1]?.role === "band";
-        const style = { backgroundColor: grid, borderColor: grid, borderWidth: 1, pointRadius: 0 };
+        const style = { backgroundColor: grid, borderColor: faint, borderWidth: 0.5, pointRadius: 0 };
         return { ...common, ...style, type: "line", fill: isUpper ? "+1" : false, order: 3 };
       }
       const color = overlay.role === "limit" ? LIMIT_COLOR : faint;
