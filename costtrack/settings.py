@@ -193,6 +193,8 @@ HSTS_SCOPE = env.choice("COSTTRACK_HSTS", "host", ("host", "subdomains", "preloa
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HSTS_SCOPE != "host"
 SECURE_HSTS_PRELOAD = HSTS_SCOPE == "preload"
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+if not BEHIND_HTTPS:  # costtrack.W001 is one line about what these four report of its settings
+    SILENCED_SYSTEM_CHECKS += ["security.W004", "security.W008", "security.W012", "security.W016"]
 SESSION_COOKIE_SECURE = BEHIND_HTTPS
 CSRF_COOKIE_SECURE = BEHIND_HTTPS
 SESSION_COOKIE_HTTPONLY = True
@@ -310,6 +312,13 @@ LOG_FORMAT = env.choice("COSTTRACK_LOG_FORMAT", "console" if DEBUG else "json", 
 LOG_LEVEL = env.choice("COSTTRACK_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 LOGGING_CONFIG = "costtrack.logs.configure"
 LOGGING = logging_config(json_lines=LOG_FORMAT == "json", level=LOG_LEVEL)
+
+# --- Traces and logs by OpenTelemetry --------------------------------------------------------------------------
+
+# The SDK reads its other variables (OTEL_*).
+HAS_TELEMETRY = bool(env.text("OTEL_EXPORTER_OTLP_ENDPOINT", default=""))
+if HAS_TELEMETRY:
+    MIDDLEWARE.insert(1, "costtrack.telemetry.TraceMiddleware")
 
 # --- Metrics ---------------------------------------------------------------------------------------------------
 

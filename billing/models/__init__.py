@@ -5,6 +5,7 @@ from billing.models.authorizations import Authorization
 from billing.models.commitments import Commitment
 from billing.models.coverage import Coverage, MetricPoint, MetricSender
 from billing.models.credits import Credit
+from billing.models.erasures import Erasure
 from billing.models.exports import Export, ExportPart
 from billing.models.forecasts import ForecastCheck
 from billing.models.ledger import CallKey, EventKey, IngestBatch, UnpricedEvent, UsageEvent
@@ -24,11 +25,12 @@ from billing.models.notifications import (
     NoticeReading,
     NotificationAddress,
     NotificationPreference,
+    ReportSubscription,
     WebhookEndpoint,
 )
 from billing.models.outcomes import Outcome
 from billing.models.prices import Agreement, PriceBookRevision, PriceVersion
-from billing.models.provider_bills import BillDay, BillImport, BillKey, BillRow
+from billing.models.provider_bills import BillConnection, BillDay, BillImport, BillKey, BillRow
 from billing.models.quarantine import QuarantinedRecord
 from billing.models.repricing import Repricing
 from billing.models.rollups import Execution, GenerationGroup, Session
@@ -42,6 +44,7 @@ __all__ = [
     "Agreement",
     "AllocationRule",
     "Authorization",
+    "BillConnection",
     "BillDay",
     "BillImport",
     "BillKey",
@@ -53,6 +56,7 @@ __all__ = [
     "Credit",
     "Delivery",
     "DroppedMonth",
+    "Erasure",
     "EventKey",
     "Execution",
     "Export",
@@ -75,6 +79,7 @@ __all__ = [
     "PriceBookRevision",
     "PriceVersion",
     "QuarantinedRecord",
+    "ReportSubscription",
     "Repricing",
     "RollupCheck",
     "Run",

@@ -33,8 +33,8 @@ def add_to(commands: Subparsers) -> None:
     show = add_command(group, "show", _show, "lines, credits, corrections and the limits' history of a month")
     show.add_argument("--limit", type=int, metavar="N", help="lines of a page (default: 100)")
     show.add_argument("--cursor", metavar="CURSOR", help="the next page")
-    file = add_command(group, "file", _file, "write all lines of a statement into a file")
-    file.add_argument("--format", choices=("csv", "json", "parquet"), help="default: csv")
+    file = add_command(group, "file", _file, "write a statement into a file: all lines, or a PDF document")
+    file.add_argument("--format", choices=("csv", "json", "parquet", "pdf"), help="default: csv")
     add_output(file)
     for parser in (show, file):
         parser.add_argument("--by", choices=("team", "credential", "end_user", "tag", "user"), help="besides by model")
@@ -44,6 +44,8 @@ def add_to(commands: Subparsers) -> None:
     focus = add_command(group, "focus", _focus, "write the charges of a month into a file in the format of FOCUS")
     focus.add_argument("--version", dest="focus_version", choices=("1.2", "1.4"), help="default: 1.2")
     focus.add_argument("--format", choices=("csv", "parquet"), help="default: csv")
+    focus.add_argument("--by", choices=("team", "end_user", "tag"), help="what shared cost is split by (default: team)")
+    focus.add_argument("--tag-prefix", metavar="PREFIX", help="with --by tag: only tags that begin with this")
     add_output(focus)
 
     corrections = add_command(group, "corrections", _corrections, "what a statement has of closed months, row by row")
@@ -78,7 +80,12 @@ def _file(options: argparse.Namespace) -> int:
 def _focus(options: argparse.Namespace) -> int:
     if options.json:
         raise WrongArgumentsError("--json: the file is CSV or Parquet")
-    query = {"version": options.focus_version, "format": options.format}
+    query = {
+        "version": options.focus_version,
+        "format": options.format,
+        "by": options.by,
+        "tag_prefix": options.tag_prefix,
+    }
     given = {name: value for name, value in query.items() if value is not None}
     answer = send_request(options, "GET", f"{_path(options)}/focus", query=given)
     return _save(options, answer, f"focus.{options.format or 'csv'}")

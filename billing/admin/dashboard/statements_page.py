@@ -16,19 +16,19 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.cards import INVALID_FILTERS, Figure
 from billing.admin.components.cursor_trail import CursorTrail
+from billing.admin.components.files import FileView
 from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, event_url, url_with
-from billing.exports.focus import DEFAULT_VERSION, VERSIONS, focus_response
-from billing.exports.statement_files import statement_response
+from billing.exports.focus import DEFAULT_VERSION, FOCUS_FORMATS, VERSIONS, FocusFile
+from billing.exports.statement_files import StatementFile, StatementFormat, statement_response
+from billing.exports.table_files import FileQuery
 from billing.month_closing import check_may_close, close_month
-from billing.reports.statements.booked import Section
-from billing.reports.statements.months import StatementMonth, list_months, month_of, parse_month
+from billing.reports.statements.months import StatementMonth, list_months, month_in_url, month_of
 from billing.reports.statements.statement import (
     STATEMENT_DIMENSIONS,
     LateRow,
-    LineKey,
     StatementFigures,
     StatementLine,
     StatementQuery,
@@ -42,17 +42,18 @@ from billing.reports.statements.statement import (
     statement_totals,
 )
 from billing.reports.usage.figures import DIMENSION_OF, GroupBy
+from billing.types import AllocationTarget
 from costtrack.admin_site import register_page
-from costtrack.calendar import Calendar
-from costtrack.clock import DAY
-from costtrack.date_text import day_text
-from costtrack.errors import DomainError
-from costtrack.file_columns import FileFormat
+from costtrack.errors import DomainError, InvalidError
 from organizations.types import Role
 
 _LINES_PER_PAGE = 100
 _CORRECTIONS_SHOWN = 25
-_FORMATS = ((FileFormat.CSV, "CSV"), (FileFormat.PARQUET, "Parquet"))
+_FORMATS = (
+    (StatementFormat.PDF, "PDF"),
+    (StatementFormat.CSV, "CSV"),
+    (StatementFormat.PARQUET, "Parquet"),
+)
 _CLOSED = (
     "The statement can no longer change. What arrives or is corrected later is booked in the open month, and names the"
     " month that it corrects. A closed month cannot be opened again."
@@ -147,7 +148,7 @@ class StatementsPage(_StatementPage):
         }
 
     def _status(self, month: StatementMonth) -> str:
-        span = f"{_days(month)}, {month.zone.key}."
+        span = f"{month.days}, {month.zone.key}."
         if month.is_closed:
             return f"{span} Closed by {month.closed_by} {self.times.inline(month.closed_at)}."
         if self.now < month.span.end:
@@ -168,7 +169,7 @@ class StatementsPage(_StatementPage):
         focus_files = [
             (f"FOCUS {version} {label}", f"{focus}?month={month}&version={version}&format={name}")
             for version in VERSIONS
-            for name, label in _FORMATS
+            for name, label in FOCUS_FORMATS
         ]
         return {"files": files, "focus_files": focus_files}
 
@@ -197,36 +198,41 @@ class StatementsPage(_StatementPage):
         return Table("History of limits", columns, entries, empty="No limit was reached or changed in this month.")
 
 
-class StatementFile(_StatementPage):
-    """All lines of a statement as a file: the parameters are those of the page, and `format`."""
+class StatementFilePage(FileView, _StatementPage):
+    """All lines of a statement as a file, or its document: the parameters are those of the page, and `format`."""
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.GET.get("format") != StatementFormat.PDF:
+            return super().get(request, *args, **kwargs)
         self.plan_rights.check_exports()
+        return statement_response(self._query(), StatementFormat.PDF, now=self.now)
+
+    def file_query(self) -> FileQuery:
+        return StatementFile.of(self._query())
+
+    def _query(self) -> StatementQuery:
         months = self.months()
-        form = StatementForm(request.GET, months, self.now)
+        form = StatementForm(self.request.GET, months, self.now)
         if not form.is_valid():
-            return HttpResponseRedirect(admin_url("statements"))
-        formats = {name.value: name for name, _ in _FORMATS}
-        file_format = formats.get(request.GET.get("format", ""), FileFormat.CSV)
-        return statement_response(self.statement_of(form, months), file_format, with_bom=True)
+            raise InvalidError("These filters are invalid.")
+        return self.statement_of(form, months)
 
 
-class FocusFile(_StatementPage):
-    """The charges of a month in the format of FOCUS: `month`, `version` and `format`."""
+class FocusFilePage(FileView, _StatementPage):
+    """The charges of a month in the format of FOCUS: `month`, `version`, `format`, and the basis of shared cost."""
 
-    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self.plan_rights.check_exports()
-        months = {month.name: month for month in self.months()}
-        month = months.get(request.GET.get("month", ""))
-        if month is None:
-            return HttpResponseRedirect(admin_url("statements"))
-        version, formats = request.GET.get("version", ""), {name.value: name for name, _ in _FORMATS}
-        return focus_response(
-            organization=self.organization,
-            month=month,
-            version=version if version in VERSIONS else DEFAULT_VERSION,
-            file_format=formats.get(request.GET.get("format", ""), FileFormat.CSV),
-        )
+    with_bom: ClassVar[bool] = False
+
+    def file_query(self) -> FileQuery:
+        name, version = self.request.GET.get("month", ""), self.request.GET.get("version", DEFAULT_VERSION)
+        month = next((month for month in self.months() if month.name == name), None)
+        if month is None or version not in VERSIONS:
+            raise InvalidError("There is no such file.")
+        by, tag_prefix = self.request.GET.get("by", AllocationTarget.TEAM), self.request.GET.get("tag_prefix", "")
+        if by not in set(AllocationTarget):
+            raise InvalidError("There is no such file.")
+        prefix = tag_prefix if by == AllocationTarget.TAG else ""
+        return FocusFile(month=month.month, version=version, by=AllocationTarget(by), tag_prefix=prefix)
 
 
 class CloseMonthPage(OrganizationPage):
@@ -236,7 +242,7 @@ class CloseMonthPage(OrganizationPage):
     template_name: ClassVar[str] = "admin/confirm_action.html"
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        month = month_of(self.organization, parse_month(self.kwargs["month"]))
+        month = month_of(self.organization, month_in_url(self.kwargs["month"]))
         check_may_close(month, self.now)
         totals = statement_totals(StatementQuery(self.organization, month))
         total = totals.total
@@ -244,10 +250,11 @@ class CloseMonthPage(OrganizationPage):
         calls = f"{formatting.count(unpriced)} {'event has' if unpriced == 1 else 'events have'}"
         warning = f"{calls} no price yet. If you close the month now, their cost is booked in the open month."
         context = {
-            "subject": f"{month.month:%B %Y}, {_days(month)}, {month.zone.key}",
+            "subject": f"{month.month:%B %Y}, {month.days}, {month.zone.key}",
             "amount": formatting.exact(total.cost_usd),
             "summary": [
                 "All earlier months that are still open are closed as well.",
+                "Shared cost and commitments are fixed, too: rules and fees for these months cannot be added later.",
                 *([warning] if unpriced else []),
             ],
             "text": _CLOSED,
@@ -260,7 +267,7 @@ class CloseMonthPage(OrganizationPage):
         try:
             month = close_month(
                 organization=self.organization,
-                month=parse_month(self.kwargs["month"]),
+                month=month_in_url(self.kwargs["month"]),
                 acting_as=self.role,
                 actor=self.user.email,
                 now=self.now,
@@ -270,12 +277,6 @@ class CloseMonthPage(OrganizationPage):
             return HttpResponseRedirect(admin_url("statements", month=self.kwargs["month"]))
         messages.success(request, f"{month.month:%B %Y} is closed.")
         return HttpResponseRedirect(admin_url("statements", month=month.name))
-
-
-def _days(month: StatementMonth) -> str:
-    """`Oct 1, 2026 to Oct 31, 2026`"""
-    calendar: Calendar = month.calendar
-    return f"{day_text(calendar.date_of(month.span.start))} to {day_text(calendar.date_of(month.span.end) - DAY)}"
 
 
 def _figures(totals: StatementTotals) -> list[Figure]:
@@ -308,7 +309,7 @@ def _lines_table(query: StatementQuery, lines: Sequence[StatementLine]) -> Table
     columns = (
         *key,
         *model,
-        Column[StatementLine]("Part", lambda line: _part(line.of)),
+        Column[StatementLine]("Part", lambda line: line.of.part),
         _count("Requests", "requests"),
         _count("Input", "input_tokens"),
         _count("Cache reads", "cache_read_tokens"),
@@ -331,12 +332,6 @@ def _key(query: StatementQuery, line: StatementLine) -> SafeString | str:
     return formatting.name(line.of.key)
 
 
-def _part(key: LineKey) -> str:
-    if key.corrected_month is not None:
-        return f"Correction of {key.corrected_month:%B %Y}"
-    return "Credit" if key.section is Section.CREDITS else "Usage"
-
-
 def _line_amount(line: StatementLine) -> SafeString | str:
     unpriced = line.figures.unpriced_events
     if not unpriced or line.figures.known_cost_usd is None:
@@ -350,6 +345,6 @@ def _corrects(row: LateRow) -> SafeString | str:
 
 
 register_page("statements/", StatementsPage.as_view(), name="statements")
-register_page("statements/file/", StatementFile.as_view(), name="statement_file")
-register_page("statements/focus/", FocusFile.as_view(), name="statement_focus")
+register_page("statements/file/", StatementFilePage.as_view(), name="statement_file")
+register_page("statements/focus/", FocusFilePage.as_view(), name="statement_focus")
 register_page("statements/<str:month>/close/", CloseMonthPage.as_view(), name="close_month")

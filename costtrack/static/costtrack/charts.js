@@ -12,6 +12,7 @@
     const notation = Math.abs(value) >= 100000 ? "compact" : "standard";
     return value.toLocaleString("en-US", { style: "currency", currency: "USD", maximumFractionDigits: digits, notation });
   };
+  const percent = (value) => value.toLocaleString("en-US", { style: "percent", maximumFractionDigits: 1 });
   const count = (value) => value.toLocaleString("en-US", { notation: value >= 100000 ? "compact" : "standard" });
   const colorOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const middle = (name) => {
@@ -36,11 +37,16 @@
 
   // Series beside the bars: what is expected continues the stack, the others are lines.
   const overlaysOf = (chart, faint, grid) =>
-    chart.overlays.map((overlay) => {
+    chart.overlays.map((overlay, index) => {
       const common = { label: overlay.name, data: overlay.values, texts: overlay.texts, urls: [], role: overlay.role };
       if (overlay.role === "expected") {
-        const style = { backgroundColor: grid, borderColor: faint, borderWidth: 1, borderDash: [3, 3] };
+        const style = { backgroundColor: grid, borderColor: faint, borderWidth: 1, borderDash: [3, 3], pointRadius: 0 };
         return { ...common, ...style, maxBarThickness: 48, order: 2 };
+      }
+      if (overlay.role === "band") {
+        const isUpper = chart.overlays[index + 1]?.role === "band";
+        const style = { backgroundColor: grid, borderColor: grid, borderWidth: 1, pointRadius: 0 };
+        return { ...common, ...style, type: "line", fill: isUpper ? "+1" : false, order: 3 };
       }
       const color = overlay.role === "limit" ? LIMIT_COLOR : faint;
       const line = { type: "line", stack: overlay.role, borderColor: color, backgroundColor: color, fill: false };
@@ -81,7 +87,7 @@
     if (!source) return;
     Chart.getChart(canvas)?.destroy();
     const chart = JSON.parse(source.textContent);
-    const write = chart.unit === "usd" ? usd : count;
+    const write = { usd, percent, count }[chart.unit];
     const [gridColor, faint] = [colorOf("--ct-line"), colorOf("--ct-faint")];
     // Stacked bars are narrow targets: anywhere in a column leads to its period.
     const urlAt = (event, instance) => {
