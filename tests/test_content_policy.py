@@ -78,7 +78,7 @@ def test_no_page_has_inline_code_or_names_in_expressions_or_loads_from_elsewhere
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/admin/login/", "/schema/docs"])
-def test_pages_for_everybody_are_too(client: Client, path: str) -> None:
+def test_public_pages_have_the_policy_too(client: Client, path: str) -> None:
     assert inline_code(Markup(client.get(path).content.decode())) == []
 
 

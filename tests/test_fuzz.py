@@ -10,7 +10,7 @@ from tests.profiles import choose
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-def test_a_parser_reads_or_refuses_whatever_it_gets(target: Target) -> None:
+def test_a_parser_reads_or_refuses_any_input(target: Target) -> None:
     inputs = choose(len(target.seeds) + 60, long=len(target.seeds) + 5000)
     outcome = fuzz(target, target.seeds, random.Random(target.name), seconds=60, inputs=inputs)
     assert outcome.findings == {}

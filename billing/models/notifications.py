@@ -93,6 +93,7 @@ class NotificationAddress(TenantModel):
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("organization", "address"), name="notification_address_once"),)
+        verbose_name_plural = "notification addresses"
 
     def __str__(self) -> str:
         return self.address

@@ -19,6 +19,7 @@ Migration = tuple[str, str]
 _STATEMENT = re.compile(
     r"""
     CREATE\ (?:OR\ REPLACE\ )?FUNCTION\ (?P<function>\w+)\s*\(.*?\bAS\s+(?P<quote>\$\w*\$)(?P<body>.*?)(?P=quote)
+    | CREATE\ (?:OR\ REPLACE\ )?AGGREGATE\ (?P<aggregate>\w+)
     | CREATE\ (?:OR\ REPLACE\ )?VIEW\ (?P<view>\w+)
     | CREATE\ TRIGGER\ (?P<trigger>\w+)\s[^;]*?\sON\ (?P<trigger_table>\w+)
     | (?P<create_policy>CREATE\ POLICY\ (?P<policy>\w+)\ ON\ (?P<policy_table>\w+)[^;]*)
@@ -30,6 +31,7 @@ _STATEMENT = re.compile(
 )
 
 
+_BODY_OF_AGGREGATES = "aggregate_dummy"  # in pg_proc
 _RIGHT = re.compile(r"(\w+)(?:\s*\(([^)]*)\))?")
 
 
@@ -94,6 +96,8 @@ def rights_of(grant: Declared) -> frozenset[str]:
 def _created(match: "re.Match[str]", migration: str) -> Iterator[Declared]:
     if match["function"]:
         yield Declared("function", "", match["function"], match["body"], migration)
+    elif match["aggregate"]:
+        yield Declared("function", "", match["aggregate"], _BODY_OF_AGGREGATES, migration)
     elif match["view"]:
         yield Declared("view", "", match["view"], "", migration)
     elif match["trigger"]:

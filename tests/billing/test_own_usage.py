@@ -192,7 +192,7 @@ def test_the_page_requests_what_the_api_does(client: Client, organization: Organ
 
 
 @pytest.mark.parametrize("is_removed", [True, False])
-def test_the_requests_of_someone_who_leaves_are_declined(
+def test_the_requests_of_a_leaving_member_are_declined(
     client: Client, organization: Organization, member: User, owner: User, *, is_removed: bool
 ) -> None:
     ask(client, set_limit(organization, "10", LimitScope.USER, OWN))

@@ -29,7 +29,7 @@ from tests.browser.walks import (
 pytestmark = pytest.mark.usefixtures("history")
 
 
-def test_the_page_says_what_the_api_says_whatever_is_chosen(operator: User, api: APIClient) -> None:
+def test_the_page_equals_the_api_for_any_choice(operator: User, api: APIClient) -> None:
     page = PlainPage(operator)
     start(page)
     follow(page, "Explore")

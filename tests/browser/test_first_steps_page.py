@@ -16,7 +16,7 @@ from tests.usage import Send, set_price
 START, EXPORTS = (f"/o/acme/admin/{name}/" for name in ("start", "exports"))
 
 
-def test_the_first_event_appears_by_itself(browse: Browse, owner: User, key: Key, send: Send) -> None:
+def test_the_first_event_appears_without_a_reload(browse: Browse, owner: User, key: Key, send: Send) -> None:
     set_price("gpt-4.1-mini", provider="openai", input="0.4", output="1.6")
     page = browse(owner)
     visit(page, START)

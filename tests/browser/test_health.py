@@ -42,7 +42,7 @@ def test_an_operator_finds_what_is_wrong_and_what_to_do(operator: User) -> None:
     assert "worker --queues exports" in page.text
 
 
-def test_it_looks_again_by_itself_and_fits_a_hand(browse: Browse, operator: User) -> None:
+def test_the_page_refreshes_automatically_and_fits_a_phone(browse: Browse, operator: User) -> None:
     page = browse(operator, viewport=HAND, color_scheme="dark")
     page.goto("/admin/health/")
     expect(page.get_by_text("All checks passed")).to_be_visible()

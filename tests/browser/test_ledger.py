@@ -47,7 +47,7 @@ Event = dict[str, Any]
 
 
 @pytest.mark.usefixtures("history", "usage")
-def test_lists_are_of_what_the_api_says_whatever_is_filtered(operator: User, api: APIClient) -> None:
+def test_lists_equal_the_api_with_any_filter(operator: User, api: APIClient) -> None:
     dry_run(api)
     every = all_pages(api, "/usage/events")
     page = PlainPage(operator)

@@ -195,9 +195,7 @@ def test_times_are_filters_that_are_seen_changed_and_cleared(
 
 
 @pytest.mark.parametrize("now", MOMENTS[-1:], indirect=True)
-def test_the_way_fits_on_every_screen_and_everybody_can_go_it(
-    browse: Browse, owner: User, most_expensive: list[Call]
-) -> None:
+def test_the_steps_fit_every_screen_and_are_accessible(browse: Browse, owner: User, most_expensive: list[Call]) -> None:
     """Each page is opened once; its window and its colors change."""
     page = browse(owner, viewport=DESK)
     found: list[str] = []

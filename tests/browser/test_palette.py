@@ -70,7 +70,7 @@ def test_names_and_ids_lead_to_their_usage(owner: User) -> None:
         "budget": ("Limits", "Page", "billing/spendlimit/"),
     }.items():
         assert found(client, text) == [expected], text
-    page, workflow = ("Email reports", "Settings", "reports/"), ("report", "Workflow", "runs/?workflow=report")
+    page, workflow = ("Email reports", "Notifications", "reports/"), ("report", "Workflow", "runs/?workflow=report")
     assert found(client, "repo") == [page, workflow]
     assert [title for title, what, _ in found(client, "test") if what == "Credential"] == ["test"]
     assert "No results for “zzz”" in client.get(f"{HERE}search/?s=zzz").content.decode()

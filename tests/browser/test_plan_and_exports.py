@@ -79,7 +79,7 @@ def assert_first_event(page: PlainPage, events: list[dict[str, Any]]) -> None:
 # --- Exports ---------------------------------------------------------------------------------------------------
 
 
-def test_files_are_those_of_the_api_whatever_is_chosen(
+def test_files_are_those_of_the_api_for_any_choice(
     owner: User, api: APIClient, gateway: Key, organization: Organization
 ) -> None:
     page = PlainPage(owner)

@@ -39,7 +39,7 @@ def test_an_organization_sets_a_price_of_its_own_and_ends_it(
     expect(page.locator("#result_list tbody", has_text="house-13b")).to_contain_text("Jan 1, 2030")
 
 
-def test_everyones_prices_are_there_to_look_at(owner: User) -> None:
+def test_installation_prices_are_listed(owner: User) -> None:
     page = PlainPage(owner)
     page.goto(PRICES)
     page.open("#result_list tbody")

@@ -53,7 +53,7 @@ def days(first: str, last: str) -> Body:
 DAYS_30, LAST_WEEK = days("2026-10-04", "2026-11-02"), days("2026-10-26", "2026-11-01")
 
 
-def test_the_page_says_what_the_api_says_whatever_is_filtered(owner: User, api: APIClient) -> None:
+def test_the_page_equals_the_api_with_any_filter(owner: User, api: APIClient) -> None:
     page = PlainPage(owner)
     start(page)
     follow(page, "Pricing")

@@ -219,7 +219,7 @@ def queries(client: Client, path: str) -> int:
     return len(captured)
 
 
-def test_every_page_can_be_used_whatever_one_sees_and_hears_and_is_light_however_much_there_is(
+def test_every_page_is_accessible_and_within_its_bounds_with_any_amount_of_data(
     browse: Browse, owner: User, operator: User, key: Key, send: Send
 ) -> None:
     """Of operators, in the short profile, the pages that owners do not have; the others are the same ones."""
@@ -245,7 +245,7 @@ def test_every_page_can_be_used_whatever_one_sees_and_hears_and_is_light_however
     assert {path: queries(client, path) for path in more} == {path: owners.queries[path] for path in more}
 
 
-def test_strangers_can_use_the_pages_for_everybody(browse: Browse, owner: User) -> None:
+def test_public_pages_are_accessible(browse: Browse, owner: User) -> None:
     signed_in(owner).post("/o/acme/admin/reports/new/", {"frequency": "weekly", "scope": "organization"})
     subscription = ReportSubscription.objects.get()
     page = browse(viewport=DESK, reduced_motion="reduce")

@@ -99,9 +99,7 @@ def assert_spent(page: PlainPage, api: APIClient, **query: str) -> None:
     assert f"{count(reported['requests'])} model calls" in heading.parent.text
 
 
-def test_rows_are_the_calls_of_the_api_whatever_is_filtered(
-    owner: User, api: APIClient, key: Key, gateway: Key
-) -> None:
+def test_rows_are_the_calls_of_the_api_with_any_filter(owner: User, api: APIClient, key: Key, gateway: Key) -> None:
     calls = Calls(api, key, gateway)
     page = PlainPage(owner)
     start(page)

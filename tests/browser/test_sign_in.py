@@ -140,7 +140,7 @@ def test_without_a_passkey_the_page_says_so(browse: Browse, owner: User, live_se
     expect(page.get_by_role("alert")).to_contain_text("No passkey was used")
 
 
-def test_pages_for_everybody_fit_a_phone(browse: Browse, db: None) -> None:
+def test_public_pages_fit_a_phone(browse: Browse, db: None) -> None:
     page = browse(viewport=PHONE)
     for path in ("/account/login", "/account/password/reset"):
         page.goto(path)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 from rest_framework.test import APIClient
 
 from billing.limits.enforce import enforce
@@ -55,7 +55,7 @@ PARTS: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
 
 
 @pytest.mark.usefixtures("history")
-def test_the_page_says_what_the_api_says_whatever_is_filtered(owner: User, api: APIClient, gateway: Key) -> None:
+def test_the_page_equals_the_api_with_any_filter(owner: User, api: APIClient, gateway: Key) -> None:
     page = PlainPage(owner)
     page.goto("/admin/")
     assert page.url == PAGE
@@ -293,3 +293,34 @@ def test_it_fits_on_every_screen(browse: Browse, owner: User, organization: Orga
     page.goto(PAGE)
     assert_fits_every_screen(page)
     expect(page.get_by_text("The Free plan has no API access")).to_be_visible()
+
+
+@pytest.mark.parametrize("size", [DESK, HAND], ids=["desk", "phone"])
+def test_the_legend_of_long_names_leaves_the_plot_its_height(
+    size: ViewportSize, browse: Browse, owner: User, send: Send
+) -> None:
+    names = [f"provider/{'long-name-of-a-model-' * 3}{number:02}-preview" for number in range(12)]
+    calls = [{"id": name, "model": name, "cost_usd": f"{number + 1}"} for number, name in enumerate(names)]
+    send(*calls, now=utc_now())
+    page = browse(owner, viewport=size)
+    page.goto(PAGE)
+    legend = page.locator(".ct-legend button")
+    expect(legend.first).to_be_visible()
+    shown = {button["title"]: button["text"] for button in legend.evaluate_all(_BUTTONS) if button["title"] in names}
+    assert len(shown) > 3
+    for name, text in shown.items():
+        start, end = text.split("…")
+        assert name.startswith(start)
+        assert name.endswith(end), "the end tells models apart"
+    plot, figure = page.locator(".ct-canvas canvas").bounding_box(), page.locator("figure.ct-chart").bounding_box()
+    assert plot is not None
+    assert figure is not None
+    assert plot["height"] >= 200
+    assert all(button["color"] for button in legend.evaluate_all(_BUTTONS))
+    assert all(button["right"] <= figure["x"] + figure["width"] for button in legend.evaluate_all(_BUTTONS))
+
+
+_BUTTONS = """buttons => buttons.map((button) => ({
+    title: button.title, text: button.textContent, color: button.querySelector("i").style.background,
+    right: button.getBoundingClientRect().right,
+}))"""

@@ -69,7 +69,7 @@ def test_of_several_raises_one_holds(organization: Organization) -> None:
     assert LimitOverride.objects.filter(ends_at__gt=NOW + timedelta(minutes=1)).count() == 1
 
 
-def test_whatever_changes_at_once_the_organization_has_the_limit_of_its_plan() -> None:
+def test_after_concurrent_changes_the_organization_has_the_limit_of_its_plan() -> None:
     organization = services.create_organization(name="Initech", plan="pro", actor="tests", now=NOW)
 
     def change(number: int) -> None:

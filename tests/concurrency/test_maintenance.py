@@ -135,7 +135,7 @@ def test_intake_and_folds_go_on_while_rollups_are_verified_and_rebuilt(
     assert is_right(organization)
 
 
-def test_folds_leave_an_organization_out_while_somebody_has_its_rollups(
+def test_folds_leave_an_organization_out_while_its_rollups_are_locked(
     send: Send, organization: Organization, other_organization: Organization
 ) -> None:
     def take() -> None:

@@ -16,7 +16,7 @@ SESSIONS = 60
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_session_costs_what_its_summary_says_whoever_comes_first(organization: Organization, send: Send) -> None:
+def test_a_session_costs_what_its_summary_says_in_any_order_of_arrival(organization: Organization, send: Send) -> None:
     send(*({"session_id": f"s{n}", "model": "later", "input_tokens": 10} for n in range(SESSIONS)))
     set_price("later", input="1000000")
 

@@ -48,7 +48,7 @@ def serve(port: int) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_a_killed_worker_process_is_replaced_while_the_server_goes_on_answering(start_server: StartServer) -> None:
+def test_a_killed_worker_process_is_replaced_while_the_server_responds(start_server: StartServer) -> None:
     server = start_server()
     victim, other = wait_for_workers(server)
     inode = listening_inode(server, victim)

@@ -50,7 +50,7 @@ def test_it_is_there_from_its_first_round_on(scheduler: Scheduler) -> None:
     assert 0 <= beat.up_for < 60
 
 
-def test_a_heartbeat_ends_by_itself(scheduler: Scheduler) -> None:
+def test_a_heartbeat_expires(scheduler: Scheduler) -> None:
     scheduler.tick()
     assert 0 < int(heartbeat.client().ttl("costtrack:beat")) <= heartbeat.LIFETIME_SECONDS
 
@@ -74,14 +74,14 @@ def test_what_comes_seldom_is_sent_however_many_wait(scheduler: Scheduler) -> No
     assert heartbeat.read().pending["intake"] == 101
 
 
-def test_it_goes_on_without_redis(scheduler: Scheduler, settings: Settings) -> None:
+def test_the_scheduler_continues_without_redis(scheduler: Scheduler, settings: Settings) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     heartbeat.client.cache_clear()
     assert scheduler.tick() >= 0
 
 
 @pytest.mark.parametrize("name", SCHEDULE)
-def test_whatever_is_sent_by_the_clock_expires_before_long(name: str) -> None:
+def test_each_scheduled_message_expires_soon(name: str) -> None:
     options = SCHEDULE[name]["options"]
     assert 0 < options["expires"] <= timedelta(days=1).total_seconds()
 

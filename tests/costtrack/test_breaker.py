@@ -22,13 +22,13 @@ def breaker(clock: Clock) -> Breaker:
     return Breaker("the server", pause_seconds=5, clock=clock)
 
 
-def test_while_all_is_well_everybody_may_try(breaker: Breaker) -> None:
+def test_a_closed_breaker_lets_all_callers_try(breaker: Breaker) -> None:
     assert [breaker.may_try(), breaker.may_try()] == [True, True]
     breaker.worked()
     assert not breaker.is_open
 
 
-def test_after_a_failure_nobody_may_try_for_a_while(breaker: Breaker, clock: Clock) -> None:
+def test_after_a_failure_no_caller_may_try_for_a_while(breaker: Breaker, clock: Clock) -> None:
     breaker.failed(OSError())
     assert breaker.is_open
     clock.seconds += 4.9

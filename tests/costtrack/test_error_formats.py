@@ -177,7 +177,7 @@ def test_a_database_that_is_away_is_a_503_that_says_when_to_come_back() -> None:
         ),
     ],
 )
-def test_what_nobody_foresaw_is_a_500_in_the_dialect_and_in_the_log(
+def test_an_unexpected_error_is_a_500_in_the_format_of_the_family_and_in_the_log(
     dialect: Dialect, body: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     response = answer(ZeroDivisionError("secret detail"), dialect)

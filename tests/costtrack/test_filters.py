@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from costtrack.filters import TimestampField, TrueOrFalseField
 
 
-def test_an_instant_is_in_utc_whatever_its_offset() -> None:
+def test_an_instant_is_in_utc_with_any_offset() -> None:
     instant = TimestampField().clean("2026-11-02T00:00:00+20:03")
     assert instant == datetime(2026, 11, 1, 3, 57, tzinfo=UTC)
     assert instant is not None

@@ -74,7 +74,7 @@ ALL_WELL = {
 }
 
 
-def test_the_process_is_healthy_whatever_else_is_missing(
+def test_the_process_is_healthy_without_its_services(
     client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
@@ -91,7 +91,7 @@ def test_ready_when_everything_is_there(client: Client) -> None:
     assert "no-store" in response["Cache-Control"]
 
 
-def test_every_queue_that_nobody_consumes_is_named(client: Client) -> None:
+def test_every_queue_without_a_consumer_is_named(client: Client) -> None:
     heartbeat.worker_lives(worker(Queue.INTAKE, Queue.ROLLUPS))
     unattended = {f"queue_{name}": "unattended" for name in ("limits", "maintenance", "notifications", "exports")}
     assert states(client) == (503, {**ALL_WELL, **unattended})
@@ -113,7 +113,7 @@ def test_not_ready_without_beat(client: Client) -> None:
     assert states(client) == (503, {**ALL_WELL, "beat": "missing"})
 
 
-def test_a_heartbeat_ends_by_itself_and_its_worker_is_forgotten(client: Client) -> None:
+def test_a_heartbeat_expires_and_its_worker_is_forgotten(client: Client) -> None:
     key = "costtrack:worker:worker@here"
     assert 0 < int(heartbeat.client().ttl(key)) <= 20
     heartbeat.client().delete(key)

@@ -52,7 +52,7 @@ def until(is_so: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def test_a_task_or_queue_that_nobody_has_named_cannot_be_sent() -> None:
+def test_an_undeclared_task_or_queue_cannot_be_sent() -> None:
     with pytest.raises(QueueNotFound):
         app.send_task("billing.no_such_task")
     with pytest.raises(QueueNotFound):

@@ -86,7 +86,7 @@ def test_a_limit_ends_with_its_transaction() -> None:
 
 
 @pytest.mark.parametrize("around", [nullcontext, transaction.atomic])
-def test_a_statement_that_takes_too_long_is_canceled_and_the_connection_goes_on(around: Callable[[], Any]) -> None:
+def test_a_statement_that_takes_too_long_is_canceled_and_the_connection_stays_usable(around: Callable[[], Any]) -> None:
     with statement_timeout(TIMEOUT):
         with pytest.raises(OperationalError) as caught, around():
             sleep()

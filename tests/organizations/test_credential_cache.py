@@ -31,7 +31,7 @@ def test_the_second_time_takes_one_small_query(key: Key) -> None:
     assert len(queries.captured_queries) == 1
 
 
-def test_nobody_is_nobody(db: None) -> None:
+def test_an_unknown_client_id_has_no_credential(db: None) -> None:
     assert get_credential("nobody") is None
 
 
@@ -79,7 +79,7 @@ def _name(client_id: str) -> str:
     return cached.name
 
 
-def test_what_a_caller_does_to_its_copy_nobody_else_sees(key: Key) -> None:
+def test_changes_of_a_cached_copy_are_not_shared(key: Key) -> None:
     mine = get_credential(key.credential.client_id)
     assert mine is not None
     assert mine.organization is not None

@@ -138,5 +138,5 @@ def test_a_foreign_and_an_unknown_credential_answer_alike(api: APIClient, other_
     assert answers == {b'{"error":"Not found.","code":"not_found"}'}
 
 
-def test_operators_credentials_are_nobodys_to_see(api: APIClient, owner: User, operator_key: Key) -> None:
+def test_credentials_of_operators_are_hidden_from_members(api: APIClient, owner: User, operator_key: Key) -> None:
     assert api.get(f"{PATH}/{operator_key.credential.client_id}").status_code == 404

@@ -21,7 +21,7 @@ def test_an_unknown_person_is_made_without_a_password(api: APIClient) -> None:
     assert not user.is_superuser
 
 
-def test_a_known_person_is_added_whatever_the_case_of_the_address(api: APIClient, stranger: User) -> None:
+def test_a_known_person_is_added_with_any_case_of_the_address(api: APIClient, stranger: User) -> None:
     response = api.post(PATH, {"email": "OWNER@globex.example"})
     assert response.status_code == 201
     assert response.json()["role"] == "viewer"
@@ -109,7 +109,7 @@ def test_the_audit_log_is_the_newest_first_and_filtered(api: APIClient, key: Key
     assert subjects(before=newest) == ["a@acme.example", own]
 
 
-def test_a_role_that_nobody_has_is_refused_on_change(api: APIClient, viewer: User) -> None:
+def test_an_unknown_role_is_refused_on_change(api: APIClient, viewer: User) -> None:
     response = api.patch(f"{PATH}/{viewer.memberships.get().pk}", {"role": "king"})
     assert (response.status_code, list(response.json()["fields"])) == (422, ["role"])
 

@@ -100,7 +100,7 @@ def test_operators_need_a_second_factor_only_if_the_installation_says_so(
     assert signed_in(operator).get("/o/acme/admin/usage/")["Location"] == "/account/security"
 
 
-def test_everybody_may_leave_but_the_last_owner(owner: User, viewer: User, organization: Organization) -> None:
+def test_all_members_except_the_last_owner_may_leave(owner: User, viewer: User, organization: Organization) -> None:
     assert signed_in(viewer).delete("/memberships/acme").status_code == 204
     refused = signed_in(owner).delete("/memberships/acme")
     assert (refused.status_code, refused.json()["code"]) == (409, "last_owner")

@@ -191,7 +191,7 @@ def test_operators_are_not_limited(operator_api: APIClient, organization: Organi
     assert [(answer.status_code, limits_of(answer)) for answer in answers] == [(200, {})] * 3
 
 
-def test_usage_that_has_happened_is_recorded_whatever_the_rate(api: APIClient) -> None:
+def test_usage_that_has_happened_is_recorded_at_any_rate(api: APIClient) -> None:
     allow(1)
     assert [api.get(PATH).status_code, api.get(PATH).status_code] == [200, 429]
     for number in range(3):

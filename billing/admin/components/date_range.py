@@ -7,6 +7,7 @@ from typing import Any, cast
 from django import forms
 from django.http import QueryDict
 
+from billing.admin.components.form_fields import FilterChoiceField
 from costtrack.calendar import Calendar, Preset, Span
 from costtrack.date_text import days_text
 
@@ -36,7 +37,7 @@ class PeriodForm(forms.Form):
 
     default_range = Preset.DAYS_30
 
-    range = forms.ChoiceField(choices=RANGES, required=False, label="Period")
+    range = FilterChoiceField(choices=RANGES, required=False, label="Period")
     start_date = forms.DateField(required=False, label="From", widget=forms.DateInput(attrs={"type": "date"}))
     end_date = forms.DateField(required=False, label="To", widget=forms.DateInput(attrs={"type": "date"}))
 

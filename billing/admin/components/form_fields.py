@@ -19,6 +19,7 @@ from costtrack.name_fields import NameFormField
 
 _EARLIEST, _LATEST = 2000, 2199  # years
 _MAX_LENGTH = 255
+_SELECTED = SafeString(" selected")
 _BROWSER_FORMAT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d)?", re.ASCII)
 
 
@@ -54,6 +55,24 @@ class FilterInput(forms.TextInput):
         return format_html("<input{}>", flatatt(attributes if text is None else {**attributes, "value": text}))
 
 
+class FilterSelect(forms.Select):
+    """A select without groups that is rendered without a template."""
+
+    def render(self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None) -> SafeString:
+        chosen = self.format_value(value)
+        options = format_html_join(
+            "",
+            '<option value="{}"{}>{}</option>',
+            ((option, _SELECTED if str(option) in chosen else "", label) for option, label in self.choices),
+        )
+        attributes = {"name": name, **self.build_attrs(self.attrs, attrs)}
+        return format_html("<select{}>{}</select>", flatatt(attributes), options)
+
+
+class FilterChoiceField(forms.ChoiceField):
+    widget = FilterSelect
+
+
 def text_filter(label: str, **attributes: str) -> forms.CharField:
     """Return a filter by any text. Unknown values are valid and match nothing."""
     widget = FilterInput(attrs={"autocomplete": "off", **attributes})
@@ -62,7 +81,7 @@ def text_filter(label: str, **attributes: str) -> forms.CharField:
 
 def select_filter(label: str) -> forms.CharField:
     """Return a filter by any text that is chosen from a list, whose options the form sets."""
-    return NameFormField(required=False, max_length=_MAX_LENGTH, label=label, widget=forms.Select)
+    return NameFormField(required=False, max_length=_MAX_LENGTH, label=label, widget=FilterSelect)
 
 
 class SuggestingInput(UnfoldAdminTextInputWidget):

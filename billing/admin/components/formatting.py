@@ -111,6 +111,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Format a number of things: `1 request`, `1,200 requests`."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def compact(number: int) -> SafeString | str:
     """Format a number; from a billion on in a few characters, `2.65T`, with all its digits in the tooltip."""
     for size, letter in _SIZES:

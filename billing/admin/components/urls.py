@@ -1,5 +1,6 @@
 """URLs of admin pages, and of the current page with other parameters."""
 
+from collections.abc import Iterable
 from datetime import date
 
 from django.http import HttpRequest
@@ -32,6 +33,13 @@ def url_with(request: HttpRequest, **changes: Value) -> str:
 def url_for_dates(request: HttpRequest, first: date, last: date, **changes: Value) -> str:
     """Return the URL of the current page for the days from `first` to `last` (inclusive)."""
     return url_with(request, range=CUSTOM, start_date=first, end_date=last, **changes)
+
+
+def urls_for_dates(request: HttpRequest, spans: Iterable[tuple[date, date]]) -> list[str]:
+    """Return `url_for_dates` of many spans, which repeats only what differs between them."""
+    other = url_with(request, **dict.fromkeys(_PERIOD, ""))
+    start = f"{other}{'&' if '?' in other else '?'}range={CUSTOM}"
+    return [f"{start}&start_date={first}&end_date={last}" for first, last in spans]
 
 
 def url_of_page(view: str, request: HttpRequest, **parameters: str) -> str:

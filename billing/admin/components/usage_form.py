@@ -8,7 +8,7 @@ from django import forms
 from django.http import QueryDict
 
 from billing.admin.components.date_range import PeriodForm
-from billing.admin.components.form_fields import select_filter, text_filter
+from billing.admin.components.form_fields import FilterChoiceField, select_filter, text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.reports.usage.breakdown import FilterOptions, View, list_filter_options
 from billing.reports.usage.figures import DIMENSIONS, GroupBy, UsageFilter
@@ -35,7 +35,7 @@ class UsageForm(PeriodForm):
     client_id = select_filter("API credential")
     capability = select_filter("Capability")
     model = select_filter("Model")
-    status = forms.ChoiceField(required=False, choices=(("", "Any status"), *Status.choices))
+    status = FilterChoiceField(required=False, choices=(("", "Any status"), *Status.choices))
     user_id = text_filter("User", type="search", placeholder="All")
     team = text_filter("Team", type="search", placeholder="All")
     end_user = text_filter("End user", type="search", placeholder="All")
@@ -72,7 +72,7 @@ class UsageForm(PeriodForm):
         """Add the filter by organization, unless there is only one."""
         if len(names) > 1:
             choices = [(name.slug, name.name) for name in names]
-            self.fields["organization"] = forms.ChoiceField(choices=choices, required=False, initial=current.slug)
+            self.fields["organization"] = FilterChoiceField(choices=choices, required=False, initial=current.slug)
             data = cast("QueryDict", self.data).copy()
             data["organization"] = current.slug
             self.data = data

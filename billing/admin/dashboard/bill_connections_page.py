@@ -57,7 +57,7 @@ class BillConnectionsPage(OrganizationPage):
         connections = list_connections(self.organization)
         links = [("Connect account", admin_url("bill_connection"))] if self.role.may_change else []
         if not connections:
-            empty = EmptyState("cloud_download", "No bills are fetched yet", _HELP, links, is_first_use=True)
+            empty = EmptyState("download", "No bills are fetched yet", _HELP, links, is_first_use=True)
             return {"empty": empty}
         return {
             "cards": [connections_card(connections, self, links[0] if links else None, has_actions=bool(links))],

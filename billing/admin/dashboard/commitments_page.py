@@ -22,6 +22,7 @@ from billing.admin.components.form_fields import MoneyField
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.percent_bar import percent_bar
 from billing.admin.components.source_fields import add_source_fields, source_in, source_text
+from billing.admin.components.table_files import TableFilesPage, computed
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.commitments import MAX_NAME_LENGTH, NewCommitment, create_commitment, end_commitment
@@ -33,6 +34,7 @@ from costtrack.admin_site import register_page
 from costtrack.date_text import day_text
 from costtrack.dates import parse_month
 from costtrack.errors import DomainError, ForbiddenError, InvalidError
+from costtrack.file_columns import Kind
 from costtrack.money import usd
 from organizations.admin_actions import add_service_error
 
@@ -47,7 +49,7 @@ class MonthForm(forms.Form):
         self.fields["month"].choices = month_choices(months)  # type: ignore[attr-defined] # typed as the base class
 
 
-class CommitmentsPage(OrganizationPage):
+class CommitmentsPage(TableFilesPage):
     title: ClassVar[str] = "Commitments"
     template_name: ClassVar[str] = "admin/dashboard/commitments.html"
     stylesheets = ("costtrack/breakdowns.css",)
@@ -74,7 +76,7 @@ class CommitmentsPage(OrganizationPage):
         return {
             **context,
             "figures": _figures(report),
-            "cards": [_uses_card(report), self._list_card(commitments)],
+            "cards": [self._uses_card(report), self._list_card(commitments)],
         }
 
     def _first_use(self) -> EmptyState:
@@ -100,12 +102,56 @@ class CommitmentsPage(OrganizationPage):
         )
         text = "Terms never change: end a commitment and add another one. Usage of several belongs to the first."
         link = ("New commitment", admin_url("commitment")) if self.role.may_change else None
-        return Card("All commitments", text=text, table=Table("All commitments", columns, commitments), link=link)
+        file = self.table_file("commitments", _COMMITMENT_COLUMNS, lambda: commitments)
+        table = Table("All commitments", columns, commitments, file=file)
+        return Card("All commitments", text=text, table=table, link=link)
 
     def _name(self, row: Commitment) -> SafeString | str:
         if not self.role.may_change:
             return row.name
         return formatting.link(admin_url("commitment", id=row.pk), row.name)
+
+    def _uses_card(self, report: CommitmentReport) -> Card:
+        columns = (
+            Column[CommitmentUse]("Commitment", lambda use: use.commitment.name),
+            Column[CommitmentUse](
+                "Fee until now",
+                lambda use: formatting.two_lines(usd(use.accrued_usd), f"of {usd(use.committed_usd)}"),
+                is_number=True,
+            ),
+            Column[CommitmentUse]("Used", lambda use: percent_bar(use.used_usd, use.accrued_usd)),
+            Column[CommitmentUse]("Idle", lambda use: usd(use.idle_usd), is_number=True),
+            Column[CommitmentUse]("Tokens", lambda use: formatting.compact(use.usage.tokens), is_number=True),
+            Column[CommitmentUse]("Per million tokens", _price, is_number=True),
+            Column[CommitmentUse]("Notional cost", lambda use: usd(use.usage.cost_usd), is_number=True),
+        )
+        text = (
+            "Used: the tokens compared with the capacity or, without one, the notional cost compared with the fee. "
+            "Other pages show covered usage at its notional cost."
+        )
+        file = self.table_file("use-of-commitments", _USE_COLUMNS, lambda: report.uses)
+        empty = "No commitment in this month."
+        table = Table("Use of commitments", columns, report.uses, empty=empty, file=file)
+        return Card(f"{report.month.month:%B %Y}", text=text, table=table)
+
+
+_COMMITMENT_COLUMNS = (
+    *computed(Kind.TEXT, name=lambda row: row.name, kind=lambda row: row.kind),
+    *computed(Kind.AMOUNT, amount_usd=lambda row: row.amount_usd),
+    *computed(Kind.TEXT, period=lambda row: row.period, covers=lambda row: source_text(row.covers)),
+    *computed(Kind.TEXT, starts=lambda row: row.starts.isoformat(), ends=lambda row: row.ends and row.ends.isoformat()),
+    *computed(Kind.COUNT, tokens_per_minute=lambda row: row.tokens_per_minute),
+    *computed(Kind.TEXT, actor=lambda row: row.actor),
+    *computed(Kind.TIME, created_at=lambda row: row.created_at),
+)
+_USE_COLUMNS = (
+    *computed(Kind.TEXT, name=lambda use: use.commitment.name),
+    *computed(Kind.AMOUNT, committed_usd=lambda use: use.committed_usd, accrued_usd=lambda use: use.accrued_usd),
+    *computed(Kind.AMOUNT, used_usd=lambda use: use.used_usd, idle_usd=lambda use: use.idle_usd),
+    *computed(Kind.COUNT, requests=lambda use: use.usage.requests, tokens=lambda use: use.usage.tokens),
+    *computed(Kind.AMOUNT, usd_per_million_tokens=lambda use: use.usd_per_million_tokens),
+    *computed(Kind.AMOUNT, notional_usd=lambda use: use.usage.cost_usd),
+)
 
 
 def _figures(report: CommitmentReport) -> list[Figure]:
@@ -116,28 +162,6 @@ def _figures(report: CommitmentReport) -> list[Figure]:
         Figure("Metered usage", usd(report.metered.cost_usd), ("Not covered by a commitment",)),
         Figure("Covered usage", usd(report.notional_usd), ("Notional: what it would cost by use",)),
     ]
-
-
-def _uses_card(report: CommitmentReport) -> Card:
-    columns = (
-        Column[CommitmentUse]("Commitment", lambda use: use.commitment.name),
-        Column[CommitmentUse](
-            "Fee until now",
-            lambda use: formatting.two_lines(usd(use.accrued_usd), f"of {usd(use.committed_usd)}"),
-            is_number=True,
-        ),
-        Column[CommitmentUse]("Used", lambda use: percent_bar(use.used_usd, use.accrued_usd)),
-        Column[CommitmentUse]("Idle", lambda use: usd(use.idle_usd), is_number=True),
-        Column[CommitmentUse]("Tokens", lambda use: formatting.compact(use.usage.tokens), is_number=True),
-        Column[CommitmentUse]("Per million tokens", _price, is_number=True),
-        Column[CommitmentUse]("Notional cost", lambda use: usd(use.usage.cost_usd), is_number=True),
-    )
-    text = (
-        "Used: the tokens compared with the capacity or, without one, the notional cost compared with the fee. Other "
-        "pages show covered usage at its notional cost."
-    )
-    table = Table("Use of commitments", columns, report.uses, empty="No commitment in this month.")
-    return Card(f"{report.month.month:%B %Y}", text=text, table=table)
 
 
 def _price(use: CommitmentUse) -> str:

@@ -5,7 +5,8 @@ Its figures are those of `GET /usage/forecast`.
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.utils.safestring import SafeString
@@ -14,7 +15,8 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Figure
 from billing.admin.components.charts import Chart, Line, Overlay, Role
 from billing.admin.components.datetimes import period_label
-from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.form_fields import FilterChoiceField
+from billing.admin.components.table_files import TableFilesPage, computed
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.admin.dashboard.usage.usage_metrics import usd_rounded
@@ -30,6 +32,7 @@ from billing.reports.forecast.model import BAND, HorizonCheck
 from billing.reports.usage.figures import DIMENSION_OF, GroupBy
 from costtrack.admin_site import register_page
 from costtrack.calendar import Calendar, Unit
+from costtrack.file_columns import ComputedColumn, Kind
 from costtrack.money import usd
 
 _PERIOD_NAMES = {Unit.DAY: "Today", Unit.WEEK: "This week", Unit.MONTH: "This month"}
@@ -41,14 +44,14 @@ _HOW = (
 
 
 class ForecastForm(forms.Form):
-    by = forms.ChoiceField(
+    by = FilterChoiceField(
         required=False,
         label="Forecast of",
         choices=[("", "Organization"), *((by.value, f"Each {by.value}") for by in FORECAST_DIMENSIONS)],
     )
 
 
-class ForecastPage(OrganizationPage):
+class ForecastPage(TableFilesPage):
     title: ClassVar[str] = "Forecast"
     template_name: ClassVar[str] = "admin/dashboard/forecast.html"
     refresh_seconds: ClassVar[int] = 60
@@ -61,7 +64,7 @@ class ForecastPage(OrganizationPage):
         by = GroupBy(chosen) if chosen else None
         rows = forecasts(organization=self.organization, by=by, now=self.now)
         if by is not None:
-            return {"form": form, "cards": [_series_card(rows, DIMENSION_OF[by].label)]}
+            return {"form": form, "cards": [self._series_card(rows, by)]}
         (whole,) = rows
         if not whole.has_history:
             return {"form": form, "empty": _not_enough()}
@@ -70,8 +73,57 @@ class ForecastPage(OrganizationPage):
             "form": form,
             "figures": [_figure(period) for period in whole.periods],
             "chart": _chart(*forecast_by_day(organization=self.organization, now=self.now), self.organization.calendar),
-            "cards": [_checks_card(whole.checks, tested)],
+            "cards": [self._checks_card(whole.checks, tested)],
         }
+
+    def _series_card(self, rows: Sequence[SeriesForecast], by: GroupBy) -> Card:
+        label = DIMENSION_OF[by].label
+        periods = tuple(
+            Column[SeriesForecast](_PERIOD_NAMES[unit], partial(_period_cell, index=index), is_number=True)
+            for index, unit in enumerate(_PERIOD_NAMES)
+        )
+        columns = (
+            Column[SeriesForecast](label, _name),
+            *periods,
+            Column[SeriesForecast]("Error of this month", lambda row: _error(row.periods[-1]), is_number=True),
+        )
+        empty = "No forecasts yet. They are made each night for what had spend in the last four weeks."
+        file = self.table_file(f"forecast-by-{by.value}", _series_columns(by), lambda: rows)
+        table = Table(f"Forecast by {label.lower()}", columns, rows, empty=empty, file=file)
+        return Card(f"By {label.lower()}", text=_HOW, table=table)
+
+    def _checks_card(self, checks: Sequence[HorizonCheck], tested: str) -> Card:
+        columns = (
+            Column[HorizonCheck]("Time ahead", _time_ahead),
+            Column[HorizonCheck]("Error", lambda check: f"{check.error:.0%}", is_number=True),
+            Column[HorizonCheck]("Within the band", lambda check: f"{check.coverage:.0%}", is_number=True),
+            Column[HorizonCheck]("Forecasts tested", lambda check: formatting.count(check.tested), is_number=True),
+        )
+        empty = "Not enough history. A band for a day needs six weeks of spend, one for a month fourteen weeks."
+        file = self.table_file("forecast-tests", _CHECK_COLUMNS, lambda: checks)
+        table = Table("How well forecasts have done", columns, checks, empty=empty, file=file)
+        return Card("How well forecasts have done", text=f"{_HOW} {tested}".strip(), table=table)
+
+
+_CHECK_COLUMNS = (
+    *computed(Kind.COUNT, hours_ahead=lambda check: check.hours),
+    *computed(Kind.DECIMAL, error=lambda check: check.error, coverage=lambda check: check.coverage),
+    *computed(Kind.COUNT, tested=lambda check: check.tested),
+)
+
+
+def _series_columns(by: GroupBy) -> list[ComputedColumn]:
+    columns = [ComputedColumn(DIMENSION_OF[by].parameter, Kind.TEXT, lambda row: row.key)]
+    columns.append(ComputedColumn("name", Kind.TEXT, lambda row: row.name))
+    for index, unit in enumerate(_PERIOD_NAMES):
+        for name in ("spent_usd", "expected_usd", "low_usd", "high_usd"):
+            value = partial(_amount, index=index, name=name)
+            columns.append(ComputedColumn(f"{unit.value}_{name}", Kind.AMOUNT, value))
+    return columns
+
+
+def _amount(row: SeriesForecast, *, index: int, name: str) -> Decimal | None:
+    return cast("Decimal | None", getattr(row.periods[index], name))
 
 
 def _figure(period: PeriodForecast) -> Figure:
@@ -105,33 +157,6 @@ def _overlay(name: str, role: Role, amounts: Sequence[Decimal | None]) -> Overla
     return Overlay(name, role, values, ["" if amount is None else usd_rounded(amount) for amount in amounts])
 
 
-def _series_card(rows: Sequence[SeriesForecast], label: str) -> Card:
-    periods = tuple(
-        Column[SeriesForecast](_PERIOD_NAMES[unit], lambda row, index=index: _cell(row.periods[index]), is_number=True)  # type: ignore[misc] # the default binds the loop's value
-        for index, unit in enumerate(_PERIOD_NAMES)
-    )
-    columns = (
-        Column[SeriesForecast](label, _name),
-        *periods,
-        Column[SeriesForecast]("Error of this month", lambda row: _error(row.periods[-1]), is_number=True),
-    )
-    empty = "No forecasts yet. They are made each night for what had spend in the last four weeks."
-    table = Table(f"Forecast by {label.lower()}", columns, rows, empty=empty)
-    return Card(f"By {label.lower()}", text=_HOW, table=table)
-
-
-def _checks_card(checks: Sequence[HorizonCheck], tested: str) -> Card:
-    columns = (
-        Column[HorizonCheck]("Time ahead", _time_ahead),
-        Column[HorizonCheck]("Error", lambda check: f"{check.error:.0%}", is_number=True),
-        Column[HorizonCheck]("Within the band", lambda check: f"{check.coverage:.0%}", is_number=True),
-        Column[HorizonCheck]("Forecasts tested", lambda check: formatting.count(check.tested), is_number=True),
-    )
-    empty = "Not enough history. A band for a day needs six weeks of spend, one for a month fourteen weeks."
-    table = Table("How well forecasts have done", columns, checks, empty=empty)
-    return Card("How well forecasts have done", text=f"{_HOW} {tested}".strip(), table=table)
-
-
 def _not_enough() -> EmptyState:
     text = "A forecast needs a week of spend. Until then, limits are compared with the rate of the last 24 hours."
     return EmptyState("query_stats", "Not enough history", text, [("View usage", admin_url("usage"))])
@@ -139,6 +164,10 @@ def _not_enough() -> EmptyState:
 
 def _name(row: SeriesForecast) -> SafeString | str:
     return formatting.two_lines(row.name, row.key) if row.name != row.key else formatting.name(row.name)
+
+
+def _period_cell(row: SeriesForecast, *, index: int) -> SafeString | str:
+    return _cell(row.periods[index])
 
 
 def _cell(period: PeriodForecast) -> SafeString | str:

@@ -3,22 +3,25 @@
 Its numbers are those of `GET /usage/outcomes/costs` for the same parameters.
 """
 
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, ClassVar
 
-from django import forms
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Figure
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.date_range import PeriodForm, period_of
-from billing.admin.components.form_fields import text_filter
+from billing.admin.components.form_fields import FilterChoiceField, text_filter
+from billing.admin.components.table_files import TableFilesPage, all_pages, computed
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, run_url, session_url
 from billing.admin.components.usage_form import UsageQueryPage
 from billing.admin.dashboard.runs.run_rows import number_in
 from billing.models import Outcome
+from billing.reports.cursors import Page
 from billing.reports.outcomes import (
     GROUPS,
     OutcomeCost,
@@ -34,9 +37,12 @@ from billing.reports.usage.query import UsageQuery
 from costtrack.admin_site import register_page
 from costtrack.calendar import Window
 from costtrack.errors import InvalidError
+from costtrack.file_columns import ComputedColumn, Kind
 from costtrack.money import usd
 
 _ROWS_SHOWN = 100
+_ROWS_READ = 1_000
+"""At a time, for a file."""
 _OUTCOMES_SHOWN = 25
 _FIRST_GROUPS = (GroupBy.WORKFLOW, GroupBy.AGENT, GroupBy.MODEL, GroupBy.TEAM)
 _CHOICES = [
@@ -54,7 +60,7 @@ _EXPLANATION = (
 
 
 class OutcomesForm(PeriodForm):
-    group_by = forms.ChoiceField(required=False, choices=_CHOICES, label="By")
+    group_by = FilterChoiceField(required=False, choices=_CHOICES, label="By")
     outcome = text_filter("Outcome", type="search", placeholder="All names")
 
     @property
@@ -62,7 +68,7 @@ class OutcomesForm(PeriodForm):
         return GroupBy(self.cleaned_data["group_by"] or GroupBy.WORKFLOW)
 
 
-class OutcomesPage(UsageQueryPage):
+class OutcomesPage(TableFilesPage, UsageQueryPage):
     title: ClassVar[str] = "Outcomes"
     template_name: ClassVar[str] = "admin/dashboard/outcomes.html"
     stylesheets = ("costtrack/breakdowns.css",)
@@ -79,28 +85,26 @@ class OutcomesPage(UsageQueryPage):
         context = {"form": form, "period": period, "visible": query.visible, **latest}
         if not latest["outcomes"].table.rows and not latest["trail"].cursor and not name:
             return {**context, "empty": self._first_use()}
+        read = partial(
+            outcome_costs,
+            organization=self.organization,
+            filters=query.filters,
+            window=query.window,
+            by=form.grouped_by,
+            now=self.now,
+            name=name,
+        )
         try:
-            costs = outcome_costs(
-                organization=self.organization,
-                filters=query.filters,
-                window=query.window,
-                by=form.grouped_by,
-                now=self.now,
-                name=name,
-                limit=_ROWS_SHOWN,
-            )
+            costs = read(limit=_ROWS_SHOWN)
         except InvalidError as error:
             return {**context, "empty": EmptyState("hourglass_disabled", "Too many events", error.message)}
-        return {**context, "figures": _figures(costs.total), "costs": _costs_card(costs, form.grouped_by)}
+        return {**context, "figures": _figures(costs.total), "costs": self._costs_card(costs, form.grouped_by, read)}
 
     def _latest(self, query: UsageQuery, name: str) -> dict[str, Any]:
         trail = CursorTrail.of(self.request.GET)
-        page = list_outcomes(
-            organization=self.organization,
-            filters=OutcomeFilter(window=Window(*query.window), name=name),
-            after=number_in(trail.cursor),
-            limit=_OUTCOMES_SHOWN,
-        )
+        filters = OutcomeFilter(window=Window(*query.window), name=name)
+        read = partial(list_outcomes, organization=self.organization, filters=filters)
+        page = read(after=number_in(trail.cursor), limit=_OUTCOMES_SHOWN)
         columns = (
             Column[Outcome]("Run or session", _subject),
             Column[Outcome]("Outcome", lambda row: formatting.name(row.name)),
@@ -111,7 +115,10 @@ class OutcomesPage(UsageQueryPage):
             Column[Outcome]("Attempt", lambda row: formatting.count(row.attempt), is_number=True),
             Column[Outcome]("Time", lambda row: self.times.two_lines(row.occurred_at), is_number=True),
         )
-        table = Table("Latest outcomes", columns, page.rows, empty="No outcomes in this period.")
+        file = self.table_file(
+            "outcomes", _OUTCOME_COLUMNS, lambda: all_pages(lambda after: _rows(read(after=after, limit=_ROWS_READ)))
+        )
+        table = Table("Latest outcomes", columns, page.rows, empty="No outcomes in this period.", file=file)
         older = trail.older(str(page.last)) if page.last is not None else ""
         return {"outcomes": Card("Latest outcomes", table=table), "trail": trail, "older": older}
 
@@ -125,6 +132,76 @@ class OutcomesPage(UsageQueryPage):
             is_first_use=True,
             example=_REPORT_EXAMPLE,
         )
+
+    def _costs_card(self, costs: OutcomeCosts, by: GroupBy, read: Callable[..., OutcomeCosts]) -> Card:
+        dimension = DIMENSION_OF[by]
+        columns = (
+            Column[OutcomeCost](
+                dimension.label,
+                lambda row: formatting.name(row.key) if row.key else formatting.strong(dimension.without),
+            ),
+            Column[OutcomeCost]("Successes", lambda row: _count(row, WorkState.SUCCEEDED), is_number=True),
+            Column[OutcomeCost]("Success rate", _rate, is_number=True),
+            Column[OutcomeCost]("Cost per success", lambda row: _ratio(row.cost_per_success_usd), is_number=True),
+            Column[OutcomeCost]("Failures", lambda row: _work(row, WorkState.FAILED), is_number=True),
+            Column[OutcomeCost]("Abandoned", lambda row: _work(row, WorkState.ABANDONED), is_number=True),
+            Column[OutcomeCost]("Retries", lambda row: _shown(row.retries), is_number=True),
+            Column[OutcomeCost]("In progress", lambda row: _work(row, WorkState.OPEN), is_number=True),
+            Column[OutcomeCost]("All usage", lambda row: usd(row.cost_usd), is_number=True),
+        )
+        note = "The file has further rows." if costs.next_cursor is not None else ""
+
+        def read_rows(after: str | None) -> tuple[Sequence[OutcomeCost], str | None]:
+            page = read(after=after or "", limit=_ROWS_READ)
+            return page.rows, page.next_cursor
+
+        file = self.table_file(f"outcomes-by-{by.value}", _cost_columns(by), lambda: all_pages(read_rows))
+        empty = "No usage in this period."
+        table = Table("Cost of outcomes", columns, costs.rows, empty=empty, note=note, file=file)
+        return Card(f"Cost by {dimension.label.lower()}", text=_EXPLANATION, table=table)
+
+
+_OUTCOME_COLUMNS = (
+    *computed(
+        Kind.TEXT, run_id=lambda row: row.run_id, session_id=lambda row: row.session_id, name=lambda row: row.name
+    ),
+    *computed(Kind.BOOLEAN, success=lambda row: row.is_success),
+    *computed(Kind.AMOUNT, value_usd=lambda row: row.value_usd),
+    *computed(Kind.COUNT, attempt=lambda row: row.attempt),
+    *computed(Kind.TIME, occurred_at=lambda row: row.occurred_at, received_at=lambda row: row.received_at),
+)
+
+
+def _rows(page: Page[Outcome, int]) -> tuple[Sequence[Outcome], int | None]:
+    return page.rows, page.last
+
+
+def _count_of(row: OutcomeCost, *, state: WorkState) -> int:
+    return row.of(state).count
+
+
+def _cost_of(row: OutcomeCost, *, state: WorkState) -> Decimal:
+    return row.of(state).cost_usd
+
+
+def _cost_columns(by: GroupBy) -> list[ComputedColumn]:
+    columns = [
+        ComputedColumn(DIMENSION_OF[by].parameter, Kind.TEXT, lambda row: row.key),
+        *computed(Kind.DECIMAL, success_rate=lambda row: row.success_rate),
+        *computed(Kind.AMOUNT, cost_per_success_usd=lambda row: row.cost_per_success_usd),
+    ]
+    for state in WorkState:
+        columns += [
+            ComputedColumn(state.value, Kind.COUNT, partial(_count_of, state=state)),
+            ComputedColumn(f"{state.value}_usd", Kind.AMOUNT, partial(_cost_of, state=state)),
+        ]
+    return [
+        *columns,
+        *computed(Kind.COUNT, retries=lambda row: row.retries.count),
+        *computed(Kind.AMOUNT, retries_usd=lambda row: row.retries.cost_usd, value_usd=lambda row: row.value_usd),
+        *computed(Kind.AMOUNT, failed_calls_usd=lambda row: row.failed_calls_usd, cost_usd=lambda row: row.cost_usd),
+        *computed(Kind.COUNT, unpriced_events=lambda row: row.unpriced_events),
+    ]
 
 
 def _figures(total: OutcomeCost) -> list[Figure]:
@@ -153,26 +230,6 @@ def _successes(total: OutcomeCost) -> str:
 
 
 _DECIDED = (WorkState.SUCCEEDED, WorkState.FAILED, WorkState.ABANDONED)
-
-
-def _costs_card(costs: OutcomeCosts, by: GroupBy) -> Card:
-    dimension = DIMENSION_OF[by]
-    columns = (
-        Column[OutcomeCost](
-            dimension.label, lambda row: formatting.name(row.key) if row.key else formatting.strong(dimension.without)
-        ),
-        Column[OutcomeCost]("Successes", lambda row: _count(row, WorkState.SUCCEEDED), is_number=True),
-        Column[OutcomeCost]("Success rate", _rate, is_number=True),
-        Column[OutcomeCost]("Cost per success", lambda row: _ratio(row.cost_per_success_usd), is_number=True),
-        Column[OutcomeCost]("Failures", lambda row: _work(row, WorkState.FAILED), is_number=True),
-        Column[OutcomeCost]("Abandoned", lambda row: _work(row, WorkState.ABANDONED), is_number=True),
-        Column[OutcomeCost]("Retries", lambda row: _shown(row.retries), is_number=True),
-        Column[OutcomeCost]("In progress", lambda row: _work(row, WorkState.OPEN), is_number=True),
-        Column[OutcomeCost]("All usage", lambda row: usd(row.cost_usd), is_number=True),
-    )
-    note = "The API has further rows." if costs.next_cursor is not None else ""
-    table = Table("Cost of outcomes", columns, costs.rows, empty="No usage in this period.", note=note)
-    return Card(f"Cost by {dimension.label.lower()}", text=_EXPLANATION, table=table)
 
 
 def _count(row: OutcomeCost, state: WorkState) -> str:

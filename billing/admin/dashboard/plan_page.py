@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Figure
-from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.table_files import TableFilesPage, computed
 from billing.admin.components.tables import Column, Table
 from billing.admin.limits.limit_summary_card import limit_summary
 from billing.limits.cache import limit_set
@@ -21,6 +21,7 @@ from billing.reports.usage.totals import spend_now, totals
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset, Span
 from costtrack.date_text import days_text
+from costtrack.file_columns import Kind
 from costtrack.money import usd
 from costtrack.organization_paths import installation_url
 from organizations.models import Plan
@@ -35,7 +36,7 @@ class Criterion(NamedTuple):
     value: Callable[[Plan], str | SafeString]
 
 
-class PlanPage(OrganizationPage):
+class PlanPage(TableFilesPage):
     title: ClassVar[str] = "Plan"
     resource = ORGANIZATION
     template_name: ClassVar[str] = "admin/dashboard/plan.html"
@@ -48,7 +49,7 @@ class PlanPage(OrganizationPage):
         return {
             "plan": plan,
             "figures": self._figures(),
-            "comparison": _comparison(plans, current=plan),
+            "comparison": self._comparison(plans, current=plan),
             "limits": [limit_summary(status, self.times) for status in self._plan_limits()],
             "may_change": self.role.may_change,
             "is_operator": self.user.is_superuser,
@@ -99,10 +100,23 @@ class PlanPage(OrganizationPage):
         calendar = self.organization.calendar
         return days_text(calendar.date_of(span.start), calendar.date_of(span.end - timedelta(microseconds=1)))
 
+    def _comparison(self, plans: Sequence[Plan], *, current: Plan) -> Table[Criterion]:
+        name = Column[Criterion]("", lambda criterion: formatting.two_lines(criterion.name, criterion.about))
+        file = self.table_file("plans", _PLAN_COLUMNS, lambda: plans)
+        columns = (name, *(_column(plan, current) for plan in plans))
+        return Table("All plans compared", columns, _CRITERIA, css="ct-plans", file=file)
 
-def _comparison(plans: Sequence[Plan], *, current: Plan) -> Table[Criterion]:
-    name = Column[Criterion]("", lambda criterion: formatting.two_lines(criterion.name, criterion.about))
-    return Table("All plans compared", (name, *(_column(plan, current) for plan in plans)), _CRITERIA, css="ct-plans")
+
+_PLAN_COLUMNS = (
+    *computed(Kind.TEXT, code=lambda plan: plan.code, name=lambda plan: plan.name),
+    *computed(Kind.BOOLEAN, api_access=lambda plan: plan.api_access),
+    *computed(Kind.AMOUNT, max_weekly_limit_usd=lambda plan: plan.max_weekly_limit_usd),
+    *computed(Kind.AMOUNT, default_weekly_limit_usd=lambda plan: plan.default_weekly_limit_usd),
+    *computed(Kind.AMOUNT, max_monthly_limit_usd=lambda plan: plan.max_monthly_limit_usd),
+    *computed(Kind.COUNT, history_days=lambda plan: plan.history_days),
+    *computed(Kind.BOOLEAN, exports=lambda plan: plan.exports),
+    *computed(Kind.COUNT, requests_per_minute=lambda plan: plan.requests_per_minute),
+)
 
 
 def _column(plan: Plan, current: Plan) -> Column[Criterion]:

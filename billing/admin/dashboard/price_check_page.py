@@ -152,10 +152,10 @@ class PriceCheckPage(UsageQueryPage):
         shown = models[(number - 1) * _MODELS_PER_PAGE : number * _MODELS_PER_PAGE]
         columns = (
             Column[ModelExactness]("Model", lambda row: self._model_link(row.model, row.service), css="ct-names"),
+            Column[ModelExactness]("Cost", lambda row: formatting.strong(usd(row.cost_usd)), is_number=True),
             Column[ModelExactness]("Calls", lambda row: formatting.count(row.events), is_number=True),
             *(_spend_column(exactness) for exactness in _SHOWN_EXACTNESS),
             Column[ModelExactness]("Unknown", _unknown, is_number=True),
-            Column[ModelExactness]("Cost", lambda row: formatting.strong(usd(row.cost_usd)), is_number=True),
         )
         return {
             "models": Table("Spend by model", columns, shown, empty=_no_models(pages)),

@@ -283,7 +283,7 @@ def _figures(totals: StatementTotals) -> list[Figure]:
     corrected = ", ".join(f"of {month:%B %Y}" for month in totals.corrections)
     return [
         Figure("Total", _amount(totals.total), (_unpriced_note(totals.total),)),
-        Figure("Usage", _amount(totals.usage), (f"{formatting.count(totals.usage.requests)} requests",)),
+        Figure("Usage", _amount(totals.usage), (formatting.counted(totals.usage.requests, "request"),)),
         Figure("Credits", _amount(totals.credits)),
         Figure("Corrections of closed months", _amount(totals.corrected), (corrected,) if corrected else ()),
     ]
@@ -296,7 +296,7 @@ def _amount(figures: StatementFigures) -> str:
 def _unpriced_note(figures: StatementFigures) -> str:
     if not figures.unpriced_events:
         return "Every event has a price"
-    return f"Without {formatting.count(figures.unpriced_events)} events that have no price"
+    return f"Without {formatting.counted(figures.unpriced_events, 'event')} without a price"
 
 
 def _lines_table(query: StatementQuery, lines: Sequence[StatementLine]) -> Table[StatementLine]:

@@ -1,5 +1,6 @@
 """The notices of an organization, as emails say them, with what the member has read; and the number at the bell."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -13,6 +14,8 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.table_files import TableFilesPage, computed
+from billing.exports.jobs import MAX_DIRECT_ROWS
 from billing.models import Notice
 from billing.notifications.email_content import Content, Tone
 from billing.notifications.emails import notice_content, notice_url
@@ -26,6 +29,7 @@ from billing.notifications.reading import (
 )
 from costtrack.admin_site import register_page
 from costtrack.errors import ForbiddenError
+from costtrack.file_columns import Kind
 from organizations.models import Membership
 from organizations.permissions import NOTIFICATIONS
 
@@ -47,6 +51,15 @@ class NoticeRow:
         return formatting.badge(self.content.label, _BADGES[self.content.tone])
 
 
+_COLUMNS = (
+    *computed(Kind.TIME, created_at=lambda row: row.notice.created_at),
+    *computed(Kind.TEXT, kind=lambda row: row.notice.kind, headline=lambda row: row.content.headline),
+    *computed(Kind.TEXT, text=lambda row: row.content.lead),
+    *computed(Kind.BOOLEAN, read=lambda row: row.is_read),
+    *computed(Kind.TEXT, url=lambda row: row.url),
+)
+
+
 class _NoticesView(OrganizationPage):
     resource = NOTIFICATIONS
     title: ClassVar[str] = "Notices"
@@ -56,7 +69,7 @@ class _NoticesView(OrganizationPage):
         return Membership.objects.filter(organization=self.organization, user=self.user).accepted().first()
 
 
-class NoticesPage(_NoticesView):
+class NoticesPage(TableFilesPage, _NoticesView):
     template_name: ClassVar[str] = "admin/billing/notices.html"
     refresh_seconds: ClassVar[int] = 0
 
@@ -73,7 +86,11 @@ class NoticesPage(_NoticesView):
             "newest_id": notices[0].pk if notices else 0,
             "is_member": membership is not None,
             "unread": count_unread(organization=self.organization, membership=membership),
+            "file": self.table_file("notices", _COLUMNS, lambda: self._all_rows(reading)),
         }
+
+    def _all_rows(self, reading: Reading) -> Iterator[NoticeRow]:
+        return (self._row(notice, reading) for notice in shown_notices(self.organization)[: MAX_DIRECT_ROWS + 1])
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Mark one notice or all as read: `read` or `up_to` with an id."""

@@ -104,13 +104,16 @@ _SUMS = (
 )
 """In the order of the fields of `Figures`."""
 
+# The aggregates are those of migration 0070: PostgreSQL's own allocate a state for each group, which takes most of the
+# time when there are ten thousand. Numbers come first, because columns after a text are read more slowly.
 _USAGE = sql.SQL("""
-    SELECT {part} AS part, {selected},
-        sum(requests) AS requests, coalesce(sum(requests) FILTER (WHERE status = 'failure'), 0) AS errors,
-        sum(input_tokens + cache_read_tokens + cache_creation_tokens) AS prompt_tokens,
-        sum(output_tokens) AS completion_tokens, sum(cache_read_tokens) AS cached_tokens,
-        sum(token_cost_usd + compute_cost_usd) AS cost_usd, sum(unpriced) AS unpriced_events,
-        sum(cache_creation_tokens) AS cache_creation_tokens
+    SELECT {part} AS part, billing_sum_count(requests) AS requests,
+        billing_sum_count(requests) FILTER (WHERE status = 'failure') AS errors,
+        billing_sum_count(input_tokens + cache_read_tokens + cache_creation_tokens) AS prompt_tokens,
+        billing_sum_count(output_tokens) AS completion_tokens, billing_sum_count(cache_read_tokens) AS cached_tokens,
+        billing_sum_count(unpriced) AS unpriced_events,
+        billing_sum_count(cache_creation_tokens) AS cache_creation_tokens,
+        billing_sum_usd(token_cost_usd + compute_cost_usd) AS cost_usd{selected}
     FROM ({rows}) AS cost {joined} GROUP BY {grouped}
 """)
 _STATEMENT = sql.SQL("""
@@ -136,7 +139,25 @@ GROUP BY page.position, {page_keys}, {page_names}, page.value, page.users, part
 ORDER BY position NULLS FIRST, part
 """)
 # Rows of `usage` are groups already if there is one part, and no tags that are unnested or users that are counted.
-_SINGLE_GROUPS = sql.SQL("SELECT {key_names}, {names}, {sorted_sums} NULL::bigint AS users FROM keyed")
+# Names are joined laterally, so that they are computed for the rows of the page and not for all.
+_STATEMENT_OF_ONE_PART = sql.SQL("""
+WITH usage AS MATERIALIZED ({usage}
+), first_rows AS (
+    SELECT usage.* FROM usage {named} WHERE {search} AND {after} ORDER BY value {direction}, {key_names} LIMIT {limit}
+)
+SELECT NULL::bigint AS position, NULL::text[] AS keys, NULL::text[] AS names, NULL::text AS value,
+    NULL::bigint AS users, part, {figures}, count(*) FILTER (WHERE {search}) AS count
+FROM usage {named} GROUP BY part
+UNION ALL
+SELECT row_number() OVER (ORDER BY value {direction}, {key_names}), ARRAY[{key_names}], ARRAY[{page_names}],
+    value::text, users, part, {sums}, 0
+FROM first_rows {named}
+ORDER BY position NULLS FIRST
+""")
+_NAMED = sql.SQL("""
+    CROSS JOIN LATERAL (SELECT {keys}, {names}, NULL::bigint AS users) AS page
+    CROSS JOIN LATERAL (SELECT {sort} AS value) AS sorted
+""")
 _GROUPS = sql.SQL("""
     SELECT {key_names}, {names}, {sorted_sums} {users} AS users
     FROM keyed GROUP BY {key_names} HAVING bool_or({is_main})
@@ -246,6 +267,13 @@ class _Explorer:
     def _has_one_part(self) -> bool:
         return len(self.boundaries) == 2  # noqa: PLR2004 - a start and an end
 
+    @property
+    def _has_single_groups(self) -> bool:
+        """Whether a row of usage is a group: one part, and nothing that several rows of it would be needed for."""
+        query = self.query
+        is_of_parts = query.sort in (SortBy.CHANGE, SortBy.PERIOD) or query.with_users or GroupBy.TAG in query.by
+        return self._has_one_part and not is_of_parts
+
     def _parts(self, window: Span) -> tuple[int, int]:
         return bisect_left(self.boundaries, window.start) + 1, bisect_left(self.boundaries, window.end)
 
@@ -260,11 +288,14 @@ class _Explorer:
         if query.with_users:
             users = sql.SQL("count(DISTINCT nullif(user_ref, '')) FILTER (WHERE {})").format(is_main)
         sort = _SORTS.get(query.sort, sql.Identifier(query.sort.value))
-        return _STATEMENT.format(
+        key_columns, name_columns = list_of(key.key for key in keys), list_of(key.name for key in keys)
+        statement = _STATEMENT_OF_ONE_PART if self._has_single_groups else _STATEMENT
+        return statement.format(
             usage=self._usage(reader, keys),
             all_usage=self._all_usage(reader),
-            keys=list_of(key.key for key in keys),
-            names=list_of(key.name for key in keys),
+            keys=key_columns,
+            names=name_columns,
+            named=_NAMED.format(keys=key_columns, names=name_columns, sort=sort),
             sums=list_of(map(sql.Identifier, _SUMS)),
             tags=sql.SQL(" ").join(key.tags for key in keys),
             key_names=key_names,
@@ -283,13 +314,19 @@ class _Explorer:
 
     def _usage(self, reader: RollupReader, keys: Sequence[_Key]) -> sql.Composable:
         user = sql.SQL("cost.user_ref") if self.query.with_users else sql.SQL("NULL::text AS user_ref")
+        users = [] if self._has_single_groups else [user]
+        selected = [*(column for key in keys for column in key.selected), *users]
         return _USAGE.format(
             part=self._part(reader),
-            selected=sql.SQL(", ").join([*(column for key in keys for column in key.selected), user]),
+            selected=sql.SQL("").join(sql.SQL(", {}").format(column) for column in selected),
             rows=self.rows_of(reader),
             joined=sql.SQL(" ").join(key.join for key in keys),
             grouped=sql.SQL(", ").join(
-                [sql.SQL("part"), *(column for key in keys for column in key.grouped), sql.SQL("user_ref")]
+                [
+                    sql.SQL("part"),
+                    *(column for key in keys for column in key.grouped),
+                    *(() if self._has_single_groups else (sql.SQL("user_ref"),)),
+                ]
             ),
         )
 
@@ -306,7 +343,7 @@ class _Explorer:
             return sql.SQL("usage")
         usage = _USAGE.format(
             part=self._part(reader),
-            selected=sql.SQL("NULL::text AS user_ref"),
+            selected=_NOTHING,
             rows=self.all_rows(reader),
             joined=_NOTHING,
             grouped=sql.SQL("part"),
@@ -319,13 +356,6 @@ class _Explorer:
         """Return the groups with the sums that the order needs. Only rows of the page get all of their figures."""
         sort, list_of = self.query.sort, sql.SQL(", ").join
         columns = [sql.Identifier(name) for name in _SORTED_BY.get(sort, (sort.value,))]
-        is_of_parts = sort in (SortBy.CHANGE, SortBy.PERIOD) or self.query.with_users or GroupBy.TAG in self.query.by
-        if self._has_one_part and not is_of_parts:
-            return _SINGLE_GROUPS.format(
-                key_names=key_names,
-                names=list_of(map(sql.Identifier, self.names)),
-                sorted_sums=sql.SQL("").join(sql.SQL("{}, ").format(column) for column in columns),
-            )
         return _GROUPS.format(
             key_names=key_names,
             names=list_of(sql.SQL("max({0}) AS {0}").format(sql.Identifier(name)) for name in self.names),
@@ -353,9 +383,10 @@ class _Explorer:
             return sql.SQL("true")
         text = reader.bind(self.query.search)
         columns = [*self.key_names, *self.names]
-        return sql.SQL(" OR ").join(
+        options = sql.SQL(" OR ").join(
             sql.SQL("position(lower({}) IN lower({})) > 0").format(text, sql.Identifier(column)) for column in columns
         )
+        return sql.SQL("({})").format(options)
 
     def _after(self, reader: RollupReader) -> sql.Composable:
         if not self.query.after:
@@ -409,7 +440,7 @@ class _Explorer:
 
 
 def _sum_of(name: str, column: sql.Identifier) -> sql.Composable:
-    return sql.SQL("sum({})" if name == "cost_usd" else "sum({})::bigint").format(column)
+    return sql.SQL("sum({})" if name == "cost_usd" else "billing_sum_count({})").format(column)
 
 
 def _name(by: GroupBy, name: str) -> str:

@@ -146,3 +146,8 @@ def test_a_file_shows_what_its_list_shows(
         assert response.status_code == status, (user, name)
     invalid = sign_in(owner).get("/o/acme/admin/files/lists/limits/?secret=1")
     assert invalid.status_code in (400, 422)
+
+
+def test_an_empty_list_offers_no_file(browser: Client) -> None:
+    assert b"Download all rows" not in browser.get("/o/acme/admin/billing/credit/").content
+    assert b"Download all rows" in browser.get("/o/acme/admin/organizations/membership/").content

@@ -179,7 +179,7 @@ def test_the_status_is_the_one_in_the_matrix(
         assert set(response.json()) >= {"error", "code"}
 
 
-def test_somebody_elses_event_answers_like_an_unknown_one(other_api: APIClient, event: UsageEvent) -> None:
+def test_an_event_of_another_organization_responds_like_an_unknown_one(other_api: APIClient, event: UsageEvent) -> None:
     for action, body in (("void", VOID), ("adjust", ADJUST)):
         responses = [other_api.post(f"/usage/events/{pk}/{action}", body) for pk in (event.pk, uuid4())]
         assert [answer.status_code for answer in responses] == [404, 404]

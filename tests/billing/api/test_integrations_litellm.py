@@ -227,7 +227,7 @@ _records = _json | st.dictionaries(_fields, _json).map(lambda changes: {**payloa
 
 @examples(60)
 @given(records=st.lists(_records, max_size=6))
-def test_whatever_an_array_holds_is_counted_and_what_is_bad_is_quarantined(api: APIClient, records: list[Any]) -> None:
+def test_each_item_of_an_array_is_counted_and_invalid_ones_are_quarantined(api: APIClient, records: list[Any]) -> None:
     QuarantinedRecord.objects.all().delete()
     response = post(api, records)
     assert sum(counted(response)) == sum(record is not None for record in records)

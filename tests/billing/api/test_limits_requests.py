@@ -136,7 +136,7 @@ def test_an_increase_must_be_more_than_0_as_documented(limit: SpendLimit, viewer
     assert refused["error"] == "amount_usd: Must be more than 0."
 
 
-def test_those_who_may_change_limits_answer_and_nobody_else(
+def test_only_those_who_may_change_limits_answer(
     organization: Organization,
     limit: SpendLimit,
     api: APIClient,

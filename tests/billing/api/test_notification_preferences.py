@@ -57,6 +57,6 @@ def test_credentials_and_operators_have_no_preferences(
             assert (response.status_code, response.json()["code"]) == (403, "members_only")
 
 
-def test_strangers_and_nobody_learn_nothing(stranger: User, organization: Organization) -> None:
+def test_strangers_and_unauthenticated_requests_get_nothing(stranger: User, organization: Organization) -> None:
     assert client(stranger).get(PATH).status_code == 404
     assert APIClient().get(PATH).status_code == 401

@@ -457,7 +457,7 @@ AGENT = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner"
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
-def test_spans_around_a_call_say_whose_it_is_in_whatever_order_they_arrive(
+def test_spans_around_a_call_name_its_owner_in_any_order_of_arrival(
     api: APIClient, organization: Organization, order: tuple[int, ...]
 ) -> None:
     """The agent's span ends, and is exported, after the calls inside it; a span between them is in another request."""

@@ -50,7 +50,7 @@ def test_a_cached_answer_is_marked_with_the_time_at_which_it_was_still_right(api
     assert times[0] < times[1]
 
 
-def test_whatever_is_acknowledged_is_in_the_next_answer(api: APIClient, organization: Organization, send: Send) -> None:
+def test_acknowledged_usage_is_in_the_next_response(api: APIClient, organization: Organization, send: Send) -> None:
     for number in range(1, 4):
         send({**CALL, "id": str(number)})
         assert ask(api) == ({**_one(number)}, "0")

@@ -174,7 +174,7 @@ def test_what_is_voided_still_has_its_row(api: APIClient, organization: Organiza
     assert (body["total"], len(body["data"])) == (2, 2)
 
 
-def test_pages_hold_every_row_once_in_whatever_order(api: APIClient, send: Send, fold_or_not: Any) -> None:
+def test_pages_have_every_row_once_in_any_order(api: APIClient, send: Send, fold_or_not: Any) -> None:
     send(*(call(f"{2 + number % 5:02}T09:00", "1", id=str(number), user_id="ada") for number in range(25)))
     fold_or_not()
 
@@ -235,7 +235,7 @@ def test_rows_that_no_rollup_counts_are_counted_as_far_as_pages_go(api: APIClien
     assert refused(api, f"{PAGED}&page=11&page_size=10") == (400, "bad_request", "page")
 
 
-def test_what_looks_at_every_call_needs_a_window_with_few(
+def test_filters_that_read_every_call_need_a_window_with_few(
     api: APIClient, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("billing.reports.spend.logs.MAX_SCANNED", 2)

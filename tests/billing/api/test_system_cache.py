@@ -69,7 +69,7 @@ def test_the_same_query_in_other_words_is_the_same(api: APIClient, send: Send, p
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_whatever_was_acknowledged_is_in_the_answer(
+def test_acknowledged_usage_is_in_the_response(
     api: APIClient, organization: Organization, send: Send, path: str
 ) -> None:
     send(call("1"))

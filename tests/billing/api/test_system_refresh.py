@@ -71,9 +71,7 @@ def test_where_much_is_unfolded_the_request_does_not_wait_for_it(
     assert unfolded_batches(organization) == 1
 
 
-def test_while_somebody_else_folds_it_does_not_say_that_it_has(
-    api: APIClient, organization: Organization, send: Send
-) -> None:
+def test_during_another_fold_it_does_not_report_one(api: APIClient, organization: Organization, send: Send) -> None:
     send({"model": "gpt-4o", "cost_usd": "1"})
     folder = connection.copy()
     folder.set_autocommit(False)
@@ -116,7 +114,7 @@ def test_a_wrong_field_is_named(api: APIClient, body: dict[str, Any], field: str
     assert response.json()["detail"][0]["loc"] == ["body", field]
 
 
-def test_whoever_may_read_may_refresh(organization: Organization, viewer: User, stranger: User) -> None:
+def test_readers_may_refresh(organization: Organization, viewer: User, stranger: User) -> None:
     assert APIClient().post(PATH, {}).status_code == 401
     assert make_key(organization, Scope.USAGE_WRITE).client().post(PATH, {}).status_code == 403
     assert make_key(organization, Scope.COSTS_READ).client().post(PATH, {}).status_code == 200

@@ -66,7 +66,7 @@ def test_a_dry_run_claims_no_idempotency_key(api: APIClient) -> None:
         assert (response.status_code, response.json()["accepted"]) == (200, 1)
 
 
-def test_copies_of_a_transcript_are_duplicates_whatever_session_they_name(api: APIClient) -> None:
+def test_copies_of_a_transcript_are_duplicates_with_any_session_name(api: APIClient) -> None:
     claude = lines(USER, message("msg_1", 80), message("msg_2", 5))
     resumed = lines(USER, message("msg_1", 80, session="s2"), message("msg_3", 7, session="s2"))
     codex = lines(meta("t1"), turn(), tokens(100, 100), tokens(250, 150))

@@ -123,7 +123,7 @@ def test_no_cell_is_a_formula(api: APIClient, send: Send) -> None:
 
 @pytest.mark.parametrize("accept", ["text/csv", "*/*", "application/json", "text/html,*/*;q=0.8"])
 @pytest.mark.usefixtures("enterprise")
-def test_it_is_csv_and_errors_are_json_whatever_is_accepted(api: APIClient, accept: str) -> None:
+def test_it_is_csv_and_errors_are_json_with_any_accept_header(api: APIClient, accept: str) -> None:
     assert api.get(PATH, HTTP_ACCEPT=accept)["Content-Type"].startswith("text/csv")
     wrong = api.get(f"{PATH}?rows=all", HTTP_ACCEPT=accept)
     assert (wrong.status_code, wrong["Content-Type"], list(wrong.json()["fields"])) == (

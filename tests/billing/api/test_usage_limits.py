@@ -226,7 +226,7 @@ def test_what_was_done_manually_is_reported(organization: Organization, api: API
     assert (third["paused_by_hand"], third["opened_by_hand"], third["state"]) == (None, override, "exceeded")
 
 
-def test_a_value_with_an_exception_is_listed_whatever_it_spent(organization: Organization, api: APIClient) -> None:
+def test_a_value_with_an_exception_is_listed_with_any_spend(organization: Organization, api: APIClient) -> None:
     limit = set_limit(organization, "10", LimitScope.USER)
     pause_limit(**excepted(organization, limit, "ada"))
     raise_limit(amount_usd=Decimal(20), **excepted(organization, limit, "brin"))

@@ -101,7 +101,7 @@ def test_an_outcome_covers_the_runs_below_and_the_nearest_one_counts(api: APICli
     assert states(costs(api)["total"]) == {"succeeded": (2, "5"), "failed": (1, "10")}
 
 
-def test_a_parent_that_goes_on_is_open_while_one_of_its_runs_has_usage(api: APIClient) -> None:
+def test_a_parent_is_open_while_one_of_its_runs_has_usage(api: APIClient) -> None:
     spend(api, "1", run_id="done")
     spend(api, "1", run_id="child", parent_run_id="parent")
     spend(api, "1", run_id="child", parent_run_id="parent", hours_ago=1)

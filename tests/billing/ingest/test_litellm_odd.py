@@ -174,7 +174,7 @@ _fields = st.sampled_from([*payload(), *payload()["metadata"]])
 
 @examples(300)
 @given(changes=st.dictionaries(_fields, _json, max_size=6))
-def test_whatever_a_field_holds_the_record_is_an_event_or_refused(changes: dict[str, Any]) -> None:
+def test_with_any_value_of_a_field_the_record_is_an_event_or_refused(changes: dict[str, Any]) -> None:
     changed_metadata = {name: value for name, value in changes.items() if name in payload()["metadata"]}
     record = json.dumps({**with_metadata(**changed_metadata), **changes}).encode()
     parse_one(record)

@@ -38,7 +38,7 @@ def test_records_stay_by_themselves(body: bytes, records: list[bytes]) -> None:
     assert split(body) == records
 
 
-def test_lines_are_split_by_content_type_whatever_they_hold() -> None:
+def test_lines_with_any_content_are_split_by_content_type() -> None:
     assert split(b'{"a":1}\n12\n', "application/x-ndjson") == [b'{"a":1}', b"12"]
 
 
@@ -111,7 +111,7 @@ _json = st.recursive(
 
 
 @given(records=st.lists(_json, max_size=6), indent=st.none() | st.just(1))
-def test_whatever_python_writes_is_split_into_the_same_records(records: list[Any], indent: int | None) -> None:
+def test_json_that_python_writes_is_split_into_the_same_records(records: list[Any], indent: int | None) -> None:
     """NaN is not equal to itself, so the texts are compared."""
     body = json.dumps(records, indent=indent).encode()
     assert [json.dumps(json.loads(record)) for record in split(body)] == [json.dumps(record) for record in records]

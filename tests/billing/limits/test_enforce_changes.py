@@ -49,9 +49,7 @@ def change(limit: SpendLimit, **changes: object) -> None:
     change_limit(organization=limit.organization, limit=limit, changes=changes, actor=SYSTEM, now=NOW)
 
 
-def test_a_raise_resumes_and_when_it_ends_by_itself_the_limit_pauses_again(
-    limit: SpendLimit, enforced: Enforce
-) -> None:
+def test_a_raise_resumes_and_when_it_expires_the_limit_pauses_again(limit: SpendLimit, enforced: Enforce) -> None:
     raised(limit, 20)
     assert enforced() == ["Acme Research: access is back, $12.00 of $20.00 of the monthly limit are used"]
     assert Notice.objects.latest("pk").data["limit"]["amount_usd"] == "20"
@@ -116,7 +114,7 @@ def test_a_pause_by_hand_says_so_and_why(organization: Organization, enforced: E
     assert enforced(NOW + 2 * HOUR) == ["Acme Research: access is back, $3.00 of $10.00 of the daily limit are used"]
 
 
-def test_a_pause_by_hand_outlasts_windows_and_ends_by_itself(
+def test_a_manual_pause_outlasts_windows_and_expires(
     organization: Organization, enforced: Enforce, spend: Spend
 ) -> None:
     limit = make_limit(organization)
@@ -156,7 +154,7 @@ def test_a_limit_that_ends_or_has_not_begun_is_not_enforced(
     assert enforced(NOW + 2 * HOUR) == ["Acme Research: access is back (daily limit)"]
 
 
-def test_usage_is_recorded_whatever_is_paused(limit: SpendLimit, enforced: Enforce, spend: Spend) -> None:
+def test_usage_is_recorded_while_access_is_paused(limit: SpendLimit, enforced: Enforce, spend: Spend) -> None:
     pause(limit)
     enforced()
     spend("100")

@@ -57,7 +57,7 @@ def plan_limit(organization: Organization) -> SpendLimit:
     )
 
 
-def test_a_raise_ends_by_itself(organization: Organization, owner: User) -> None:
+def test_a_raise_expires(organization: Organization, owner: User) -> None:
     limit = make_limit(organization)
     override = raise_to(limit, 25, actor=by(owner), reason="  The\nlaunch. ")
 
@@ -148,7 +148,7 @@ def test_only_an_operator_raises_beyond_the_plans_maximum(
     assert rule(limit).amount_usd == 250
 
 
-def test_a_pause_holds_until_somebody_ends_it(organization: Organization) -> None:
+def test_a_pause_holds_until_it_is_ended(organization: Organization) -> None:
     limit = make_limit(organization, action="notify")
     pause(limit)
     assert rule(limit, now=NOW + timedelta(days=400)).is_paused_manually

@@ -95,7 +95,7 @@ def changed_plan(**columns: Any) -> None:
     services.follow_changed_plan(before=before, now=NOW, actor="tests")
 
 
-def test_an_amount_nobody_has_lowered_follows_the_plan(initech: Organization, organization: Organization) -> None:
+def test_an_amount_that_was_not_lowered_follows_the_plan(initech: Organization, organization: Organization) -> None:
     changed_plan(default_weekly_limit_usd=Decimal(250), max_weekly_limit_usd=Decimal(500))
     assert limits_of(initech) == [("rolling_7d", 250)]
     changed_plan(default_weekly_limit_usd=Decimal(60))
@@ -122,7 +122,7 @@ def test_a_plan_that_names_no_maximum_has_its_default(initech: Organization) -> 
     assert limits_of(initech) == []
 
 
-def test_a_raise_goes_on_when_the_plan_changes_its_other_rows(initech: Organization) -> None:
+def test_a_raise_continues_when_the_plan_changes_its_other_rows(initech: Organization) -> None:
     lower(initech, "30")
     raised(own(initech), 50)
     changed_plan(requests_per_minute=5)

@@ -178,7 +178,7 @@ def test_a_raise_that_leaves_spend_above_the_threshold_warns_of_nothing_new(log:
     assert log.spent("9", amount_usd=10) == ["threshold_reached 80"]
 
 
-def test_a_raise_that_is_not_enough_reports_the_pause_that_goes_on(log: ThresholdEventLog) -> None:
+def test_a_raise_that_is_not_enough_reports_that_the_pause_continues(log: ThresholdEventLog) -> None:
     log.spent("12")
     assert log.spent("12", amount_usd=11) == ["paused 100"]
     assert log.spent("12", amount_usd=15) == ["resumed 100"]

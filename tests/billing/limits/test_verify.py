@@ -75,7 +75,7 @@ def test_without_limits_there_is_nothing_to_compare(organization: Organization) 
 
 
 @pytest.mark.usefixtures("limits", "usage")
-def test_whatever_has_happened_limits_rest_on_the_truth(organization: Organization) -> None:
+def test_limits_equal_the_ledger_after_any_history(organization: Organization) -> None:
     assert differences(organization) == []
     fold(now=NOW)
     assert differences(organization) == []
@@ -133,7 +133,7 @@ def test_an_hour_that_may_have_cost_more_than_it_says_is_found(organization: Org
     assert set(difference.stored or {}) == {"edge_usd"}
 
 
-def test_an_authorization_that_nobody_has_marked_is_found(organization: Organization) -> None:
+def test_an_unmarked_authorization_is_found(organization: Organization) -> None:
     late = take(organization, "1", now=NOW - HOUR, ttl=timedelta(minutes=54)).authorization
     take(organization, "1", now=NOW - HOUR, ttl=timedelta(minutes=56))
     assert [str(difference) for difference in differences(organization)] == [

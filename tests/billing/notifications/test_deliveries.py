@@ -70,7 +70,7 @@ def test_a_claim_lasts_longer_than_any_task_that_sends() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_workers_that_claim_at_the_same_moment_get_different_ones_and_wait_for_nobody(
+def test_workers_that_claim_at_the_same_moment_get_different_ones_without_a_lock(
     organization: Organization,
 ) -> None:
     create_notice(organization, to=[f"{number}@acme.example" for number in range(40)])
@@ -142,7 +142,7 @@ def test_what_was_not_tried_goes_back_without_a_failure(delivery: Delivery) -> N
     assert claim_one(NOW + SECOND) == delivery
 
 
-def test_a_whole_channel_is_put_off_but_for_what_somebody_tries(organization: Organization) -> None:
+def test_a_whole_channel_is_postponed_except_for_manual_retries(organization: Organization) -> None:
     create_notice(organization, to=["a@acme.example", "b@acme.example"])
     under_way = claim_one()
     postpone(channel=Channel.EMAIL, now=NOW, until=NOW + SECOND, error="Down.")

@@ -100,7 +100,7 @@ def test_where_the_clocks_show_utc_the_time_stands_once() -> None:
     assert text.count("5:00 PM") == 1
 
 
-def test_parts_of_a_second_are_rounded_up_so_that_nobody_comes_too_early() -> None:
+def test_parts_of_a_second_are_rounded_up_so_that_retries_are_not_early() -> None:
     text, _ = rendered(NoticeKind.PAUSED, resets_at="2026-11-03T16:59:59.000001Z")
     assert "6:00 PM (Europe/Berlin)" in text
 
@@ -111,7 +111,7 @@ def test_without_a_time_zone_in_the_notice_it_is_the_organizations(organization:
     assert "Tue, Nov 3, 2026, 10:30 PM (Asia/Kolkata)" in text
 
 
-def test_a_pause_that_does_not_end_by_itself_says_what_ends_it() -> None:
+def test_a_pause_that_does_not_expire_says_what_ends_it() -> None:
     text, page = rendered(NoticeKind.PAUSED, resets_at=None, **limit_of(NoticeKind.PAUSED, window="lifetime"))
     for part in (" ".join(text.split()), page.text):
         assert "Access resumes when an owner or admin raises or resumes the limit." in part

@@ -221,7 +221,7 @@ def test_a_notice_that_cannot_be_made_into_a_message_keeps_no_other_from_going(
     assert "email cannot be composed" in caplog.text
 
 
-def test_a_pass_ends_in_time_and_the_next_one_goes_on(organization: Organization) -> None:
+def test_a_pass_ends_in_time_and_the_next_one_continues(organization: Organization) -> None:
     create_notice(organization, to=["ada@acme.example"])
     done = deliver_emails(now=NOW, seconds=0)
     assert (done.sent, done.has_more) == (0, True)

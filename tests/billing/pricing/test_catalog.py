@@ -27,7 +27,7 @@ def test_declared_models_that_the_catalog_lacks_are_in_it() -> None:
     assert added <= declared
 
 
-def test_every_timeline_begins_at_the_beginning_and_goes_on_at_midnight_in_utc() -> None:
+def test_every_timeline_begins_at_the_beginning_and_continues_at_midnight_in_utc() -> None:
     for entry in CATALOGUE.entries:
         starts = [segment.effective_from for segment in entry.segments]
         assert starts[0] == BEGINNING

@@ -57,7 +57,7 @@ def test_what_failed_permanently_is_reported_for_a_day(delivery: Delivery, monke
     assert email_check(24 * 60, monkeypatch).details == {"Pending": "0"}
 
 
-def test_who_looks_is_led_to_what_was_given_up(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_links_to_deliveries_that_were_given_up(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
     Delivery.objects.update(state=DeliveryState.FAILED, finished_at=NOW)
     check = email_check(1, monkeypatch)
     assert check.ok

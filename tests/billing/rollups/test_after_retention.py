@@ -29,7 +29,7 @@ def adjustment(send: Send, organization: Organization) -> UsageEvent:
     return UsageEvent.objects.get()
 
 
-def test_the_api_shows_the_adjustment_and_no_calculation_that_nobody_can_check(
+def test_the_api_shows_the_adjustment_without_an_unverifiable_calculation(
     adjustment: UsageEvent, api: APIClient
 ) -> None:
     response = api.get(f"/usage/events/{adjustment.pk}")

@@ -203,7 +203,7 @@ def test_a_wrong_count_is_found_and_healed(send: Send, organization: Organizatio
     assert LedgerState.objects.values_list("sessions", "executions", "groups").get() == (2, 1, 1)
 
 
-def test_whatever_changes_rollups_changes_their_version(send: Send, organization: Organization) -> None:
+def test_each_change_of_rollups_changes_their_version(send: Send, organization: Organization) -> None:
     versions = []
     for change in (fold, fold, lambda now: rebuild(organization_id=organization.pk)):  # noqa: ARG005
         send(FULL)

@@ -82,7 +82,7 @@ def three_months(send: Send, organization: Organization, other_organization: Org
 
 
 @pytest.mark.usefixtures("three_months")
-def test_everybodys_old_months_are_dropped_and_every_total_stays(
+def test_old_months_of_all_organizations_are_dropped_and_every_total_stays(
     organization: Organization, other_organization: Organization
 ) -> None:
     before = totals()

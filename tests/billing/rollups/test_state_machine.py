@@ -266,5 +266,5 @@ def price_of(body: dict[str, Any]) -> Decimal:
 
 
 @pytest.mark.django_db
-def test_every_rollup_is_what_the_ledger_says_whatever_happens() -> None:
+def test_every_rollup_equals_the_ledger_after_any_history() -> None:
     run_state_machine_as_test(LedgerAndRollups, settings=examples(3, steps=20))

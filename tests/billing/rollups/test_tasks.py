@@ -69,7 +69,7 @@ def test_every_organization_is_verified(
     ]
 
 
-def test_verifying_that_is_delivered_again_goes_on_where_it_was_lost(
+def test_a_redelivered_verification_continues_where_it_was_lost(
     send: Send, organization: Organization, run_all: RunAll
 ) -> None:
     send(FULL)

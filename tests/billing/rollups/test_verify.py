@@ -136,7 +136,7 @@ def test_what_was_found_in_a_rollup_that_is_no_more_is_forgotten(organization: O
     assert not RollupCheck.objects.filter(rollup="former").exists()
 
 
-def test_who_was_interrupted_goes_on_where_it_was(send: Send, organization: Organization) -> None:
+def test_an_interrupted_verification_continues_where_it_stopped(send: Send, organization: Organization) -> None:
     def stop(step: Step) -> None:
         if step.rollup == "session_totals":
             raise KeyboardInterrupt

@@ -219,7 +219,7 @@ def test_a_response_without_totals_acknowledges_nothing(body: Any, run: Run, ser
 # --- Going on --------------------------------------------------------------------------------------------------
 
 
-def test_an_interrupted_sending_goes_on_after_the_last_acknowledged_batch(
+def test_an_interrupted_sending_continues_after_the_last_acknowledged_batch(
     run: Run, server: Server, file: str, home: Path
 ) -> None:
     error = {"index": 1, "id": "e1", "code": "invalid", "message": "Bad."}

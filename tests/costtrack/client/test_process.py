@@ -100,7 +100,7 @@ def test_a_full_disk_is_one_line(environment: dict[str, str], server: Server) ->
     assert done.returncode == 1
 
 
-def test_an_interrupted_sending_says_where_it_goes_on(
+def test_an_interrupted_sending_says_where_it_continues(
     environment: dict[str, str], server: Server, tmp_path: Path
 ) -> None:
     file = tmp_path / "events.ndjson"

@@ -119,12 +119,12 @@ def test_what_a_restore_must_bring_is_found_and_left(statement: str, kind: Kind,
     assert find_problems() == [Problem(kind, subject)]
 
 
-def test_a_policy_for_a_role_of_somebody_else_is_left_alone() -> None:
+def test_a_policy_for_a_foreign_role_is_left_alone() -> None:
     run("CREATE POLICY reporting ON billing_run TO pg_monitor USING (true)")
     assert find_problems() == []
 
 
-def test_a_table_of_somebody_else_is_left_alone() -> None:
+def test_a_table_of_a_foreign_owner_is_left_alone() -> None:
     run("CREATE TABLE theirs (id int) PARTITION BY LIST (id)")
     run("CREATE TABLE theirs_1 PARTITION OF theirs FOR VALUES IN (1)")
     run("REVOKE ALL ON theirs FROM costtrack_tenant")

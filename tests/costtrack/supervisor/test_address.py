@@ -26,7 +26,7 @@ def test_a_port_in_use_is_one_line() -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
-def test_an_address_of_somebody_else_is_one_line(host: str) -> None:
+def test_an_address_of_another_host_is_one_line(host: str) -> None:
     with pytest.raises(StackError, match=f"cannot listen on {host}"):
         Address(host, 8000).ensure_free()
 

@@ -7,7 +7,7 @@ import pytest
 from costtrack.supervisor import logfiles
 
 
-def test_a_log_that_has_grown_too_large_moves_aside_and_its_writer_goes_on(
+def test_a_log_that_has_grown_too_large_is_rotated_and_its_writer_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logfiles, "MAX_BYTES", 10)

@@ -84,7 +84,7 @@ def test_queued_requests_continue_when_the_others_are_no_longer_active(monkeypat
     requests.end.set()
 
 
-def test_credentials_that_nobody_has_verified_take_nothing_from_others(long_activity: None) -> None:
+def test_unverified_credentials_take_nothing_from_others(long_activity: None) -> None:
     requests = Requests(ThreadPool(8, queue_size=20, share=0.25))
     for tenant in ("acme", *[UNKNOWN] * 4, *["acme"] * 3):
         assert requests.send(tenant)

@@ -126,7 +126,7 @@ def test_an_app_is_removed_again(client: Client, owner: User) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/app", "/app/remove", "/recovery-codes", "/passkeys", "/passkeys/add"])
-def test_pages_of_an_account_are_for_whoever_is_signed_in(client: Client, db: None, path: str) -> None:
+def test_pages_of_an_account_need_a_sign_in(client: Client, db: None, path: str) -> None:
     answer = client.get(SECURITY + path)
     assert answer.status_code in (302, 403)
     if answer.status_code == 302:
@@ -209,7 +209,7 @@ def test_only_owners_change_it(
 # --- Lost ------------------------------------------------------------------------------------------------------
 
 
-def test_operators_remove_what_somebody_has_lost(operator: User, owner: User) -> None:
+def test_operators_remove_lost_factors(operator: User, owner: User) -> None:
     with_app(owner)
     RecoveryCodes.activate(owner)
     client = signed_in(operator)

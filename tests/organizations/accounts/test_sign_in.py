@@ -90,7 +90,7 @@ def test_signed_in_users_skip_the_sign_in_page(browser_of: Callable[[User], Clie
     assert browser.get(LOGIN)["Location"] == "/admin/"
 
 
-def test_nobody_signs_up(client: Client, db: None) -> None:
+def test_there_is_no_sign_up(client: Client, db: None) -> None:
     for path in ("/account/signup", "/account/signup/", "/accounts/signup/"):
         assert client.get(path).status_code == 404
 

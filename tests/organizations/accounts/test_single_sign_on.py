@@ -96,7 +96,7 @@ def refusal(client: Client, answer: Any) -> str:
     return client.get(answer["Location"]).content.decode()
 
 
-def test_whoever_is_known_by_a_verified_address_comes_in(client: Client, provider: Provider, owner: User) -> None:
+def test_a_user_with_a_verified_address_is_signed_in(client: Client, provider: Provider, owner: User) -> None:
     assert "Sign in with Acme Login" in client.get("/account/login").content.decode()
     provider.claims["email"] = "OWNER@acme.example"
     assert come_back(client, f"{LOGIN}&next={INSIDE}")["Location"] == INSIDE
@@ -110,16 +110,14 @@ def test_whoever_is_known_by_a_verified_address_comes_in(client: Client, provide
 
 
 @pytest.mark.parametrize("verified", [False, None, "false", "yes", 1.5, [True]])
-def test_an_address_that_is_not_verified_lets_nobody_in(
-    client: Client, provider: Provider, owner: User, verified: Any
-) -> None:
+def test_an_unverified_address_does_not_sign_in(client: Client, provider: Provider, owner: User, verified: Any) -> None:
     provider.claims["email_verified"] = verified
     assert UNKNOWN in refusal(client, come_back(client))
     assert client.get(INSIDE).status_code == 302
 
 
 @pytest.mark.parametrize("email", ["stranger@elsewhere.example", "", "nonsense", "a\x00@acme.example", None])
-def test_strangers_stay_out_and_become_nobody(client: Client, provider: Provider, owner: User, email: Any) -> None:
+def test_strangers_are_refused_and_get_no_account(client: Client, provider: Provider, owner: User, email: Any) -> None:
     provider.claims["email"] = email
     assert UNKNOWN in refusal(client, come_back(client))
     assert User.objects.count() == 1
@@ -152,7 +150,7 @@ def test_an_invited_member_needs_no_password(
     assert client.get("/account/security").status_code == 200
 
 
-def test_a_token_for_somebody_else_is_refused(client: Client, provider: Provider, owner: User) -> None:
+def test_a_token_for_another_client_is_refused(client: Client, provider: Provider, owner: User) -> None:
     provider.audience = "another-application"
     assert FAILED in refusal(client, come_back(client))
 

@@ -86,7 +86,7 @@ def test_rows_of_another_organization_have_no_page_there(of_both: User, other_ke
     assert browser.get(f"/o/acme{path}").status_code == 302
 
 
-def test_nobody_is_sent_to_the_sign_in_page_and_back(organization: Organization) -> None:
+def test_an_unauthenticated_request_is_redirected_to_the_sign_in_page_and_back(organization: Organization) -> None:
     answer = Client().get("/o/acme/admin/billing/usageevent/?q=1")
     assert answer.status_code == 302
     assert "login" in answer["Location"]

@@ -265,7 +265,7 @@ def test_an_operator_makes_and_changes_a_person(operators_browser: Client, opera
     assert list(entries) == [("user.created", operator.email), ("user.changed", operator.email)]
 
 
-def test_an_e_mail_address_is_one_person_whatever_its_case(operators_browser: Client, owner: User) -> None:
+def test_an_email_address_is_one_person_in_any_case(operators_browser: Client, owner: User) -> None:
     form = {"email": "OWNER@acme.example", "usable_password": "false"}
     response = operators_browser.post(url("organizations_user", "add"), form)
     assert response.status_code == 200

@@ -98,7 +98,7 @@ def test_the_other_organization_is_one_click_away(of_both: User, browser: Browse
     assert marked == ["Globex Labs"]
 
 
-def test_names_are_in_their_order_whatever_letters_they_have(viewer: User, browser: Browser) -> None:
+def test_names_are_in_order_with_any_letters(viewer: User, browser: Browser) -> None:
     join(
         viewer,
         "zebra",
@@ -119,14 +119,14 @@ def test_names_are_in_their_order_whatever_letters_they_have(viewer: User, brows
     ]
 
 
-def test_somebody_with_one_organization_has_nothing_to_choose(owner: User, browser: Browser) -> None:
+def test_a_user_with_one_organization_has_nothing_to_choose(owner: User, browser: Browser) -> None:
     page = browser(owner).get("/o/acme/admin/billing/run/").content.decode()
     assert choices_on(page) == []
     assert "ct-switcher-name" in page
     assert "Acme Research" in page.split("ct-switcher-name")[1][:200]
 
 
-def test_somebody_with_sixty_organizations_sees_all_sixty(viewer: User, browser: Browser) -> None:
+def test_a_user_with_sixty_organizations_sees_all_sixty(viewer: User, browser: Browser) -> None:
     names = [f"Team {number:02}" for number in range(1, 60)]
     join(viewer, *reversed(names))
     page = browser(viewer).get("/o/acme/admin/billing/run/").content.decode()
@@ -154,14 +154,14 @@ def test_organizations_of_others_are_not_listed(viewer: User, stranger: User, br
     assert "Globex" not in page
 
 
-def test_somebody_who_has_left_an_organization_does_not_see_it(of_both: User, browser: Browser) -> None:
+def test_a_user_who_has_left_an_organization_does_not_see_it(of_both: User, browser: Browser) -> None:
     of_both.memberships.filter(role=Role.VIEWER).delete()
     page = browser(of_both).get("/o/acme/admin/billing/run/").content.decode()
     assert choices_on(page) == []
     assert "Globex" not in page
 
 
-def test_operators_see_the_first_of_all_and_the_one_they_look_at(operator: User, browser: Browser) -> None:
+def test_operators_see_the_first_of_all_and_the_current_one(operator: User, browser: Browser) -> None:
     Organization.objects.bulk_create(Organization(slug=f"o-{n}", name=f"team {n:02}") for n in range(30))
     Organization.objects.create(slug="last", name="Zulu")
     client = browser(operator)

@@ -82,7 +82,7 @@ def test_the_own_row_is_shown(
 
 
 @pytest.mark.parametrize("model", NATIVE)
-def test_viewers_look_and_do_not_change(
+def test_viewers_read_and_do_not_change(
     model: type[Model], viewers_browser: Client, organization: Organization
 ) -> None:
     row = row_of(model, organization)
@@ -97,7 +97,7 @@ def test_operators_see_everything(model: type[Model], operators_browser: Client)
 
 
 @pytest.mark.parametrize("model", SCOPED)
-def test_whoever_is_not_signed_in_is_sent_to_the_sign_in_page(model: type[Model], client: Client) -> None:
+def test_unauthenticated_requests_are_redirected_to_the_sign_in_page(model: type[Model], client: Client) -> None:
     response = client.get(url(model, "changelist"))
     assert (response.status_code, response.headers["Location"].partition("?")[0]) == (302, "/admin/login/")
 

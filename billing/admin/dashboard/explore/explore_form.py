@@ -6,7 +6,7 @@ from django import forms
 from django.http import QueryDict
 
 from billing.admin.components.date_range import PeriodForm
-from billing.admin.components.form_fields import text_filter
+from billing.admin.components.form_fields import FilterChoiceField, text_filter
 from billing.reports.usage.explorer import SortBy
 from billing.reports.usage.figures import DIMENSIONS, GroupBy, UsageFilter
 from billing.types import Status
@@ -33,12 +33,12 @@ class ExploreForm(PeriodForm):
 
     default_range = Preset.MONTH
 
-    group_by = forms.ChoiceField(choices=DIMENSION_CHOICES, required=False, label="Rows")
-    then_by = forms.ChoiceField(choices=(("", "Nothing"), *DIMENSION_CHOICES), required=False, label="Then by")
-    columns = forms.ChoiceField(
+    group_by = FilterChoiceField(choices=DIMENSION_CHOICES, required=False, label="Rows")
+    then_by = FilterChoiceField(choices=(("", "Nothing"), *DIMENSION_CHOICES), required=False, label="Then by")
+    columns = FilterChoiceField(
         choices=(("", "Totals"), *((unit.value, f"By {unit}") for unit in Unit)), required=False, label="Columns"
     )
-    measure = forms.ChoiceField(choices=MEASURES, required=False, label="Show")
+    measure = FilterChoiceField(choices=MEASURES, required=False, label="Show")
     compare = forms.BooleanField(required=False, label="Compare with the time before")
     include_users = forms.BooleanField(required=False, label="Cost per user")
     search = NameFormField(required=False, max_length=255, widget=forms.HiddenInput)
@@ -134,5 +134,5 @@ def period_order(index: int) -> str:
 
 def _filter(by: GroupBy, label: str) -> forms.Field:
     if by is GroupBy.STATUS:
-        return forms.ChoiceField(required=False, choices=(("", "Any status"), *Status.choices), label=label)
+        return FilterChoiceField(required=False, choices=(("", "Any status"), *Status.choices), label=label)
     return text_filter("Client ID" if by is GroupBy.CREDENTIAL else label, type="search", placeholder="All")

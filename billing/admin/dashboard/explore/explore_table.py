@@ -117,7 +117,7 @@ class ExploreTable:
         return format_html(
             '<a class="ct-link" href="{}" aria-label="{}">{}</a>',
             calls_url(self.query, self.request, **filters),
-            f"{number} requests of {name}",
+            f"{formatting.counted(row.figures.requests, 'request')} of {name}",
             number,
         )
 

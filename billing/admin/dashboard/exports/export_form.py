@@ -7,7 +7,7 @@ from django import forms
 from django.http import QueryDict
 
 from billing.admin.components.date_range import RANGES, PeriodForm
-from billing.admin.components.form_fields import text_filter
+from billing.admin.components.form_fields import FilterChoiceField, text_filter
 from billing.exports.usage_files import Rows
 from billing.reports.usage.figures import DIMENSIONS, UsageFilter
 from billing.types import NO_CREDENTIAL, Status
@@ -32,14 +32,14 @@ class _ExportForm(PeriodForm):
 class UsageExportForm(_ExportForm):
     """The parameters of `GET /usage/export`."""
 
-    rows = forms.ChoiceField(required=False, label="One row per", choices=_ROWS)
-    format = forms.ChoiceField(
+    rows = FilterChoiceField(required=False, label="One row per", choices=_ROWS)
+    format = FilterChoiceField(
         required=False, label="Format", choices=[(name.value, label) for name, label in FORMAT_LABELS]
     )
     client_id = text_filter("Client ID", list="ct-credentials", placeholder="All credentials")
     capability = text_filter("Capability", placeholder="All")
     model = text_filter("Model", placeholder="All")
-    status = forms.ChoiceField(required=False, choices=(("", "All"), *Status.choices), label="Status")
+    status = FilterChoiceField(required=False, choices=(("", "All"), *Status.choices), label="Status")
     endpoint = text_filter("Endpoint", placeholder="All")
     user_id = text_filter("User", placeholder="All")
     team = text_filter("Team", placeholder="All")
@@ -73,7 +73,7 @@ class UsageExportForm(_ExportForm):
 class PricingExportForm(_ExportForm):
     """The parameters of `POST /system/export` that users know values for."""
 
-    range = forms.ChoiceField(choices=(*RANGES[:-1], (ALL, "All time"), RANGES[-1]), required=False, label="Period")
+    range = FilterChoiceField(choices=(*RANGES[:-1], (ALL, "All time"), RANGES[-1]), required=False, label="Period")
     model = text_filter("Model", placeholder="All")
     group_id = text_filter("Group id", placeholder="All")
     session_id = text_filter("Session id", placeholder="All")

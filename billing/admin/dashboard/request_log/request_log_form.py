@@ -9,7 +9,7 @@ from django.http import QueryDict
 
 from billing.admin.components.date_range import RANGES, Period, period_of
 from billing.admin.components.datetimes import span_name
-from billing.admin.components.form_fields import TimeField, text_filter
+from billing.admin.components.form_fields import FilterChoiceField, TimeField, text_filter
 from billing.admin.components.usage_form import BY_COST, MORE_FILTERS, UsageForm
 from billing.reports.usage.calls import CallFilter
 from billing.reports.usage.figures import UsageFilter
@@ -33,7 +33,7 @@ class RequestLogForm(UsageForm):
 
     view = None  # type: ignore[assignment] # of charts; Django leaves out fields that are None
     group_by = None  # type: ignore[assignment]
-    range = forms.ChoiceField(choices=(*RANGES, (TIMES, "Exact times")), required=False, label="Period")
+    range = FilterChoiceField(choices=(*RANGES, (TIMES, "Exact times")), required=False, label="Period")
     start = TimeField(label="From time")
     end = TimeField(label="To time", is_end=True)
     endpoint = text_filter("Endpoint", type="search", placeholder="All")

@@ -17,8 +17,8 @@ from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Fi
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.files import FileView, file_links
-from billing.admin.components.form_fields import text_filter
-from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.form_fields import FilterChoiceField, text_filter
+from billing.admin.components.table_files import TableFilesPage, computed
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, execution_url, session_url, url_with
 from billing.admin.dashboard.sessions.session_text import (
@@ -42,6 +42,7 @@ from costtrack.calendar import Window
 from costtrack.clock import DAY
 from costtrack.date_text import day_text
 from costtrack.errors import InvalidError, NotFoundError
+from costtrack.file_columns import Kind
 from costtrack.money import usd
 from organizations.models import Organization
 
@@ -61,7 +62,7 @@ class SessionsForm(forms.Form):
     find = text_filter("Find by id", type="search", placeholder="A session or execution")
     start_date = forms.DateField(required=False, label="Started from", widget=forms.DateInput(attrs={"type": "date"}))
     end_date = forms.DateField(required=False, label="Started until", widget=forms.DateInput(attrs={"type": "date"}))
-    state = forms.ChoiceField(required=False, choices=_STATES, label="State")
+    state = FilterChoiceField(required=False, choices=_STATES, label="State")
     workflow_id = text_filter("Workflow", type="search", placeholder="All")
     user_id = text_filter("User", type="search", placeholder="All")
     team = text_filter("Team", type="search", placeholder="All")
@@ -106,7 +107,7 @@ class SessionsForm(forms.Form):
         return any(field.value() for field in self.more_fields)
 
 
-class SessionsPage(OrganizationPage):
+class SessionsPage(TableFilesPage):
     title = "Sessions & executions"
     template_name = "admin/dashboard/sessions.html"
     stylesheets = ("costtrack/sessions.css",)
@@ -140,7 +141,7 @@ class SessionsPage(OrganizationPage):
             "trail": trail,
             "older": trail.older(cursor_of(last)) if last is not None else "",
             "figures": _figures(summary) if summary is not None else [],
-            "breakdowns": _breakdowns(summary) if summary is not None and table.rows else [],
+            "breakdowns": self._breakdowns(summary) if summary is not None and table.rows else [],
             "empty": self._empty_state(filters, trail, last),
         }
 
@@ -218,6 +219,18 @@ class SessionsPage(OrganizationPage):
         )
         return Table(_title(EXECUTIONS, after), columns, page.rows, css="ct-session-table"), page.last
 
+    def _breakdowns(self, summary: SessionSummary) -> list[Card]:
+        models = share_table(
+            "Most expensive models",
+            "Model",
+            dict(summary.top_models),
+            total=summary.totals.token_cost_usd,
+            file=self.table_file("most-expensive-models", _TOP_MODEL_COLUMNS, lambda: summary.top_models),
+        )
+        file = self.table_file("most-expensive-sessions", _TOP_SESSION_COLUMNS, lambda: summary.top_sessions)
+        sessions = Table("Most expensive sessions", _TOP_SESSIONS, summary.top_sessions, file=file)
+        return [Card(table.title, table=table) for table in (models, sessions)]
+
 
 class SessionsFilePage(FileView):
     def file_query(self) -> FileQuery:
@@ -239,11 +252,11 @@ def _title(shown: str, after: StartPosition | None) -> str:
 def _columns(times: LocalTimes) -> tuple[Column[Any], ...]:
     """Return the columns that sessions and executions have in common."""
     return (
+        Column[Any]("State", lambda row: state_of(row, times.now)),
         Column[Any]("Started", lambda row: times.two_lines(row.started_at), css="ct-when"),
         Column[Any]("Last seen", lambda row: times.two_lines(row.last_seen_at), css="ct-when"),
         Column[Any]("Calls", lambda row: _calls(row.totals), is_number=True),
         Column[Any]("Tokens", lambda row: formatting.count(row.totals.tokens), is_number=True),
-        Column[Any]("State", lambda row: state_of(row, times.now)),
     )
 
 
@@ -294,14 +307,15 @@ _TOP_SESSIONS = (
     Column[TopSession]("Tokens", lambda row: formatting.count(row.tokens), is_number=True),
     Column[TopSession]("Cost", lambda row: usd(row.cost_usd), is_number=True),
 )
-
-
-def _breakdowns(summary: SessionSummary) -> list[Card]:
-    models = share_table(
-        "Most expensive models", "Model", dict(summary.top_models), total=summary.totals.token_cost_usd
-    )
-    sessions = Table("Most expensive sessions", _TOP_SESSIONS, summary.top_sessions)
-    return [Card(table.title, table=table) for table in (models, sessions)]
+_TOP_SESSION_COLUMNS = (
+    *computed(Kind.TEXT, session_id=lambda row: row.session_id),
+    *computed(Kind.COUNT, tokens=lambda row: row.tokens),
+    *computed(Kind.AMOUNT, cost_usd=lambda row: row.cost_usd),
+)
+_TOP_MODEL_COLUMNS = (
+    *computed(Kind.TEXT, model=lambda row: row[0]),
+    *computed(Kind.AMOUNT, cost_usd=lambda row: row[1]),
+)
 
 
 _SESSION_EXAMPLE = (

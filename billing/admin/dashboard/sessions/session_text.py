@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.cards import Figure
 from billing.admin.components.percent_bar import gauge, share_of
-from billing.admin.components.tables import Column, Table
+from billing.admin.components.tables import Column, Table, TableFile
 from billing.admin.components.urls import admin_url
 from billing.reports.sessions.executions import ExecutionCosts
 from billing.reports.sessions.lists import SessionCosts
@@ -64,6 +64,7 @@ def share_table(
     *,
     total: Decimal | None = None,
     url: Callable[[str], str] = lambda _: "",
+    file: TableFile[NamedAmount] | None = None,
 ) -> Table[NamedAmount]:
     """Return the shares of `total` (default: the sum of the positive amounts) in descending order. An amount can be
     negative after a session summary; it has no bar."""
@@ -81,7 +82,7 @@ def share_table(
         ),
     )
     ranked = sorted(amounts.items(), key=lambda item: (-item[1], item[0]))
-    return Table(title, columns, ranked, css="ct-shares", empty=f"No {column.lower()}s.")
+    return Table(title, columns, ranked, css="ct-shares", empty=f"No {column.lower()}s.", file=file)
 
 
 def state_of(costs: SessionCosts | ExecutionCosts, now: datetime) -> SafeString:

@@ -13,7 +13,7 @@ from billing.admin.components import formatting
 from billing.admin.components.charts import Chart, Line, Overlay, Role
 from billing.admin.components.datetimes import period_label, span_name
 from billing.admin.components.percent_bar import share_of
-from billing.admin.components.urls import url_for_dates, url_with
+from billing.admin.components.urls import url_with, urls_for_dates
 from billing.admin.components.usage_form import STACKS, VIEWS
 from billing.admin.dashboard.usage.call_urls import FilteredURLs, filters_for, urls_of_calls
 from billing.admin.dashboard.usage.limit_line import LimitLine
@@ -319,7 +319,7 @@ def _leading(query: UsageQuery, unit: Unit, periods: Sequence[Span], request: Ht
     period."""
     if unit is Unit.HOUR:
         return urls_of_calls(query, periods)
-    urls = [url_for_dates(request, *_days(query.calendar, period)) for period in periods]
+    urls = urls_for_dates(request, (_days(query.calendar, period) for period in periods))
     return lambda _: urls
 
 

@@ -2,6 +2,7 @@
 
 from django import forms
 
+from billing.admin.components.form_fields import FilterChoiceField
 from billing.admin.components.usage_form import MORE_FILTERS, STACKS, UsageForm
 from costtrack.calendar import Unit
 
@@ -10,7 +11,7 @@ CUMULATIVE = "1"
 
 
 class UsagePageForm(UsageForm):
-    group_by = forms.ChoiceField(required=False, choices=STACKS, label="Group by")
+    group_by = FilterChoiceField(required=False, choices=STACKS, label="Group by")
     granularity = forms.ChoiceField(required=False, choices=GRANULARITIES, widget=forms.HiddenInput)
     cumulative = forms.ChoiceField(
         required=False, choices=(("", "Per period"), (CUMULATIVE, "Cumulative")), widget=forms.HiddenInput

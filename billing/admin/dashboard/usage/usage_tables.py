@@ -75,5 +75,5 @@ def _requests(row: Row) -> SafeString | str:
     number = formatting.count(row.figures.requests)
     if not row.calls_url or not row.figures.requests:
         return number
-    label = f"{number} requests of {row.name}"
+    label = f"{formatting.counted(row.figures.requests, 'request')} of {row.name}"
     return format_html('<a class="ct-link" href="{}" aria-label="{}">{}</a>', row.calls_url, label, number)

@@ -33,7 +33,7 @@ def test_what_is_chosen_is_shown_and_checked() -> None:
     assert drawn("agent=b", *options).count(" checked") == 1
 
 
-def test_what_is_chosen_is_offered_even_if_nobody_used_it() -> None:
+def test_a_chosen_value_is_offered_even_if_it_is_unused() -> None:
     assert values(drawn("agent=gone", Option("a", "Ada"))) == ["a", "gone"]
     assert "None in this period" in drawn("")
 

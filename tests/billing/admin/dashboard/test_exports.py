@@ -209,7 +209,7 @@ def test_the_zip_needs_a_plan_with_exports(
     assert sign_in(owner).get(ZIP).status_code == 200
 
 
-def test_a_zip_that_nobody_fetches_leaves_nothing_behind(
+def test_an_unfetched_zip_leaves_nothing_behind(
     sign_in: SignIn, owner: User, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     some(send)

@@ -274,7 +274,7 @@ def test_the_empty_ledger_names_it_too(sign_in: SignIn, owner: User) -> None:
     assert "http://testserver/usage/events" in text
 
 
-def test_the_address_is_without_an_organization_whatever_page_asks(rf: Any) -> None:
+def test_the_base_url_has_no_organization_on_any_page(rf: Any) -> None:
     assert server_url(rf.get("/o/acme/admin/start/", SERVER_NAME="testserver")) == "http://testserver"
 
 
@@ -396,7 +396,7 @@ def test_another_organizations_events_do_not_count(
         assert sign_in(stranger).get(path, headers=HTMX).status_code == 404
 
 
-def test_the_part_by_itself_leads_to_the_page(sign_in: SignIn, owner: User) -> None:
+def test_the_fragment_alone_redirects_to_the_page(sign_in: SignIn, owner: User) -> None:
     response = sign_in(owner).get(PART)
     assert (response.status_code, response["Location"]) == (302, PATH)
 

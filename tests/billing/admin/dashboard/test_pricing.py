@@ -392,7 +392,7 @@ def test_the_form_shows_the_period_that_is_meant(browser: Client) -> None:
 
 @pytest.mark.usefixtures("january")
 @pytest.mark.parametrize("who", ["owner", "viewer", "operator"])
-def test_everybody_of_the_organization_sees_it(who: str, request: pytest.FixtureRequest, sign_in: SignIn) -> None:
+def test_each_role_of_the_organization_sees_it(who: str, request: pytest.FixtureRequest, sign_in: SignIn) -> None:
     assert context(sign_in(request.getfixturevalue(who)))["figures"][0][1] == "$6.38"
 
 

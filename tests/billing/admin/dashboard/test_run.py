@@ -129,7 +129,7 @@ def test_an_unknown_run_and_one_of_others_are_the_same(
 
 @pytest.mark.usefixtures("tree")
 @pytest.mark.parametrize("who", ["owner", "viewer", "operator"])
-def test_everybody_who_may_look_may_look(who: str, request: pytest.FixtureRequest, sign_in: SignIn) -> None:
+def test_each_role_that_may_read_sees_the_page(who: str, request: pytest.FixtureRequest, sign_in: SignIn) -> None:
     assert sign_in(request.getfixturevalue(who)).get(page_of("root")).status_code == 200
 
 
@@ -161,9 +161,7 @@ def test_an_event_leads_to_the_page_of_its_run(owner: User, sign_in: SignIn) -> 
     assert page_of("right") in page
 
 
-def test_whoever_comes_without_an_organization_in_the_address_is_led_to_one(
-    client: Client, owner: User, send: Send
-) -> None:
+def test_a_url_without_an_organization_redirects_to_one(client: Client, owner: User, send: Send) -> None:
     send(call("a/b", "1"))
     client.force_login(owner)
     response = client.get(reverse("admin:run", args=["a/b"]))

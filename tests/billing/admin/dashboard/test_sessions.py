@@ -262,7 +262,7 @@ def test_nothing_yet_says_what_to_do(owner: User, sign_in: SignIn, tab: str, exp
     assert "session_id" in page
 
 
-def test_everybody_sees_what_is_theirs_alone(
+def test_members_see_only_what_is_theirs(
     owner: User,
     viewer: User,
     operator: User,

@@ -148,7 +148,7 @@ def test_what_has_no_price_is_not_zero(owner: User, sign_in: SignIn, send: Send)
 
 
 @pytest.mark.usefixtures("month")
-def test_everybody_with_access_sees_the_same_numbers(
+def test_all_roles_with_access_see_the_same_numbers(
     owner: User, viewer: User, operator: User, stranger: User, sign_in: SignIn
 ) -> None:
     seen = [[figure.value for figure in get(sign_in(item)).context["figures"]] for item in (owner, viewer, operator)]

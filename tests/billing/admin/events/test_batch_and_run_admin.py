@@ -47,7 +47,7 @@ def test_a_runs_page_shows_its_cost_alone_and_with_the_runs_below_it(owner: User
     assert ">$1.50<" in page
 
 
-def test_a_run_is_found_by_its_whole_id_whatever_is_in_it(owner: User, send: Send, sign_in: SignIn) -> None:
+def test_a_run_is_found_by_its_whole_id_with_any_characters(owner: User, send: Send, sign_in: SignIn) -> None:
     ids = ("etl #1 of 2", "etl", "#1", '"quoted" id')
     send(*({"run_id": run_id} for run_id in ids))
     browser = sign_in(owner)

@@ -107,7 +107,7 @@ def test_a_foreign_event_answers_like_an_unknown_one(
 
 
 @pytest.mark.parametrize("who", ["owner", "operator"])
-def test_nobody_changes_an_event_not_even_by_post(
+def test_an_event_cannot_be_changed_by_post(
     who: str, request: pytest.FixtureRequest, send: Send, sign_in: SignIn
 ) -> None:
     browser = sign_in(request.getfixturevalue(who))

@@ -124,7 +124,7 @@ def test_an_events_page_takes_the_same_few_queries_however_many_events_there_are
     assert len(queries(browser, page)) == len(few) <= 12
 
 
-def test_the_order_is_the_indexs_whatever_the_address_says(owner: User, send: Send, sign_in: SignIn) -> None:
+def test_the_order_is_that_of_the_index_for_any_url(owner: User, send: Send, sign_in: SignIn) -> None:
     send({"id": "older", "occurred_at": at(2)}, {"id": "newer", "occurred_at": at(1)})
     assert events(sign_in(owner), o="1.2.3") == ["newer", "older"]
     assert events(sign_in(owner), o="nonsense") == ["newer", "older"]

@@ -143,7 +143,7 @@ def test_only_so_many_are_tried_at_once(
     ]
 
 
-def test_a_viewer_looks_and_cannot_try_again(viewer: User, organization: Organization, sign_in: SignIn) -> None:
+def test_a_viewer_reads_and_cannot_retry(viewer: User, organization: Organization, sign_in: SignIn) -> None:
     quarantine(organization, early(id="good"))
     its_time_has_come()
     record = QuarantinedRecord.objects.get()
@@ -155,7 +155,7 @@ def test_a_viewer_looks_and_cannot_try_again(viewer: User, organization: Organiz
     assert not UsageEvent.objects.exists()
 
 
-def test_who_only_looks_at_one_organization_cannot_try_its_records_again(
+def test_a_viewer_of_one_organization_cannot_retry_its_records(
     owner: User, other_organization: Organization, sign_in: SignIn
 ) -> None:
     Membership.objects.create(organization=other_organization, user=owner, role=Role.VIEWER)
@@ -187,7 +187,7 @@ def test_a_strangers_records_answer_like_unknown_ones(
     assert not UsageEvent.objects.exists()
 
 
-def test_nobody_changes_a_record_by_post(operator: User, organization: Organization, sign_in: SignIn) -> None:
+def test_a_record_cannot_be_changed_by_post(operator: User, organization: Organization, sign_in: SignIn) -> None:
     quarantine(organization, bad())
     record = QuarantinedRecord.objects.get()
     browser = sign_in(operator)

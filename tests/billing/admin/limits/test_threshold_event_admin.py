@@ -174,7 +174,7 @@ def test_a_single_limit_is_described_in_the_line(
     assert page.count(reverse("admin:billing_spendlimit_change", args=[limit.pk])) == 2
 
 
-def test_an_operator_sees_whose_limit_it_is_and_nobody_sees_others(
+def test_an_operator_sees_the_organization_of_a_limit_and_members_only_their_own(
     limit: SpendLimit,
     operator: User,
     stranger: User,

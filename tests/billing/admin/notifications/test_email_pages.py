@@ -80,6 +80,6 @@ def test_who_is_a_member_of_nothing_is_notified_of_nothing(client: Client, opera
     assert "not a member of any organization" in client.get(PREFERENCES).content.decode()
 
 
-def test_nobody_comes_in_without_signing_in(client: Client, db: None) -> None:
+def test_pages_need_a_sign_in(client: Client, db: None) -> None:
     assert client.get(PREVIEWS).status_code == 302
     assert client.get(PREFERENCES).status_code == 302

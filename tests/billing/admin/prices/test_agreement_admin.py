@@ -143,7 +143,7 @@ def test_a_viewer_reads_and_changes_nothing(viewer: User, sign_in: SignIn, organ
     assert Agreement.objects.get().ends is None
 
 
-def test_nobody_deletes_an_agreement(browser: Client, organization: Organization) -> None:
+def test_an_agreement_cannot_be_deleted(browser: Client, organization: Organization) -> None:
     row = agreement(organization)
     assert browser.post(f"{LIST}{row.pk}/delete/", {"post": "yes"}).status_code == 403
     assert Agreement.objects.exists()

@@ -244,7 +244,7 @@ def test_an_end_cannot_be_taken_away_or_moved_to_a_later_instant(owner: User, or
     assert version.effective_to == MARCH
 
 
-def test_members_only_look_at_everyones_prices(owner: User, operator: User) -> None:
+def test_members_only_read_installation_prices(owner: User, operator: User) -> None:
     version = price(None, "gpt-4o", 5)
     assert signed_in(owner).get(change_page(version)).status_code == 200
     assert signed_in(owner).post(change_page(version), ending("2026-03-01")).status_code == 403
@@ -253,7 +253,7 @@ def test_members_only_look_at_everyones_prices(owner: User, operator: User) -> N
     assert version.effective_to == MARCH
 
 
-def test_viewers_only_look_and_strangers_see_nothing(viewer: User, stranger: User, organization: Organization) -> None:
+def test_viewers_only_read_and_strangers_see_nothing(viewer: User, stranger: User, organization: Organization) -> None:
     version = price(organization, "house-model", 5)
     assert signed_in(viewer).get(change_page(version)).status_code == 200
     assert signed_in(viewer).post(change_page(version), ending("2026-03-01")).status_code == 403

@@ -144,7 +144,7 @@ def test_a_price_leads_to_the_usage_that_it_is_about(
 
 
 @pytest.mark.usefixtures("cheaper")
-def test_a_viewer_looks_and_a_stranger_does_not(
+def test_a_viewer_reads_and_a_stranger_does_not(
     owner: User, viewer: User, stranger: User, organization: Organization, sign_in: SignIn
 ) -> None:
     sign_in(owner).post(ADD, form_data(organization))

@@ -100,7 +100,7 @@ def test_only_the_chosen_organization_is_priced(
     assert UnpricedEvent.objects.get().organization != other_organization
 
 
-def test_a_viewer_looks_and_cannot_price(
+def test_a_viewer_reads_and_cannot_price(
     viewer: User, owner: User, other_organization: Organization, send: Send, sign_in: SignIn
 ) -> None:
     send({"model": "new-one", "input_tokens": 1})

@@ -50,7 +50,7 @@ def test_the_signature_is_verified_by_the_library(issued: IssuedWebhook, create_
     }
 
 
-def test_whatever_changes_on_the_way_is_noticed(issued: IssuedWebhook, create_notice: CreateNotice) -> None:
+def test_any_change_in_transit_is_detected(issued: IssuedWebhook, create_notice: CreateNotice) -> None:
     message = build_message(delivery_of(create_notice()), issued.webhook, now=utc_now())
     for headers in ({"webhook-id": "other"}, {"webhook-timestamp": str(int(utc_now().timestamp()) - 7)}):
         with pytest.raises(WebhookVerificationError):

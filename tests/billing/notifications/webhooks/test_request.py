@@ -117,7 +117,7 @@ def test_what_is_not_http_is_a_failure(loopback: None, said: bytes) -> None:
     assert reason.startswith(("The response is not HTTP", "The connection failed")), reason
 
 
-def test_a_port_that_nobody_listens_to_is_a_failure(loopback: None) -> None:
+def test_a_port_without_a_listener_is_a_failure(loopback: None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert failure(f"http://127.0.0.1:{port}/").startswith("The connection failed: ")
@@ -205,7 +205,7 @@ def test_a_certificate_of_another_name_is_not_accepted(loopback: None, certifica
     assert receiver.received == []
 
 
-def test_a_certificate_that_nobody_trusts_is_not_accepted(loopback: None, certificate: Path) -> None:
+def test_an_untrusted_certificate_is_not_accepted(loopback: None, certificate: Path) -> None:
     served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     served.load_cert_chain(certificate)
     with receiving(served) as receiver:

@@ -95,7 +95,7 @@ def test_a_slow_endpoint_delays_no_other(
     assert receiver.most_at_once == slow.most_at_once == 1
 
 
-def test_what_comes_while_somebody_is_slow_is_sent_in_the_same_pass(
+def test_notices_that_arrive_during_a_slow_delivery_are_sent_in_the_same_pass(
     receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
     add_webhook(f"{receiver.url}/quick", kinds=[NoticeKind.RESUMED])
@@ -151,7 +151,7 @@ def test_a_secret_that_cannot_be_read_is_said_so(
     assert receiver.received == []
 
 
-def test_what_nobody_foresaw_fails_alone(
+def test_an_unexpected_error_fails_alone(
     receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice, caplog: pytest.LogCaptureFixture
 ) -> None:
     add_webhook("http://broken.example/")
