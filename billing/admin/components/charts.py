@@ -38,11 +38,13 @@ class Role(StrEnum):
     LIMIT = "limit"
     EXPECTED = "expected"
     PREVIOUS = "previous"
+    ANOMALY = "anomaly"
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """A series beside the bars: a limit, what is expected, or the previous period. None: not drawn there."""
+    """A series beside the bars: a limit, what is expected, the previous period, or marks of unusual spend. None: not
+    drawn there."""
 
     name: str
     role: Role
