@@ -43,3 +43,7 @@ def _is_authentic(environ: dict[str, Any]) -> bool:
 application = Front(wsgi_application, settings.WEB_LIMITS, get_max_bytes=_max_bytes, is_authentic=_is_authentic)
 start_publishing_pool()
 end_with_parent()
+if settings.HAS_TELEMETRY:
+    from costtrack import telemetry  # the SDK takes a moment to load
+
+    telemetry.start("web")

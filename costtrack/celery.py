@@ -8,7 +8,16 @@ from typing import Any
 
 import structlog
 from celery import Celery, Task
-from celery.signals import beat_init, before_task_publish, task_postrun, task_prerun, worker_init
+from celery.signals import (
+    beat_init,
+    before_task_publish,
+    task_postrun,
+    task_prerun,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+)
+from django.conf import settings
 from kombu.transport import TRANSPORT_ALIASES
 
 from costtrack.logs import REQUEST_ID, current_request_id
@@ -30,6 +39,24 @@ app.steps["consumer"].add(Heartbeat)
 @beat_init.connect
 def refuse_wrong_settings(**_: Any) -> None:
     env.exit_if_wrong()
+
+
+@worker_process_init.connect
+def start_worker_telemetry(**_: Any) -> None:
+    _start_telemetry("worker")
+
+
+@beat_init.connect
+def start_beat_telemetry(**_: Any) -> None:
+    _start_telemetry("beat")
+
+
+def _start_telemetry(process: str) -> None:
+    if settings.HAS_TELEMETRY:
+        from costtrack import telemetry  # the SDK takes a moment to load
+
+        stop = telemetry.start(process)
+        worker_process_shutdown.connect(lambda **_: stop(), weak=False)
 
 
 @before_task_publish.connect

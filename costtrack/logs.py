@@ -16,6 +16,9 @@ from costtrack.secret_links import mask_value, path_for_logs
 REQUEST_ID = "request_id"
 """The name under which the id of the current request is in the context of log lines, and in the headers of tasks."""
 
+QUIET_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
+"""The beginnings of paths that are requested all the time, which are not logged."""
+
 # A filter applies only to the logger that a record was made with.
 _SUSPICIOUS = (
     "django.security.DisallowedHost",
@@ -89,20 +92,29 @@ class NotRoutine(logging.Filter):
         return record.levelno > logging.INFO or task not in ROUTINE_TASKS
 
 
-def logging_config(*, json_lines: bool, level: str) -> dict[str, Any]:
-    """Return the dictConfig for Django, granian and Celery."""
+def _processors(*, json_lines: bool) -> list[structlog.typing.Processor]:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if json_lines
         # Plain tracebacks: the default rich ones print local variables, which may contain secrets.
         else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     )
-    processors: list[structlog.typing.Processor] = [
+    return [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
         _mask_secrets,
         *(() if json_lines else (_escape_unprintables,)),
+        renderer,
     ]
+
+
+def json_formatter() -> logging.Formatter:
+    """Return a formatter that makes of each record an object in JSON, with its context and without secrets."""
+    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=_processors(json_lines=True))
+
+
+def logging_config(*, json_lines: bool, level: str) -> dict[str, Any]:
+    """Return the dictConfig for Django, granian and Celery."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -110,7 +122,7 @@ def logging_config(*, json_lines: bool, level: str) -> dict[str, Any]:
             "structured": {
                 "()": structlog.stdlib.ProcessorFormatter,
                 "foreign_pre_chain": _SHARED,
-                "processors": [*processors, renderer],
+                "processors": _processors(json_lines=json_lines),
             }
         },
         "filters": {"not routine": {"()": NotRoutine}, "one line": {"()": OneLine}},

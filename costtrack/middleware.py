@@ -13,6 +13,7 @@ from django.http.response import HttpResponseBase
 
 from costtrack import error_pages
 from costtrack.client_address import client_address
+from costtrack.logs import QUIET_PATHS
 from costtrack.metrics.instruments import HTTP_REQUESTS
 from costtrack.secret_links import has_secret, path_for_logs
 from costtrack.timeouts import is_query_timeout, log_query_timeout, statement_timeout
@@ -20,7 +21,6 @@ from costtrack.timeouts import is_query_timeout, log_query_timeout, statement_ti
 logger = logging.getLogger("costtrack.request")
 
 _ACCEPTABLE_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
-_QUIET = ("/healthz", "/readyz", "/metrics", "/static/")
 # Sends the origin, which Django's CSRF check needs, without the path, which may be a secret.
 _REFERRER_POLICY = "strict-origin"
 
@@ -42,7 +42,7 @@ class RequestContextMiddleware:
         HTTP_REQUESTS.labels(response.status_code).inc()
         if has_secret(request.path):
             response["Referrer-Policy"] = _REFERRER_POLICY
-        if not request.path.startswith(_QUIET):
+        if not request.path.startswith(QUIET_PATHS):
             # Without the query string, which may contain a credential, and without the secret of a link.
             logger.info(
                 "request",

@@ -63,6 +63,12 @@ def usd(amount: Decimal) -> str:
     return f"-${text}" if amount < 0 else f"${text}"
 
 
+def exact_usd(amount: Decimal) -> str:
+    """Format with all digits, so that visible lines add up: `$1,234.50`, `$0.000123456`."""
+    units, _, decimals = plain(abs(amount)).partition(".")
+    return f"{'-' if amount < 0 else ''}${int(units):,}.{decimals.ljust(2, '0')}"
+
+
 def number(amount: Decimal) -> float:
     """Convert an exact sum to a JSON number, rounded to 10 decimals so that 0.35 + 0.1 prints 0.45."""
     return float(round(amount, 10))

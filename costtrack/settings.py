@@ -306,6 +306,13 @@ LOG_LEVEL = env.choice("COSTTRACK_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING
 LOGGING_CONFIG = "costtrack.logs.configure"
 LOGGING = logging_config(json_lines=LOG_FORMAT == "json", level=LOG_LEVEL)
 
+# --- Traces and logs by OpenTelemetry --------------------------------------------------------------------------
+
+# The SDK reads its other variables (OTEL_*).
+HAS_TELEMETRY = bool(env.text("OTEL_EXPORTER_OTLP_ENDPOINT", default=""))
+if HAS_TELEMETRY:
+    MIDDLEWARE.insert(1, "costtrack.telemetry.TraceMiddleware")
+
 # --- Metrics ---------------------------------------------------------------------------------------------------
 
 METRICS_TOKEN = env.optional("COSTTRACK_METRICS_TOKEN", "", "Set it to 32 random characters.", parse_token)

@@ -1,9 +1,12 @@
 """The statement of a month as a file. The rows are the lines of the page, with the same figures."""
 
+from datetime import datetime
+from enum import StrEnum
+
 from django.conf import settings
 from django.http import StreamingHttpResponse
 
-from billing.exports.table_files import FileTable, Part, Row, columns_of, file_response
+from billing.exports.table_files import FileTable, Part, Row, columns_of, download_headers, file_response
 from billing.reports.statements.statement import (
     StatementLine,
     StatementQuery,
@@ -17,16 +20,31 @@ from costtrack.tenancy import tenant_scope
 from costtrack.timeouts import statement_timeout
 
 _FIGURES = ("requests", "input_tokens", "cache_read_tokens", "cache_creation_tokens", "output_tokens")
+PDF_CONTENT_TYPE = "application/pdf"
+
+
+class StatementFormat(StrEnum):
+    """The formats of all files, and PDF."""
+
+    CSV = FileFormat.CSV.value
+    JSON = FileFormat.JSON.value
+    PARQUET = FileFormat.PARQUET.value
+    PDF = "pdf"
 
 
 def statement_response(
-    query: StatementQuery, file_format: FileFormat, *, with_bom: bool = False
+    query: StatementQuery, file_format: StatementFormat, *, now: datetime, with_bom: bool = False
 ) -> StreamingHttpResponse:
-    """Return a response that streams the lines. Raises InvalidError if there are too many events to read, ConflictError
-    if some were dropped."""
+    """Return a response that streams the lines, or the document. Raises InvalidError if there are too many lines for a
+    document or too many events to read, ConflictError if some were dropped."""
     by = f"-{query.by.value}" if query.by is not None else ""
     name = f"statement-{query.organization.slug}-{query.month.name}{by}"
-    return file_response(statement_table(query), name, file_format, with_bom=with_bom)
+    if file_format is StatementFormat.PDF:
+        from billing.exports.statement_pdf import statement_pdf  # ReportLab takes a moment and 20 MB to load
+
+        document = statement_pdf(query, now)
+        return StreamingHttpResponse([document], content_type=PDF_CONTENT_TYPE, headers=download_headers(f"{name}.pdf"))
+    return file_response(statement_table(query), name, FileFormat(file_format), with_bom=with_bom)
 
 
 def statement_table(query: StatementQuery) -> FileTable:

@@ -125,8 +125,13 @@ def streamed(content: Iterator[bytes], name: str, file_format: FileFormat, *, wi
     return StreamingHttpResponse(
         content,
         content_type=CONTENT_TYPES[file_format],
-        headers={"Content-Disposition": f'attachment; filename="{name}.{file_format}"', "Cache-Control": "no-store"},
+        headers=download_headers(f"{name}.{file_format}"),
     )
+
+
+def download_headers(name: str) -> dict[str, str]:
+    """Return the headers of a file that browsers save under a name."""
+    return {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
 
 
 def encode(

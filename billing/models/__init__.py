@@ -6,6 +6,7 @@ from billing.models.authorizations import Authorization
 from billing.models.commitments import Commitment
 from billing.models.coverage import Coverage, MetricPoint, MetricSender
 from billing.models.credits import Credit
+from billing.models.erasures import Erasure
 from billing.models.exports import Export, ExportPart
 from billing.models.forecasts import ForecastCheck
 from billing.models.ledger import CallKey, EventKey, IngestBatch, UnpricedEvent, UsageEvent
@@ -56,6 +57,7 @@ __all__ = [
     "Credit",
     "Delivery",
     "DroppedMonth",
+    "Erasure",
     "EventKey",
     "Execution",
     "Export",

@@ -273,20 +273,20 @@ DETAILS = (
     *_attributes("user_ref", "team", "end_user"),
 )
 """All dimensions of reports. They are attributes of a key: rows with one key have the same."""
-_DETAIL_KEY = Dimension(
+DETAIL_KEY = Dimension(
     "key", f"md5(ROW({', '.join(detail.expression for detail in DETAILS)})::text)::uuid", finer_expression="finer.key"
 )
 DETAIL_DAYS = Rollup(
     "detail_days",
     rollups.DetailDay,
-    (DAY_OF_HOUR, _DETAIL_KEY, *_columns("status")),
+    (DAY_OF_HOUR, DETAIL_KEY, *_columns("status")),
     (*COSTS, *DETAILS),
     bucket="day",
 )
 DETAIL_HOURS = Rollup(
     "detail_hours",
     rollups.DetailHour,
-    (HOUR, _DETAIL_KEY, *_columns("status")),
+    (HOUR, DETAIL_KEY, *_columns("status")),
     (*COSTS, *DETAILS),
     bucket="hour",
     coarser=(DETAIL_DAYS, SPEND_DAYS, USER_DAYS, USER_TOTALS),

@@ -33,8 +33,8 @@ def add_to(commands: Subparsers) -> None:
     show = add_command(group, "show", _show, "lines, credits, corrections and the limits' history of a month")
     show.add_argument("--limit", type=int, metavar="N", help="lines of a page (default: 100)")
     show.add_argument("--cursor", metavar="CURSOR", help="the next page")
-    file = add_command(group, "file", _file, "write all lines of a statement into a file")
-    file.add_argument("--format", choices=("csv", "json", "parquet"), help="default: csv")
+    file = add_command(group, "file", _file, "write a statement into a file: all lines, or a PDF document")
+    file.add_argument("--format", choices=("csv", "json", "parquet", "pdf"), help="default: csv")
     add_output(file)
     for parser in (show, file):
         parser.add_argument("--by", choices=("team", "credential", "end_user", "tag", "user"), help="besides by model")

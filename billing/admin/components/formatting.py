@@ -17,7 +17,7 @@ from billing.types import AGGREGATE_FLAG, AUTHORIZATION_MISMATCH_FLAG, ESTIMATED
 from costtrack.clock import DAY
 from costtrack.date_text import day_text, zoned_time_text
 from costtrack.dates import UTC_CALENDAR
-from costtrack.money import plain, usd
+from costtrack.money import exact_usd, usd
 from organizations.models import APICredential
 
 NOTHING = "-"
@@ -67,10 +67,7 @@ _UNITS = {
 
 def exact(amount: Decimal | None) -> str:
     """Format an amount with all digits, so that visible lines add up."""
-    if amount is None:
-        return ""
-    units, _, decimals = plain(abs(amount)).partition(".")
-    return f"{'-' if amount < 0 else ''}${int(units):,}.{decimals.ljust(2, '0')}"
+    return "" if amount is None else exact_usd(amount)
 
 
 def difference(amount: Decimal) -> str:

@@ -21,14 +21,12 @@ from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, event_url, url_with
 from billing.exports.focus import DEFAULT_VERSION, VERSIONS, focus_response
-from billing.exports.statement_files import statement_response
+from billing.exports.statement_files import StatementFormat, statement_response
 from billing.month_closing import check_may_close, close_month
-from billing.reports.statements.booked import Section
 from billing.reports.statements.months import StatementMonth, list_months, month_of, parse_month
 from billing.reports.statements.statement import (
     STATEMENT_DIMENSIONS,
     LateRow,
-    LineKey,
     StatementFigures,
     StatementLine,
     StatementQuery,
@@ -43,16 +41,18 @@ from billing.reports.statements.statement import (
 )
 from billing.reports.usage.figures import DIMENSION_OF, GroupBy
 from costtrack.admin_site import register_page
-from costtrack.calendar import Calendar
-from costtrack.clock import DAY
-from costtrack.date_text import day_text
 from costtrack.errors import DomainError
 from costtrack.file_columns import FileFormat
 from organizations.types import Role
 
 _LINES_PER_PAGE = 100
 _CORRECTIONS_SHOWN = 25
-_FORMATS = ((FileFormat.CSV, "CSV"), (FileFormat.PARQUET, "Parquet"))
+_FORMATS = (
+    (StatementFormat.PDF, "PDF"),
+    (StatementFormat.CSV, "CSV"),
+    (StatementFormat.PARQUET, "Parquet"),
+)
+_FOCUS_FORMATS = ((FileFormat.CSV, "CSV"), (FileFormat.PARQUET, "Parquet"))
 _CLOSED = (
     "The statement can no longer change. What arrives or is corrected later is booked in the open month, and names the"
     " month that it corrects. A closed month cannot be opened again."
@@ -147,7 +147,7 @@ class StatementsPage(_StatementPage):
         }
 
     def _status(self, month: StatementMonth) -> str:
-        span = f"{_days(month)}, {month.zone.key}."
+        span = f"{month.days}, {month.zone.key}."
         if month.is_closed:
             return f"{span} Closed by {month.closed_by} {self.times.inline(month.closed_at)}."
         if self.now < month.span.end:
@@ -168,7 +168,7 @@ class StatementsPage(_StatementPage):
         focus_files = [
             (f"FOCUS {version} {label}", f"{focus}?month={month}&version={version}&format={name}")
             for version in VERSIONS
-            for name, label in _FORMATS
+            for name, label in _FOCUS_FORMATS
         ]
         return {"files": files, "focus_files": focus_files}
 
@@ -207,8 +207,8 @@ class StatementFile(_StatementPage):
         if not form.is_valid():
             return HttpResponseRedirect(admin_url("statements"))
         formats = {name.value: name for name, _ in _FORMATS}
-        file_format = formats.get(request.GET.get("format", ""), FileFormat.CSV)
-        return statement_response(self.statement_of(form, months), file_format, with_bom=True)
+        file_format = formats.get(request.GET.get("format", ""), StatementFormat.CSV)
+        return statement_response(self.statement_of(form, months), file_format, now=self.now, with_bom=True)
 
 
 class FocusFile(_StatementPage):
@@ -220,7 +220,7 @@ class FocusFile(_StatementPage):
         month = months.get(request.GET.get("month", ""))
         if month is None:
             return HttpResponseRedirect(admin_url("statements"))
-        version, formats = request.GET.get("version", ""), {name.value: name for name, _ in _FORMATS}
+        version, formats = request.GET.get("version", ""), {name.value: name for name, _ in _FOCUS_FORMATS}
         return focus_response(
             organization=self.organization,
             month=month,
@@ -244,7 +244,7 @@ class CloseMonthPage(OrganizationPage):
         calls = f"{formatting.count(unpriced)} {'event has' if unpriced == 1 else 'events have'}"
         warning = f"{calls} no price yet. If you close the month now, their cost is booked in the open month."
         context = {
-            "subject": f"{month.month:%B %Y}, {_days(month)}, {month.zone.key}",
+            "subject": f"{month.month:%B %Y}, {month.days}, {month.zone.key}",
             "amount": formatting.exact(total.cost_usd),
             "summary": [
                 "All earlier months that are still open are closed as well.",
@@ -270,12 +270,6 @@ class CloseMonthPage(OrganizationPage):
             return HttpResponseRedirect(admin_url("statements", month=self.kwargs["month"]))
         messages.success(request, f"{month.month:%B %Y} is closed.")
         return HttpResponseRedirect(admin_url("statements", month=month.name))
-
-
-def _days(month: StatementMonth) -> str:
-    """`Oct 1, 2026 to Oct 31, 2026`"""
-    calendar: Calendar = month.calendar
-    return f"{day_text(calendar.date_of(month.span.start))} to {day_text(calendar.date_of(month.span.end) - DAY)}"
 
 
 def _figures(totals: StatementTotals) -> list[Figure]:
@@ -308,7 +302,7 @@ def _lines_table(query: StatementQuery, lines: Sequence[StatementLine]) -> Table
     columns = (
         *key,
         *model,
-        Column[StatementLine]("Part", lambda line: _part(line.of)),
+        Column[StatementLine]("Part", lambda line: line.of.part),
         _count("Requests", "requests"),
         _count("Input", "input_tokens"),
         _count("Cache reads", "cache_read_tokens"),
@@ -329,12 +323,6 @@ def _key(query: StatementQuery, line: StatementLine) -> SafeString | str:
     if line.name:
         return formatting.two_lines(line.name, line.of.key)
     return formatting.name(line.of.key)
-
-
-def _part(key: LineKey) -> str:
-    if key.corrected_month is not None:
-        return f"Correction of {key.corrected_month:%B %Y}"
-    return "Credit" if key.section is Section.CREDITS else "Usage"
 
 
 def _line_amount(line: StatementLine) -> SafeString | str:

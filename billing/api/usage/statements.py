@@ -9,7 +9,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from msgspec import UNSET, UnsetType
 from rest_framework import serializers
-from rest_framework.renderers import JSONRenderer
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -18,7 +18,7 @@ from billing.api.usage.export import CsvRenderer, ErrorsInJson, ParquetRenderer
 from billing.api.usage.figures import UsageView
 from billing.api.usage.query import UsageQuerySerializer
 from billing.exports.focus import DEFAULT_VERSION, VERSIONS, focus_response
-from billing.exports.statement_files import statement_response
+from billing.exports.statement_files import PDF_CONTENT_TYPE, StatementFormat, statement_response
 from billing.exports.table_files import CONTENT_TYPES
 from billing.month_closing import close_month
 from billing.reports.statements.months import StatementMonth, list_months, month_of, parse_month
@@ -178,7 +178,9 @@ class StatementParametersOfPage(StatementParameters):
 
 
 class StatementFileParameters(StatementParameters):
-    format = serializers.ChoiceField(default=FileFormat.CSV, choices=[file_format.value for file_format in FileFormat])
+    format = serializers.ChoiceField(
+        default=StatementFormat.CSV, choices=[file_format.value for file_format in StatementFormat]
+    )
     bom = serializers.BooleanField(
         default=False, help_text="Begin a CSV file with a byte order mark, so that Excel reads it as UTF-8."
     )
@@ -271,9 +273,16 @@ class StatementView(StatementsView):
         return Response(body)
 
 
+class PDFRenderer(BaseRenderer):
+    """Accepts the media type of PDF."""
+
+    media_type = PDF_CONTENT_TYPE
+    format = "pdf"
+
+
 class StatementFileView(StatementsView):
     own_transactions: ClassVar[bool] = True
-    renderer_classes = (CsvRenderer, JSONRenderer, ParquetRenderer)
+    renderer_classes = (CsvRenderer, JSONRenderer, ParquetRenderer, PDFRenderer)
     content_negotiation_class = ErrorsInJson
 
     @extend_schema(
@@ -287,15 +296,21 @@ class StatementFileView(StatementsView):
             (200, CONTENT_TYPES[FileFormat.PARQUET]): OpenApiResponse(
                 OpenApiTypes.BINARY, description="Amounts are decimals."
             ),
+            (200, PDF_CONTENT_TYPE): OpenApiResponse(
+                OpenApiTypes.BINARY, description="A document with the totals, lines, corrections and limits' history."
+            ),
         },
     )
     def get(self, request: Request, month: str) -> StreamingHttpResponse:
-        """Download all lines of a statement as CSV, JSON or Parquet. The file of a closed month is always the same, to
-        the byte. For plans with exports."""
+        """Download all lines of a statement as CSV, JSON or Parquet, or the statement as PDF.
+
+        The file of a closed month is always the same, to the byte. A PDF file has up to 5,000 lines. For plans with
+        exports.
+        """
         self.plan_rights.check_exports()
         given = self.parameters(StatementFileParameters)
         query = self.statement_query(month, given)
-        return statement_response(query, FileFormat(given["format"]), with_bom=given["bom"])
+        return statement_response(query, StatementFormat(given["format"]), now=utc_now(), with_bom=given["bom"])
 
 
 class StatementFocusView(StatementsView):

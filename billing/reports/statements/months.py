@@ -16,6 +16,8 @@ from django.db.models import Min
 from billing.models import ClosedMonth
 from billing.models.rollups import OrganizationHour
 from costtrack.calendar import Calendar, Span, Unit
+from costtrack.clock import DAY
+from costtrack.date_text import day_text
 from costtrack.errors import NotFoundError
 from organizations.models import APICredential, Organization
 
@@ -50,6 +52,12 @@ class StatementMonth:
     @property
     def calendar(self) -> Calendar:
         return Calendar(self.zone)
+
+    @property
+    def days(self) -> str:
+        """`Oct 1, 2026 to Oct 31, 2026`"""
+        first, end = map(self.calendar.date_of, self.span)
+        return f"{day_text(first)} to {day_text(end - DAY)}"
 
 
 def parse_month(text: str) -> date:

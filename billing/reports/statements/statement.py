@@ -105,6 +105,13 @@ class LineKey(NamedTuple):
     key: str
     model: str
 
+    @property
+    def part(self) -> str:
+        """`Usage`, `Credit` or `Correction of October 2026`."""
+        if self.corrected_month is not None:
+            return f"Correction of {self.corrected_month:%B %Y}"
+        return "Credit" if self.section is Section.CREDITS else "Usage"
+
 
 @dataclass(frozen=True, slots=True)
 class StatementLine:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import time_machine
 from pyarrow import parquet
+from pypdf import PdfReader
 from rest_framework.test import APIClient
 
 from billing.models import ClosedMonth
 from billing.rollups.fold import fold
+from costtrack.date_text import utc_text
 from organizations.models import Organization, User
 from tests.usage import NOW, Send
 
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("whole_history")
 
 OCTOBER = "/usage/statements/2026-10"
 CALL = {"model": "gpt-4o", "input_tokens": 100, "occurred_at": "2026-10-20T12:00:00Z"}
+FILES = [{"by": by, "format": name} for by in ("team", "credential", "tag") for name in ("csv", "pdf")]
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +50,17 @@ def as_owner(owner: User) -> APIClient:
 def content(response: Any) -> bytes:
     assert response.status_code == 200, response.content
     return b"".join(response.streaming_content)
+
+
+def text_of(response: Any) -> str:
+    """Return the text of a PDF file, its lines joined by spaces."""
+    pages = PdfReader(BytesIO(content(response))).pages
+    return " ".join(" ".join(page.extract_text() for page in pages).split())
+
+
+def only_event(api: APIClient, **filters: str) -> str:
+    [event] = api.get("/usage/events", filters).json()["results"]
+    return str(event["id"])
 
 
 @pytest.mark.usefixtures("usage")
@@ -80,20 +94,62 @@ def test_an_owner_closes_a_month_and_its_file_stays_the_same_to_the_byte(
     closed = as_owner.post(f"{OCTOBER}/close").json()
     assert (closed["state"], closed["closed_by"]) == ("closed", "owner@acme.example")
     assert as_owner.post(f"{OCTOBER}/close").status_code == 409
-    files = [content(api.get(f"{OCTOBER}/file", {"by": by})) for by in ("team", "credential", "tag")]
+    files = [content(api.get(f"{OCTOBER}/file", options)) for options in FILES]
     page = api.get(OCTOBER).content
 
     send({**CALL, "team": "search", "cost_usd": "5"})
     fold(now=NOW)
     Organization.objects.filter(pk=organization.pk).update(name="Acme", time_zone="Asia/Tokyo")
 
-    assert [content(api.get(f"{OCTOBER}/file", {"by": by})) for by in ("team", "credential", "tag")] == files
+    assert [content(api.get(f"{OCTOBER}/file", options)) for options in FILES] == files
     assert api.get(OCTOBER).content == page
     assert api.get("/usage/statements/2026-11").json()["totals"]["corrections"][0]["month"] == "2026-10"
     [correction] = api.get("/usage/statements/2026-11/corrections").json()["results"]
     assert (correction["month"], correction["cost_usd"], correction["team"]) == ("2026-10", "5", "search")
     months = api.get("/usage/statements").json()["results"]
     assert [(month["month"], month["state"]) for month in months] == [("2026-11", "open"), ("2026-10", "closed")]
+
+
+@pytest.mark.usefixtures("usage")
+def test_a_document_has_the_figures_of_the_page_and_names_what_is_corrected(
+    as_owner: APIClient, api: APIClient, send: Send
+) -> None:
+    open_month = text_of(api.get(f"{OCTOBER}/file", {"by": "team", "format": "pdf"}))
+    now = utc_text(NOW)
+    assert f"Open, as of {now}. It can still change." in open_month
+    assert "1 event has no price." in open_month
+    as_owner.post(f"{OCTOBER}/close")
+    event = only_event(api, team="search")
+    as_owner.post(f"/usage/events/{event}/adjust", {"cost_usd": "0.5", "reason": "A discount"}, format="json")
+    send({**CALL, "team": "Поиск 検索", "cost_usd": "1234.000000000000000000000009"})
+    fold(now=NOW)
+
+    october = text_of(api.get(f"{OCTOBER}/file", {"by": "team", "format": "pdf"}))
+    assert f"Closed by owner@acme.example, {now}" in october
+    assert "search gpt-4o Usage 1 100 0 0 0 $1.000000000000000000000001" in october
+    assert "Total 3 300 0 0 0 $3.000000000000000000000001" in october
+    response = api.get("/usage/statements/2026-11/file", {"by": "team", "format": "pdf"})
+    assert response.headers["Content-Disposition"] == 'attachment; filename="statement-acme-2026-11-team.pdf"'
+    november = text_of(response)
+    total = Decimal("1234.000000000000000000000009") - Decimal("0.500000000000000000000001")
+    assert api.get("/usage/statements/2026-11").json()["totals"]["total"]["cost_usd"] == str(total)
+    assert f"Corrections of October 2026 1 100 0 0 0 ${total:,}" in november
+    assert "Поиск 検索 gpt-4o" in november
+    assert f"event {event}" in november
+    assert "A discount" in november
+    assert "No limit was reached or changed" in november
+
+    filtered = api.get(f"{OCTOBER}/file", {"by": "team", "team": "ads", "format": "pdf"})
+    assert "Filters Team: ads" in text_of(filtered)
+
+
+@pytest.mark.usefixtures("usage")
+def test_a_document_with_too_many_lines_is_refused(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("billing.exports.statement_pdf.MAX_LINES", 2)
+    refused = api.get(f"{OCTOBER}/file", {"by": "team", "format": "pdf"})
+    assert refused.status_code == 422
+    assert refused.json()["error"].startswith("format: A PDF file has up to 2 lines.")
+    assert text_of(api.get(f"{OCTOBER}/file", {"by": "team", "team": "ads", "format": "pdf"}))
 
 
 @pytest.mark.usefixtures("usage")

@@ -48,6 +48,8 @@ def test_a_file_is_written_once(run: Run, server: Server, tmp_path: Path, monkey
     assert (server.last.path, server.last.query) == ("/usage/statements/2026-10/file", {"format": "csv"})
     assert json.loads(path.read_bytes()) == [{"model": "gpt-4o"}]
     assert run("statements", "file", "2026-10", "--output", str(path)).code != 0
+    assert run("statements", "file", "2026-10", "--format", "pdf", "--output", "-").code == 0
+    assert server.last.query == {"format": "pdf"}
     assert run("statements", "focus", "2026-10", "--version", "1.4", "--output", "-").code == 0
     assert (server.last.path, server.last.query) == ("/usage/statements/2026-10/focus", {"version": "1.4"})
     assert run("statements", "file", "2026-10", "--force", "--output", str(path)).code == 0

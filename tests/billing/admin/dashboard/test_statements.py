@@ -38,6 +38,7 @@ def test_an_owner_closes_the_last_month_and_later_usage_is_a_correction(
 ) -> None:
     browser = sign_in(owner)
     shown = text(browser)
+    assert "PDF CSV Parquet" in shown
     assert "Close October 2026" in shown
     assert "$1.000000000000000000000001" in shown
     assert "1,234" in shown
@@ -57,6 +58,8 @@ def test_an_owner_closes_the_last_month_and_later_usage_is_a_correction(
     with time_machine.travel(NOW, tick=False):
         response: Any = browser.get(f"{PAGE}file/?month=2026-10&by=team&format=csv")
         file = b"".join(response.streaming_content)
+        document: Any = browser.get(f"{PAGE}file/?month=2026-10&by=team&format=pdf")
+        assert b"".join(document.streaming_content).startswith(b"%PDF-")
         focus: Any = browser.get(f"{PAGE}focus/?month=2026-10&version=1.4&format=csv")
         assert b"".join(focus.streaming_content).startswith(b"AllocatedMethodDetails,")
     assert b"2026-10,usage,,search,gpt-4o,1,1234,0,0,0,1.000000000000000000000001,0" in file

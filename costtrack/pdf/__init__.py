@@ -1,0 +1,1 @@
+"""PDF files with headings, texts and tables."""
