@@ -9,6 +9,6 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0061_run_times")]
+    dependencies = [("billing", "0072_erasures")]
 
     operations = [*run_sql_files(__file__, "live_scopes")]
