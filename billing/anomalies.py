@@ -24,7 +24,7 @@ from billing.reports.forecast.model import HourlySpend
 from billing.reports.forecast.spend import read_hours
 from billing.types import LimitScope, NoticeKind
 from costtrack.calendar import Span, Unit
-from costtrack.clock import DAY, HOUR, MINUTE, iso, start_of_hour
+from costtrack.clock import DAY, HOUR, MICROSECOND, MINUTE, iso, start_of_hour
 from costtrack.money import plain
 from costtrack.tenancy import tenant_scope
 from organizations import audit
@@ -133,7 +133,9 @@ def _day_outside(organization: Organization, day: date) -> list[_Found]:
     week_before = organization.calendar.days(day - 7 * DAY, day - 7 * DAY)
     windows = AnomalyWindow.objects.of(organization).filter(starts_at__gte=span.start, starts_at__lt=span.end)
     stored = [(LimitScope(scope), value) for scope, value in windows.values_list("scope", "value").distinct()]
-    return _outside(organization, [day], [span, week_before], until=span.end, also=stored)
+    # Where days do not begin with a full hour, the last hour of a day ends in the next one.
+    until = start_of_hour(span.end + HOUR - MICROSECOND)
+    return _outside(organization, [day], [span, week_before], until=until, also=stored)
 
 
 def _outside(

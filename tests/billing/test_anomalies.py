@@ -121,6 +121,16 @@ def test_a_missing_day_is_a_drop_until_its_events_arrive(organization: Organizat
 
 
 @pytest.mark.usefixtures("history")
+def test_a_day_that_does_not_begin_with_a_full_hour_is_compared_too(organization: Organization) -> None:
+    Organization.objects.filter(pk=organization.pk).update(time_zone="Asia/Kolkata")
+    organization.refresh_from_db()
+    assert detect_anomalies(organization=organization, now=MIDNIGHT + DAY + HOUR) == 1
+    anomaly = Anomaly.objects.get()
+    assert (anomaly.is_rise, anomaly.ends_at - anomaly.starts_at) == (False, DAY)
+    assert anomaly.starts_at == MIDNIGHT - 5 * HOUR
+
+
+@pytest.mark.usefixtures("history")
 def test_what_was_corrected_is_withdrawn(organization: Organization, credential: APICredential) -> None:
     at = MIDNIGHT + 10 * HOUR
     send(organization, credential, call(at - HOUR, 10), call(at, 500), call(at + HOUR, 10), now=at + 2 * HOUR)
