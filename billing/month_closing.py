@@ -11,6 +11,7 @@ from django.db import connection
 from billing.models import ClosedMonth
 from billing.notifications.outbox import notify
 from billing.reports.statements.limits_history import limits_history
+from billing.reports.statements.month_commitments import stored_commitments
 from billing.reports.statements.months import (
     StatementMonth,
     credential_names,
@@ -62,6 +63,7 @@ def close_month(
                 organization_name=organization.name,
                 credential_names=names,
                 limits_history=limits_history(organization, open_month.span),
+                commitments=stored_commitments(organization, open_month, now),
             )
         closed = month_of(organization, month)
         totals = statement_totals(StatementQuery(organization, closed))

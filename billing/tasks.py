@@ -1,8 +1,9 @@
 """Celery tasks. Each calls one service and is safe to run twice."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import transaction
 
 from billing.anomalies import detect_anomalies
 from billing.deletion import delete_closed_organizations
@@ -17,11 +18,12 @@ from billing.limits.authorize import delete_old_authorizations, expire
 from billing.limits.changes import enqueue_enforcement_for_organizations
 from billing.limits.enforce import enforce, enforce_all
 from billing.limits.verify import verify_limits
-from billing.models import Export, Repricing, UnpricedEvent, Upload
+from billing.models import BillConnection, Export, Repricing, UnpricedEvent, Upload
 from billing.notifications.deliveries import enqueue_next_attempt
 from billing.notifications.emails import deliver_emails
 from billing.notifications.usage_issues import notify_all_usage_issues
 from billing.notifications.webhook_sender import deliver_webhooks
+from billing.provider_bills.fetching import due_connections, fetch_bills
 from billing.rollups.definitions import BY_NAME
 from billing.rollups.fold import fold, fold_organization
 from billing.rollups.packing import pack_indexes
@@ -29,16 +31,19 @@ from billing.rollups.rebuild import rebuild
 from billing.rollups.retention import retain
 from billing.rollups.types import Dropped, Step
 from billing.rollups.verify import verify
+from billing.spend_reports import send_due_reports
 from billing.types import Channel
 from costtrack.celery import app
 from costtrack.clock import iso, utc_now
-from costtrack.jobs import enqueue_on_commit
+from costtrack.jobs import enqueue_on_commit, enqueue_throttled_on_commit
 from organizations.failures import log_failure
 from organizations.idempotency import delete_old_idempotency_keys
 from organizations.models import Organization
 from organizations.services import remind_owners
 
 _DELETION_SECONDS = 300
+_FETCH_INTERVAL = timedelta(minutes=5)
+"""A due connection is enqueued once in this time, even if no worker has claimed it yet."""
 
 
 @app.task(name="billing.fold")
@@ -175,6 +180,12 @@ def verify_limits_task(organization_id: int | None = None) -> None:
     verify_limits(organization=Organization.objects.get(pk=organization_id), now=utc_now())
 
 
+@app.task(name="billing.send_reports")
+def send_reports_task() -> int:
+    """Write the reports of spend that are due; return their number."""
+    return send_due_reports(now=utc_now())
+
+
 @app.task(name="billing.back_test_forecasts")
 def back_test_forecasts_task(organization_id: int | None = None) -> None:
     """Back-test the forecasts of an organization; without one, enqueue the task for each."""
@@ -193,6 +204,18 @@ def detect_anomalies_task(organization_id: int | None = None) -> None:
             enqueue_on_commit("billing.detect_anomalies", organization_id=pk)
         return
     detect_anomalies(organization=Organization.objects.get(pk=organization_id), now=utc_now())
+
+
+@app.task(name="billing.fetch_bills")
+def fetch_bills_task(connection_id: int | None = None) -> None:
+    """Fetch the bills of a connection; without one, enqueue the task for each that is due."""
+    if connection_id is None:
+        with transaction.atomic():
+            for pk in due_connections(utc_now()):
+                enqueue_throttled_on_commit("billing.fetch_bills", interval=_FETCH_INTERVAL, connection_id=pk)
+        return
+    for connection in BillConnection.objects.filter(pk=connection_id):
+        fetch_bills(connection=connection, clock=utc_now)
 
 
 @app.task(name="billing.rebuild_rollups")

@@ -312,7 +312,23 @@ class NoticeKind(models.TextChoices):
     EXPORT_READY = "export.ready", "Export ready"
     EXPORT_FAILED = "export.failed", "Export failed"
     MONTH_CLOSED = "month.closed", "Month closed"
+    REPORT = "report.spend", "Spend report"
     TEST = "test", "Test message"
+
+
+class ReportFrequency(models.TextChoices):
+    """When a member gets a report of spend."""
+
+    WEEKLY = "weekly", "Weekly"
+    MONTHLY = "monthly", "Monthly"
+
+
+class ReportScope(models.TextChoices):
+    """What a report of spend is about."""
+
+    ORGANIZATION = "organization", "Organization"
+    TEAM = "team", "Team"
+    TAG = "tag", "Tag"
 
 
 class Channel(models.TextChoices):
@@ -388,6 +404,24 @@ class BillFormat(models.TextChoices):
     CSV = "csv", "CSV"
 
 
+class BillProvider(models.TextChoices):
+    """A provider whose bills are fetched by its API."""
+
+    OPENAI = "openai", "OpenAI"
+    ANTHROPIC = "anthropic", "Anthropic"
+    OPENROUTER = "openrouter", "OpenRouter"
+
+
+class FetchState(models.TextChoices):
+    """The last fetch of a provider's bills."""
+
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Fetching"
+    RETRYING = "retrying", "Trying again"
+    DONE = "done", "Fetched"
+    FAILED = "failed", "Failed"
+
+
 class BillReport(models.TextChoices):
     """What a provider reports: amounts or quantities."""
 
@@ -401,5 +435,6 @@ class BillCause(models.TextChoices):
     MISSING_CALLS = "missing_calls", "Missing calls"
     PRICE = "price", "Price"
     INCOMPLETE = "incomplete", "Not complete yet"
+    UNASSIGNED_KEY = "unassigned_key", "Unassigned keys"
     FOREIGN_KEY = "foreign_key", "Other keys"
     UNKNOWN_QUANTITY = "unknown_quantity", "Quantity unknown"

@@ -10,7 +10,8 @@ class Queue(StrEnum):
     """A kind of background work. Short and long tasks never share a queue."""
 
     INTAKE = "intake"
-    """Deferred work of the intake: pricing unpriced events, creating tables for the coming months."""
+    """Deferred work of the intake: pricing unpriced events, creating tables for the coming months, files, providers'
+    bills."""
     ROLLUPS = "rollups"
     """Folding, which takes seconds. It has its own worker, so that totals stay fresh."""
     LIMITS = "limits"
@@ -35,6 +36,7 @@ TASKS: dict[str, Queue] = {
     "billing.prepare_partitions": Queue.INTAKE,
     "billing.process_upload": Queue.INTAKE,
     "billing.delete_old_uploads": Queue.INTAKE,
+    "billing.fetch_bills": Queue.INTAKE,
     "billing.run_export": Queue.EXPORTS,
     "billing.delete_old_exports": Queue.EXPORTS,
     "billing.reprice": Queue.MAINTENANCE,
@@ -47,6 +49,7 @@ TASKS: dict[str, Queue] = {
     "billing.detect_anomalies": Queue.MAINTENANCE,
     "billing.delete_organizations": Queue.MAINTENANCE,
     "billing.notify_usage_issues": Queue.NOTIFICATIONS,
+    "billing.send_reports": Queue.MAINTENANCE,
     "billing.deliver_email": Queue.NOTIFICATIONS,
     "billing.deliver_webhooks": Queue.NOTIFICATIONS,
     "organizations.deliver_email": Queue.NOTIFICATIONS,

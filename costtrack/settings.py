@@ -188,6 +188,8 @@ HSTS_SCOPE = env.choice("COSTTRACK_HSTS", "host", ("host", "subdomains", "preloa
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HSTS_SCOPE != "host"
 SECURE_HSTS_PRELOAD = HSTS_SCOPE == "preload"
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+if not BEHIND_HTTPS:  # costtrack.W001 is one line about what these four report of its settings
+    SILENCED_SYSTEM_CHECKS += ["security.W004", "security.W008", "security.W012", "security.W016"]
 SESSION_COOKIE_SECURE = BEHIND_HTTPS
 CSRF_COOKIE_SECURE = BEHIND_HTTPS
 SESSION_COOKIE_HTTPONLY = True

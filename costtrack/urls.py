@@ -17,6 +17,7 @@ admin.autodiscover()
 urlpatterns = [
     path("", include("billing.api.urls")),
     path("", include("organizations.api.urls")),
+    path("", include("billing.admin.notifications.urls")),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),

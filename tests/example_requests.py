@@ -24,6 +24,7 @@ from billing.models import (
     AllocationRule,
     Anomaly,
     AnomalyWindow,
+    BillConnection,
     BillKey,
     Commitment,
     Credit,
@@ -33,6 +34,7 @@ from billing.models import (
     LimitOverride,
     MetricSender,
     NotificationAddress,
+    ReportSubscription,
     Repricing,
     SavedView,
     SpendLimit,
@@ -43,6 +45,8 @@ from billing.models import (
 from billing.notifications.outbox import notify
 from billing.notifications.recipients import MAX_ADDRESSES
 from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
+from billing.provider_bills.connections import MAX_CONNECTIONS
+from billing.provider_bills.imports import NewBill, import_bill
 from billing.types import ExportState, IncreaseState, LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
 from organizations.models import APICredential, Closing, Membership, Organization, Team, User
@@ -111,6 +115,16 @@ class Examples:
                 created_at=utc_now(),
             )
             BillKey.objects.create(organization=self.organization, provider="openai", key=f"key-{number}")
+            self._bill(number)
+            if number < MAX_CONNECTIONS // 2:
+                BillConnection.objects.create(
+                    organization=self.organization,
+                    provider="openai",
+                    account=f"account-{number}",
+                    key="",
+                    key_changed_at=utc_now(),
+                    created_at=utc_now(),
+                )
             Commitment.objects.create(
                 organization=self.organization,
                 name=f"commitment-{number}",
@@ -127,7 +141,16 @@ class Examples:
             record_outcomes(organization=self.organization, reports=[report], now=utc_now())
             make_key(self.organization, name=f"credential-{number}")
             user = User.objects.create(email=f"person-{number}@acme.example")
-            Membership.objects.create(organization=self.organization, user=user, role=Role.VIEWER)
+            membership = Membership.objects.create(organization=self.organization, user=user, role=Role.VIEWER)
+            ReportSubscription.objects.create(
+                organization=self.organization,
+                membership=membership,
+                frequency="weekly",
+                scope="team",
+                value=f"team-{number}",
+                last_period=utc_now().date(),
+                created_at=utc_now(),
+            )
             take(self.organization, "0.01", user_ref=f"user-{number}")
             now = utc_now()
             Repricing.objects.create(
@@ -201,6 +224,18 @@ class Examples:
         common: dict[str, Any] = {"organization": self.organization, "now": utc_now()}
         webhook = create_webhook(**common, url=f"{_PUBLIC}/{number}", actor="tests").webhook
         notify(**common, kind=NoticeKind.PAUSED, subject="Paused", data={}, to=(), webhooks=[webhook])
+
+    def _bill(self, number: int) -> None:
+        """A file of a provider's bill, with a key of its own and one that is assigned."""
+        content = "date,key,model,amount_usd,input_tokens\n" + "".join(
+            f"{utc_now():%Y-%m-%d},{key},model-{number},1,{number}\n" for key in (f"key-{number}", f"other-{number}")
+        )
+        import_bill(
+            organization=self.organization,
+            bill=NewBill(content.encode(), provider="openai", account=f"account-{number}"),
+            actor="tests",
+            now=utc_now(),
+        )
 
     def _export(self, state: ExportState) -> None:
         """A file of the organization's limits, without rows."""
@@ -280,6 +315,7 @@ class Examples:
             "credits": Credit.objects.of(self.organization).filter(voided_at=None),
             "rules": AllocationRule.objects.of(self.organization),
             "keys": BillKey.objects.of(self.organization),
+            "connections": BillConnection.objects.of(self.organization),
             "commitments": Commitment.objects.of(self.organization).filter(ends=None),
             "reprice": Repricing.objects.of(self.organization),
             "webhooks": WebhookEndpoint.objects.of(self.organization),
@@ -294,6 +330,10 @@ class Examples:
             ),
         }
         word = route.partition("/<int:pk>")[0].rpartition("/")[2]
+        if word == "reports":
+            # That of the member who sends the request.
+            email = f"person-{0 if route.endswith('/send') else number + 1}@acme.example"
+            return ReportSubscription.objects.of(self.organization).filter(membership__user__email=email)[0]
         row: Model = rows[word].order_by("pk")[number]
         return row
 
@@ -413,6 +453,8 @@ _OF_OPERATORS = (
 _OWN = "/memberships/<str:slug>"
 _OF_MEMBERS = (
     *(f"GET {_OF}/notification-preferences", f"PATCH {_OF}/notification-preferences", "GET /usage/own/requests"),
+    *(f"{method} {_OF}/reports" for method in ("GET", "POST")),
+    *(f"DELETE {_OF}/reports/<int:pk>", f"POST {_OF}/reports/<int:pk>/send"),
     *(f"{method} /usage/own/limit-requests" for method in ("GET", "POST")),
     "GET /usage/own/limit-requests/<int:pk>",
     *("GET /memberships", f"GET {_OWN}", f"DELETE {_OWN}", f"POST {_OWN}/accept"),
@@ -447,6 +489,13 @@ _BODIES: dict[str, Callable[[int], Any]] = {
         "content": f"date,model,amount_usd\n{utc_now():%Y-%m-%d},new-{number},1\n",
         "provider": "mistral",
     },
+    "POST /usage/provider-bills/connections": lambda number: {
+        "provider": "openai",
+        "account": f"new-{number}",
+        "key": "sk-admin-example",
+    },
+    "POST /usage/provider-bills/connections/<int:pk>/fetch": lambda _: {},
+    "DELETE /usage/provider-bills/connections/<int:pk>": lambda _: {},
     "POST /usage/provider-bills/keys": lambda number: {
         "provider": "mistral",
         "key": f"key-{number}",
@@ -486,6 +535,9 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"PATCH {_OF}/notification-preferences": lambda number: {"warnings": number % 2 == 0},
     f"POST {_OF}/notification-addresses": lambda number: {"address": f"finance-{number}@acme.example"},
     f"DELETE {_OF}/notification-addresses/<int:pk>": lambda _: {},
+    f"POST {_OF}/reports": lambda number: {"frequency": "weekly", "scope": "team", "value": f"New team {number}"},
+    f"DELETE {_OF}/reports/<int:pk>": lambda _: {},
+    f"POST {_OF}/reports/<int:pk>/send": lambda _: {},
     f"POST {_OF}/views": lambda number: {"name": f"New view {number}", "is_shared": True},
     f"PATCH {_OF}/views/<int:pk>": lambda number: {"name": f"Renamed {number}"},
     f"DELETE {_OF}/views/<int:pk>": lambda _: {},

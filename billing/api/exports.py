@@ -1,5 +1,6 @@
 """`/organizations/{slug}/exports`: files of any table that are created in the background."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -12,8 +13,10 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.usage.allocation import AllocationMonths, BasisQuery, allocation_file
 from billing.api.usage.export import CsvRenderer, ErrorsInJson, ExportQuery, ParquetRenderer, file_of
 from billing.api.usage.query import read_usage_query
+from billing.api.usage.statements import StatementParameters, focus_file, focus_version, query_of_statement
 from billing.api.windows import WindowEndField, WindowStartField, window_of
 from billing.exports.jobs import (
     cancel_export,
@@ -24,6 +27,7 @@ from billing.exports.jobs import (
 )
 from billing.exports.list_files import ListFile, list_names
 from billing.exports.run_files import ExecutionsFile, RunsFile, SessionsFile
+from billing.exports.statement_files import StatementFile
 from billing.exports.table_files import CONTENT_TYPES, FileQuery
 from billing.exports.usage_files import Rows
 from billing.models import Export
@@ -39,8 +43,7 @@ from organizations.permissions import EXPORTS
 from organizations.plan_rights import PlanRights
 from organizations.principals import Access
 
-_RUNS, _SESSIONS, _EXECUTIONS = "runs", "sessions", "executions"
-REPORTS = (*(rows.value for rows in Rows), _RUNS, _SESSIONS, _EXECUTIONS)
+REPORTS = (*(rows.value for rows in Rows), "runs", "sessions", "executions", "statement", "focus", "allocation")
 """The tables that reports read; others are lists."""
 
 
@@ -77,7 +80,9 @@ class NewExportSerializer(StrictSerializer):
         default=dict,
         help_text="Filters: for `requests`, `days` and `breakdown` those of `GET /usage/export`; for `runs` `run_id` "
         "and `workflow_id`; for `sessions` and `executions` `start_date`, `end_date`, `workflow_id`, `user_id`, "
-        "`team`, `end_user` and `finished`; for a list those of its URL.",
+        "`team`, `end_user` and `finished`; for `statement` and `focus` `month` and those of "
+        "`GET /usage/statements/{month}/file` and `/focus`; for `allocation` those of `GET /usage/allocation/file`; "
+        "for a list those of its URL.",
     )
 
 
@@ -94,6 +99,18 @@ class SessionsParameters(StrictSerializer):
     team = optional_text()
     end_user = optional_text()
     finished = serializers.BooleanField(required=False, allow_null=True, default=None)
+
+
+class MonthOfStatement(StrictSerializer):
+    month = serializers.CharField(max_length=7)
+
+
+class StatementExportParameters(MonthOfStatement, StatementParameters):
+    """Those of `GET /usage/statements/{month}/file`."""
+
+
+class FocusExportParameters(MonthOfStatement, BasisQuery):
+    version = focus_version()
 
 
 class ExportViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[Export]):
@@ -184,18 +201,38 @@ def _file_query(access: Access, table: str, parameters: dict[str, str]) -> FileQ
     """Raises ValidationError and DomainError for invalid parameters."""
     if table in set(Rows):
         return file_of(read_usage_query(access, {"rows": table, **parameters}, ExportQuery))
-    if table == _RUNS:
-        since = PlanRights.of(access).history_start(utc_now())
-        return RunsFile(since=since, **_parameters(access, RunsParameters, parameters))
-    if table in (_SESSIONS, _EXECUTIONS):
-        given = _parameters(access, SessionsParameters, parameters)
-        window = window_of(given.pop("start_date", None), given.pop("end_date", None))
-        window = PlanRights.of(access).visible(window, now=utc_now())
-        filters = EntityFilter(window=window, is_finished=given.pop("finished"), **given)
-        return (SessionsFile if table == _SESSIONS else ExecutionsFile).of(filters)
+    if table in _QUERIES:
+        serializer, query_of = _QUERIES[table]
+        return query_of(access, _parameters(access, serializer, parameters))
     if table not in list_names():
         raise InvalidError(f"table: must be one of {', '.join([*REPORTS, *list_names()])}.", param="table")
     return ListFile(name=table, parameters=urlencode(parameters))
+
+
+def _runs(access: Access, given: dict[str, Any]) -> RunsFile:
+    return RunsFile(since=PlanRights.of(access).history_start(utc_now()), **given)
+
+
+def _entities(access: Access, given: dict[str, Any]) -> EntityFilter:
+    window = window_of(given.pop("start_date", None), given.pop("end_date", None))
+    window = PlanRights.of(access).visible(window, now=utc_now())
+    return EntityFilter(window=window, is_finished=given.pop("finished"), **given)
+
+
+_QUERIES: dict[str, tuple[type[StrictSerializer], Callable[[Access, dict[str, Any]], FileQuery]]] = {
+    "runs": (RunsParameters, _runs),
+    "sessions": (SessionsParameters, lambda access, given: SessionsFile.of(_entities(access, given))),
+    "executions": (SessionsParameters, lambda access, given: ExecutionsFile.of(_entities(access, given))),
+    "statement": (
+        StatementExportParameters,
+        lambda access, given: StatementFile.of(query_of_statement(access, given.pop("month"), given)),
+    ),
+    "focus": (
+        FocusExportParameters,
+        lambda access, given: focus_file(query_of_statement(access, given.pop("month"), {}), given),
+    ),
+    "allocation": (AllocationMonths, allocation_file),
+}
 
 
 def _parameters(access: Access, serializer: type[StrictSerializer], given: dict[str, str]) -> dict[str, Any]:

@@ -71,8 +71,7 @@ def body_errors() -> Iterator[None]:
     except Malformed as error:
         raise MalformedBodyError(str(error)) from error
     except TooMany as error:
-        message = f"A request may contain up to {settings.INTAKE_MAX_EVENTS:,} events."
-        raise TooLargeError(message, code="too_many_events") from error
+        raise TooLargeError(str(error), code="too_many_events") from error
 
 
 def read_body(request: Request, *, max_bytes: int) -> bytes:

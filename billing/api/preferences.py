@@ -5,9 +5,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.own_membership import own_membership
 from billing.models import NotificationPreference
 from billing.notifications.preferences import CATEGORY_NAMES, change_preference, preference_of
-from costtrack.errors import ForbiddenError
 from costtrack.serializers import StrictSerializer, validated
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.models import Membership
@@ -59,9 +59,4 @@ class NotificationPreferencesView(OrganizationScopedAPIView):
         return Response(PreferencesSerializer(preference).data)
 
     def _membership(self) -> Membership:
-        members = Membership.objects.of(self.organization).accepted().with_user()
-        membership = members.filter(user=self.principal.user).first() if self.principal.user is not None else None
-        if membership is None:
-            message = "Only members have preferences. Sign in as a member of the organization."
-            raise ForbiddenError(message, code="members_only")
-        return membership
+        return own_membership(self.access)

@@ -17,6 +17,7 @@ from billing.api.metric_senders import MetricSenderViewSet
 from billing.api.notification_addresses import NotificationAddressViewSet
 from billing.api.preferences import NotificationPreferencesView
 from billing.api.prices import PriceViewSet
+from billing.api.report_subscriptions import ReportSubscriptionViewSet
 from billing.api.repricings import RepricingViewSet
 from billing.api.spend import urls as spend
 from billing.api.views import SavedViewViewSet
@@ -30,6 +31,7 @@ router.register("organizations/<str:slug>/webhooks", WebhookViewSet, basename="w
 router.register(
     "organizations/<str:slug>/notification-addresses", NotificationAddressViewSet, basename="notification-address"
 )
+router.register("organizations/<str:slug>/reports", ReportSubscriptionViewSet, basename="report-subscription")
 router.register("organizations/<str:slug>/metric-senders", MetricSenderViewSet, basename="metric-sender")
 router.register("organizations/<str:slug>/views", SavedViewViewSet, basename="saved-view")
 router.register("organizations/<str:slug>/exports", ExportViewSet, basename="export")

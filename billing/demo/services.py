@@ -8,6 +8,7 @@ from itertools import islice
 import msgspec
 from django.db import transaction
 
+from billing.demo.finance import add_finance
 from billing.demo.limits import LIMITS
 from billing.demo.usage import Profile, events
 from billing.ingest import json_events
@@ -48,6 +49,7 @@ TENANTS = (
             chats_per_day=9,
             projects=("search", "checkout", "docs"),
             users=("ana", "ben", "chloe"),
+            teams=("engineering", "support"),
             has_own_model=True,
         ),
     ),
@@ -63,6 +65,7 @@ TENANTS = (
             chats_per_day=8,
             projects=("insights", "risk", "onboarding"),
             users=("dara", "emil", "farah", "gus"),
+            teams=("research", "legal", "service desk"),
         ),
     ),
 )
@@ -87,6 +90,7 @@ def load_demo(*, now: datetime, progress: Progress) -> int:
         organization = Organization.objects.filter(slug=tenant.slug).first() or _create_organization(tenant, now)
         if not IngestBatch.objects.of(organization).exists():
             stored += _send(organization, tenant.profile, now, progress)
+            add_finance(organization=organization, now=now)
     _create_users()
     return stored
 

@@ -38,6 +38,8 @@ class Profile:
     chats_per_day: int
     projects: tuple[str, ...]
     users: tuple[str, ...]
+    teams: tuple[str, ...]
+    """Each workflow belongs to a team; conversations belong to the last one."""
     has_own_model: bool = False
 
 
@@ -83,6 +85,7 @@ def _execution(profile: Profile, source: random.Random, day: datetime, number: i
         "workflow_id": workflow,
         "execution_id": name,
         "user_id": source.choice(profile.users),
+        "team": profile.teams[profile.workflows.index(workflow) % len(profile.teams)],
         "tags": [f"project:{source.choice(profile.projects)}", f"workflow:{workflow}"],
     }
     for phase, model in PHASES:
@@ -120,6 +123,7 @@ def _execution(profile: Profile, source: random.Random, day: datetime, number: i
             **session,
             "kind": "compute",
             "capability": "sandboxes",
+            "team": "",
             "service": "sandbox",
             "compute_cost_usd": f"{minutes * 0.0009:.4f}",
             "duration_ms": minutes * 60_000,
@@ -165,4 +169,5 @@ def _chat(profile: Profile, source: random.Random, day: datetime, number: int) -
         lookup = {"service": EMBEDDING.service, "model": EMBEDDING.name, "input_tokens": source.randint(20, 200)}
         yield {"id": f"{name}-{turn}-look", "when": clock, **shared, **lookup, "capability": "embeddings"}
         answer = _call(source, model, 600 + turn * 450)
-        yield {"id": f"{name}-{turn}", "when": clock, **shared, **answer, "capability": "chat"}
+        chat = {"capability": "chat", "team": profile.teams[-1]}
+        yield {"id": f"{name}-{turn}", "when": clock, **shared, **answer, **chat}

@@ -1,14 +1,18 @@
 """Allocations as files: the cost of each target before and after the rules, or the shares of each rule."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import StrEnum
+from functools import cache
 
-from django.http import StreamingHttpResponse
+import msgspec
 
-from billing.exports.table_files import FileTable, Part, Row, columns_of, file_response
-from billing.reports.allocation.allocation import Allocation
-from costtrack.file_columns import FileFormat, Kind
-from organizations.models import Organization
+from billing.exports.table_files import FileTable, Part, Row, columns_of
+from billing.reports.allocation.allocation import Allocation, allocations
+from billing.reports.allocation.rules import AllocationBasis
+from billing.reports.months import ReportMonth
+from costtrack.file_columns import Kind
+from organizations.models import Organization, User
+from organizations.permissions import USAGE, Resource
 
 
 class AllocationRows(StrEnum):
@@ -28,27 +32,38 @@ _SHARES = (
 )
 
 
-def allocation_response(
-    allocations: Sequence[Allocation],
-    *,
-    organization: Organization,
-    rows: AllocationRows,
-    file_format: FileFormat,
-    with_bom: bool = False,
-) -> StreamingHttpResponse:
-    """Return a response that streams the file of these months."""
-    first, last = allocations[0], allocations[-1]
-    name = f"allocation-{rows}-{first.basis.target}-{organization.slug}-{first.month:%Y-%m}"
-    name += f"-{last.month:%Y-%m}" if last is not first else ""
-    return file_response(allocation_table(allocations, rows), name, file_format, with_bom=with_bom)
+class AllocationFile(msgspec.Struct, frozen=True, tag="allocation", kw_only=True):
+    """The allocation of months, oldest first, with what the plan shows of them."""
 
+    basis: AllocationBasis
+    months: tuple[ReportMonth, ...]
+    rows: AllocationRows = AllocationRows.TARGETS
 
-def allocation_table(allocations: Sequence[Allocation], rows: AllocationRows) -> FileTable:
-    """Return the rows of these months. Those of targets add up to the cost of each month, the last one is usage without
-    a target; of a rule, what it takes adds up to what it gives."""
-    columns, of_month = (_TARGETS, _targets) if rows is AllocationRows.TARGETS else (_SHARES, _shares)
-    all_rows = [row for allocation in allocations for row in of_month(allocation)]
-    return FileTable(columns, lambda _: Part(all_rows, None), lambda limit: min(len(all_rows), limit))
+    @property
+    def resource(self) -> Resource:
+        return USAGE
+
+    @property
+    def title(self) -> str:
+        return f"Shared cost of {self.months[-1].month:%B %Y}"
+
+    def table(self, organization: Organization, user: User) -> FileTable:
+        """Return the rows of these months. Those of targets add up to the cost of each month, the last one is usage
+        without a target; of a rule, what it takes adds up to what it gives. Reading raises InvalidError if there are
+        too many events to read."""
+        columns, of_month = (_TARGETS, _targets) if self.rows is AllocationRows.TARGETS else (_SHARES, _shares)
+
+        @cache
+        def rows() -> list[Row]:
+            by_month = allocations(organization=organization, basis=self.basis, months=self.months)
+            return [row for allocation in by_month for row in of_month(allocation)]
+
+        return FileTable(columns, lambda _: Part(rows(), None), lambda limit: min(len(rows()), limit), reads_first=True)
+
+    def file_name(self, organization: Organization) -> str:
+        first, last = self.months[0].month, self.months[-1].month
+        name = f"allocation-{self.rows}-{self.basis.target}-{organization.slug}-{first:%Y-%m}"
+        return name + (f"-{last:%Y-%m}" if last != first else "")
 
 
 def _targets(allocation: Allocation) -> Iterator[Row]:

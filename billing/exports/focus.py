@@ -7,17 +7,27 @@ https://focus.finops.org/focus-specification
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
+from functools import partial
 
-from django.http import StreamingHttpResponse
+import msgspec
 
-from billing.exports.table_files import FileTable, Part, file_response
+from billing.exports.table_files import FileTable, Part
 from billing.pricing.kinds import KINDS, Unit
-from billing.reports.statements.charges import Charge, ChargeCategory, read_charges
-from billing.reports.statements.months import StatementMonth
-from costtrack.file_columns import FileColumn, FileFormat, Kind
+from billing.reports.allocation.rules import AllocationBasis
+from billing.reports.charges.charge import Charge, ChargeCategory
+from billing.reports.charges.reader import ChargeReader
+from billing.reports.statements.month_commitments import MonthCommitment
+from billing.reports.statements.months import StatementMonth, month_of
+from billing.reports.usage.ledger_usage import count_events
+from billing.types import AllocationTarget, CommitmentKind, SplitMeasure
+from costtrack.calendar import Window
+from costtrack.clock import utc_now
+from costtrack.file_columns import FileColumn, Kind
 from costtrack.money import ZERO, plain
-from organizations.models import Organization
+from organizations.models import Organization, User
+from organizations.permissions import USAGE, Resource
 
 CURRENCY = "USD"
 _UNKNOWN = "Unknown"
@@ -33,6 +43,9 @@ _UNITS = {
     Unit.STORAGE: "Token-Hours",
 }
 _HOURS = 3600
+_DOLLARS = "US Dollars"
+_MEASURES = {SplitMeasure.COST: _DOLLARS, SplitMeasure.REQUESTS: "Requests", SplitMeasure.TOKENS: "Tokens"}
+"""The units of measures that shared cost is split by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,7 @@ class FocusCharge:
 
     organization: Organization
     month: StatementMonth
+    basis: AllocationBasis
     charge: Charge
 
     @property
@@ -53,7 +67,7 @@ class FocusCharge:
 
     @property
     def has_quantity(self) -> bool:
-        return self.is_usage and self.charge.figures.quantity is not None
+        return self.charge.key.category is not ChargeCategory.CREDIT and self.charge.figures.quantity is not None
 
     @property
     def provider(self) -> str:
@@ -65,6 +79,8 @@ class FocusCharge:
         key = self.charge.key
         if not self.has_quantity:
             return None
+        if self.charge.is_fee:
+            return f"commitment-{key.commitment}"
         return "/".join((self.provider, key.model or _UNKNOWN, key.kind or key.meter.lower().replace(" ", "-")))
 
     @property
@@ -85,12 +101,12 @@ class FocusCharge:
 
     @property
     def consumed_quantity(self) -> Decimal | None:
-        """A correction of an amount consumes nothing."""
-        return (self.charge.figures.quantity or ZERO) if self.is_usage else None
+        """A correction of an amount consumes nothing; a fee is no usage."""
+        return (self.charge.figures.quantity or ZERO) if self.is_usage and not self.charge.is_fee else None
 
     @property
     def consumed_unit(self) -> str | None:
-        if not self.is_usage:
+        if not self.is_usage or self.charge.is_fee:
             return None
         return _UNITS[KINDS[self.charge.key.kind].unit] if self.charge.key.kind else "Requests"
 
@@ -100,7 +116,7 @@ class FocusCharge:
         if not self.has_quantity:
             return None
         if not self.charge.key.kind:
-            return "US Dollars"
+            return _DOLLARS
         kind = KINDS[self.charge.key.kind]
         if kind.unit is Unit.SECONDS and kind.per == _HOURS:
             return "Hours"
@@ -117,6 +133,8 @@ class FocusCharge:
         key = self.charge.key
         if key.category is ChargeCategory.CREDIT:
             return f"Credit: {key.reason}" if key.reason else "Credit"
+        if self.charge.is_fee and self.charge.committed is not None:
+            return f"{self.charge.committed.commitment.name}: {key.meter.lower()}"
         parts = [text for text in (self.provider, key.model, key.meter) if text]
         text = " ".join(parts)
         if self.is_correction:
@@ -127,6 +145,75 @@ class FocusCharge:
     @property
     def tags(self) -> str | None:
         return tags_json(self.charge.key.tags)
+
+    @property
+    def commitment(self) -> MonthCommitment | None:
+        return self.charge.committed.commitment if self.charge.committed is not None else None
+
+    @property
+    def commitment_id(self) -> str | None:
+        return f"commitment-{self.commitment.id}" if self.commitment is not None else None
+
+    @property
+    def commitment_status(self) -> str | None:
+        """Of usage; a fee itself has none."""
+        committed = self.charge.committed
+        if committed is None or committed.is_used is None:
+            return None
+        return "Used" if committed.is_used else "Unused"
+
+    @property
+    def commitment_quantity(self) -> Decimal | None:
+        return self.charge.committed.quantity if self.charge.committed is not None else None
+
+    @property
+    def commitment_unit(self) -> str | None:
+        if self.commitment is None or self.commitment_quantity is None:
+            return None
+        return _DOLLARS if self.commitment.capacity is None else _UNITS[Unit.TOKENS]
+
+    @property
+    def has_capacity(self) -> bool:
+        return self.commitment is not None and self.commitment.kind is CommitmentKind.PROVISIONED
+
+    @property
+    def frequency(self) -> str:
+        by_category = {ChargeCategory.USAGE: "Usage-Based", ChargeCategory.PURCHASE: "Recurring"}
+        return by_category.get(self.charge.key.category, "One-Time")
+
+    @property
+    def pricing_category(self) -> str | None:
+        """The purchase of a commitment is no committed price."""
+        if not self.has_quantity:
+            return None
+        return "Committed" if self.is_usage and self.commitment is not None else "Standard"
+
+    @property
+    def allocated_tags(self) -> str | None:
+        """The tag that the charge was allocated to, unless the charge has it."""
+        allocation = self.charge.allocation
+        if allocation is None or self.basis.target is not AllocationTarget.TAG:
+            return None
+        return tags_json([allocation.target]) if allocation.target not in self.charge.key.tags else None
+
+    @property
+    def allocated_details(self) -> str | None:
+        """The ratio, and what it is in proportion to, with the rule and its version."""
+        allocation = self.charge.allocation
+        if allocation is None:
+            return None
+        element: dict[str, object] = {"AllocatedRatio": float(allocation.ratio)}
+        if allocation.measured is not None:
+            element |= {
+                "UsageUnit": _MEASURES[SplitMeasure(allocation.measure)],
+                "UsageQuantity": float(allocation.measured),
+            }
+        details = {"x_Rule": allocation.rule, "x_RuleVersion": allocation.version, "x_By": self.basis.target.value}
+        return _json({"Elements": [element], **details})
+
+    @property
+    def allocated_to(self) -> str | None:
+        return self.charge.allocation.target if self.charge.allocation is not None else None
 
 
 def tags_json(tags: Sequence[str]) -> str | None:
@@ -158,68 +245,62 @@ def _null(row: FocusCharge) -> None:  # noqa: ARG001 - like every value
     return None
 
 
-_NULL_TEXT, _NULL_AMOUNT = FocusColumn(Kind.TEXT, _null), FocusColumn(Kind.DECIMAL, _null)
+_NULL_TEXT = FocusColumn(Kind.TEXT, _null)
 
 
-def _of_allocation(value: Callable[[Charge], str | None]) -> FocusColumn:
-    return FocusColumn(Kind.TEXT, lambda row: None if row.charge.allocation is None else value(row.charge))
+def _of_commitment(value: Callable[[MonthCommitment], str]) -> FocusColumn:
+    return _text(lambda row: value(row.commitment) if row.commitment is not None else None)
 
 
-def _allocated_details(charge: Charge) -> str | None:
-    allocation = charge.allocation
-    if allocation is None:
-        return None
-    elements = allocation.elements or ({"AllocatedRatio": float(allocation.ratio)},)
-    return _json({"Elements": list(elements)})
+_ALLOCATED: Mapping[str, FocusColumn] = {
+    "AllocatedMethodDetails": _text(lambda row: row.allocated_details),
+    "AllocatedMethodId": _text(lambda row: row.charge.allocation.method_id if row.charge.allocation else None),
+    "AllocatedResourceId": _text(lambda row: row.allocated_to),
+    "AllocatedResourceName": _text(lambda row: row.allocated_to),
+    "AllocatedTags": _text(lambda row: row.allocated_tags),
+}
+"""Of FOCUS since 1.3. Files of earlier versions have them as columns of our own."""
 
 
 _COLUMNS: Mapping[str, FocusColumn] = {
-    "AllocatedMethodDetails": _of_allocation(_allocated_details),
-    "AllocatedMethodId": _of_allocation(lambda charge: charge.allocation.method_id if charge.allocation else None),
-    "AllocatedResourceId": _of_allocation(
-        lambda charge: (charge.allocation.resource_id or None) if charge.allocation else None
-    ),
-    "AllocatedResourceName": _of_allocation(
-        lambda charge: (charge.allocation.resource_name or None) if charge.allocation else None
-    ),
-    "AllocatedTags": _of_allocation(lambda charge: tags_json(charge.allocation.tags) if charge.allocation else None),
+    **_ALLOCATED,
     "AvailabilityZone": _NULL_TEXT,
-    "BilledCost": _amount(lambda row: row.charge.figures.billed_usd),
+    "BilledCost": _amount(lambda row: row.charge.billed_usd),
     "BillingAccountId": _text(lambda row: f"organization-{row.organization.pk}"),
     "BillingAccountName": _text(lambda row: row.month.organization_name),
     "BillingAccountType": _text(lambda _: "Organization"),
     "BillingCurrency": _text(lambda _: CURRENCY),
     "BillingPeriodEnd": FocusColumn(Kind.TIME, lambda row: row.month.span.end),
     "BillingPeriodStart": FocusColumn(Kind.TIME, lambda row: row.month.span.start),
-    "CapacityReservationId": _NULL_TEXT,
-    "CapacityReservationStatus": _NULL_TEXT,
+    "CapacityReservationId": _text(lambda row: row.commitment_id if row.has_capacity else None),
+    "CapacityReservationStatus": _text(lambda row: row.commitment_status if row.has_capacity else None),
     "ChargeCategory": _text(lambda row: row.charge.key.category.value),
     "ChargeClass": _text(lambda row: "Correction" if row.is_correction else None),
     "ChargeDescription": _text(lambda row: row.description),
-    "ChargeFrequency": _text(lambda row: "Usage-Based" if row.is_usage else "One-Time"),
+    "ChargeFrequency": _text(lambda row: row.frequency),
     "ChargePeriodEnd": FocusColumn(Kind.TIME, lambda row: row.charge.key.end),
     "ChargePeriodStart": FocusColumn(Kind.TIME, lambda row: row.charge.key.start),
-    "CommitmentDiscountCategory": _NULL_TEXT,
-    "CommitmentDiscountId": _NULL_TEXT,
-    "CommitmentDiscountName": _NULL_TEXT,
-    "CommitmentDiscountQuantity": _NULL_AMOUNT,
-    "CommitmentDiscountStatus": _NULL_TEXT,
-    "CommitmentDiscountType": _NULL_TEXT,
-    "CommitmentDiscountUnit": _NULL_TEXT,
+    "CommitmentDiscountCategory": _of_commitment(lambda row: "Spend" if row.capacity is None else "Usage"),
+    "CommitmentDiscountId": _text(lambda row: row.commitment_id),
+    "CommitmentDiscountName": _of_commitment(lambda row: row.name),
+    "CommitmentDiscountQuantity": _amount(lambda row: row.commitment_quantity),
+    "CommitmentDiscountStatus": _text(lambda row: row.commitment_status),
+    "CommitmentDiscountType": _of_commitment(lambda row: row.kind.label),
+    "CommitmentDiscountUnit": _text(lambda row: row.commitment_unit),
     "ConsumedQuantity": _amount(lambda row: row.consumed_quantity),
     "ConsumedUnit": _text(lambda row: row.consumed_unit),
     "ContractedCost": _amount(lambda row: row.charge.contracted_usd),
     "ContractedUnitPrice": _amount(lambda row: row.unit_price(row.charge.key.contracted_unit_price_usd)),
-    "EffectiveCost": _amount(lambda row: row.charge.figures.effective_usd),
+    "EffectiveCost": _amount(lambda row: row.charge.effective_usd),
     "HostProviderName": _text(lambda row: row.provider),
     "InvoiceId": _NULL_TEXT,
     "InvoiceIssuerName": _text(lambda row: row.provider),
     "ListCost": _amount(lambda row: row.charge.list_usd),
     "ListUnitPrice": _amount(lambda row: row.unit_price(row.charge.key.list_unit_price_usd)),
-    "PricingCategory": _text(lambda row: "Standard" if row.has_quantity else None),
+    "PricingCategory": _text(lambda row: row.pricing_category),
     "PricingCurrency": _text(lambda _: CURRENCY),
     "PricingCurrencyContractedUnitPrice": _amount(lambda row: row.unit_price(row.charge.key.contracted_unit_price_usd)),
-    "PricingCurrencyEffectiveCost": _amount(lambda row: row.charge.figures.effective_usd),
+    "PricingCurrencyEffectiveCost": _amount(lambda row: row.charge.effective_usd),
     "PricingCurrencyListUnitPrice": _amount(lambda row: row.unit_price(row.charge.key.list_unit_price_usd)),
     "PricingQuantity": _amount(lambda row: row.charge.pricing_quantity if row.has_quantity else None),
     "PricingUnit": _text(lambda row: row.pricing_unit),
@@ -242,11 +323,14 @@ _COLUMNS: Mapping[str, FocusColumn] = {
     "SubAccountName": _text(lambda row: row.charge.credential_name),
     "SubAccountType": _text(lambda row: "Credential" if row.charge.key.client_id else None),
     "Tags": _text(lambda row: row.tags),
+    **{f"x_{name}": column for name, column in _ALLOCATED.items()},
+    "x_AllocatedTo": _text(lambda row: row.charge.bearer),
     "x_Capability": _text(lambda row: row.charge.key.capability),
     "x_CorrectedEventId": _text(lambda row: row.charge.key.corrects),
     "x_CorrectedMonth": _text(lambda row: row.charge.key.corrected_month),
     "x_EndUser": _text(lambda row: row.charge.key.end_user),
     "x_Environment": _text(lambda row: row.charge.key.environment),
+    "x_LedgerCost": _amount(lambda row: row.charge.figures.cost_usd),
     "x_Model": _text(lambda row: row.charge.key.model),
     "x_Requests": FocusColumn(Kind.COUNT, lambda row: row.charge.figures.requests),
     "x_Team": _text(lambda row: row.charge.key.team),
@@ -254,14 +338,8 @@ _COLUMNS: Mapping[str, FocusColumn] = {
 }
 """All columns of all versions by their ids."""
 
-_OWN = tuple(name for name in _COLUMNS if name.startswith("x_"))
-_SINCE_1_4 = frozenset(
-    {
-        *("AllocatedMethodDetails", "AllocatedMethodId", "AllocatedResourceId", "AllocatedResourceName"),
-        *("AllocatedTags", "HostProviderName", "ServiceProviderName"),
-    }
-)
-_UNTIL_1_3 = frozenset({"ProviderName", "PublisherName"})
+_SINCE_1_3 = frozenset({*_ALLOCATED, "HostProviderName", "ServiceProviderName"})
+_UNTIL_1_3 = frozenset({"ProviderName", "PublisherName", *(f"x_{name}" for name in _ALLOCATED)})
 
 
 def _columns_without(left_out: frozenset[str]) -> tuple[str, ...]:
@@ -269,30 +347,47 @@ def _columns_without(left_out: frozenset[str]) -> tuple[str, ...]:
 
 
 VERSIONS: Mapping[str, tuple[str, ...]] = {
-    "1.2": _columns_without(_SINCE_1_4),
+    "1.2": _columns_without(_SINCE_1_3),
     "1.4": _columns_without(_UNTIL_1_3),
 }
 """The columns of each version, in the order of the file."""
 DEFAULT_VERSION = "1.2"
 
 
-def focus_response(
-    *, organization: Organization, month: StatementMonth, version: str, file_format: FileFormat
-) -> StreamingHttpResponse:
-    """Return a response that streams the charges of a month. Raises ConflictError if events were dropped."""
-    name = f"focus-{version}-{organization.slug}-{month.name}"
-    return file_response(focus_table(organization=organization, month=month, version=version), name, file_format)
+class FocusFile(msgspec.Struct, frozen=True, tag="focus", kw_only=True):
+    """The charges of the month that begins on `month`. Rules that split by `by` apply; `tag_prefix` is that of tags."""
 
+    month: date
+    version: str = DEFAULT_VERSION
+    by: AllocationTarget = AllocationTarget.TEAM
+    tag_prefix: str = ""
 
-def focus_table(*, organization: Organization, month: StatementMonth, version: str) -> FileTable:
-    """Return the charges of a month."""
-    columns = [(name, _COLUMNS[name]) for name in VERSIONS[version]]
+    @property
+    def resource(self) -> Resource:
+        return USAGE
 
-    def read(position: str) -> Part:
-        charges, next_position = read_charges(organization=organization, month=month, position=position)
-        given = (FocusCharge(organization, month, charge) for charge in charges)
-        return Part([[column.value(row) for _, column in columns] for row in given], next_position)
+    @property
+    def title(self) -> str:
+        return f"FOCUS {self.version} of {self.month:%B %Y}"
 
-    return FileTable(
-        [FileColumn(name, column.kind) for name, column in columns], read, lambda _limit: 0, reads_first=True
-    )
+    def table(self, organization: Organization, user: User) -> FileTable:
+        """Reading raises ConflictError if events were dropped."""
+        columns = [(name, _COLUMNS[name]) for name in VERSIONS[self.version]]
+        month, basis = month_of(organization, self.month), AllocationBasis(self.by, self.tag_prefix)
+        reader = ChargeReader(organization=organization, month=month, basis=basis, now=utc_now())
+
+        def read(position: str) -> Part:
+            charges, next_position = reader.read(position)
+            given = (FocusCharge(organization, month, basis, charge) for charge in charges)
+            return Part([[column.value(row) for _, column in columns] for row in given], next_position)
+
+        return FileTable(
+            [FileColumn(name, column.kind) for name, column in columns],
+            read,
+            lambda _limit: 0,
+            reads_first=True,
+            count_events=partial(count_events, organization, [Window(*month.span)]),
+        )
+
+    def file_name(self, organization: Organization) -> str:
+        return f"focus-{self.version}-{organization.slug}-{self.month:%Y-%m}"

@@ -67,6 +67,12 @@ class FileTable:
     zone: tzinfo = UTC
     reads_first: bool = False
     """The first rows are read before the file begins, so that a refusal has a response of its own."""
+    count_events: Callable[[int], int] | None = None
+    """Returns the number of events that are read, up to a limit, if that of the rows is not known before."""
+
+    def exceeds(self, rows: int) -> bool:
+        """Whether it has more rows or, if their number is not known, reads more events."""
+        return (self.count_events or self.count)(rows + 1) > rows
 
     def parts(self) -> Iterator[Sequence[Row]]:
         """Return all rows."""
@@ -231,7 +237,7 @@ def _parquet(columns: Sequence[FileColumn], parts: Iterator[Sequence[Row]], zone
     schema = pa.schema([(column.name, types[column.kind]) for column in columns])
     with closing(SpooledTemporaryFile(max_size=_MAX_IN_MEMORY)) as file:
         with parquet.ParquetWriter(file, schema) as writer:
-            for rows in parts:
+            for rows in filter(None, parts):
                 arrays = [
                     pa.array([_parquet_value(row[index]) for row in rows], field.type)
                     for index, field in enumerate(schema)

@@ -42,7 +42,7 @@ def parse(body: bytes, *, content_type: str, max_events: int, now: datetime) -> 
     events = _all_at_once(body, content_type)
     if events is not None:
         if len(events) > max_events:
-            raise TooMany
+            raise TooMany(max_events)
         return _normalized(events, (), now, has_nul=b"\\u0000" in body)
     records = split_records(body, content_type=content_type, max_records=max_events)
     return _normalized(_decoded(records), records, now, has_nul=any(b"\\u0000" in bytes(record) for record in records))

@@ -82,14 +82,16 @@ def check_amounts(record: bytes) -> None:
             raise msgspec.ValidationError(f"Expected a number - at `$.{name}`")
 
 
-def split_array(array: bytes, max_records: int) -> Sequence[msgspec.Raw]:
+def split_array(
+    array: bytes, max_records: int, what: str = "events", *, where: str = "A request"
+) -> Sequence[msgspec.Raw]:
     """Return the elements of a JSON array. Raises TooMany before a hostile body is decoded into millions of objects,
     and msgspec's errors if it is not an array."""
     if array.count(b",") > _COMMAS_PER_RECORD * max_records and _has_more_elements(array, max_records):
-        raise TooMany
+        raise TooMany(max_records, what, where=where)
     records = _raw_list.decode(array)
     if len(records) > max_records:
-        raise TooMany
+        raise TooMany(max_records, what, where=where)
     return records
 
 
@@ -123,7 +125,7 @@ def split_lines(body: bytes, max_records: int) -> list[bytes]:
         if match[0].strip():
             lines.append(match[0])
             if len(lines) > max_records:
-                raise TooMany
+                raise TooMany(max_records)
     return lines
 
 
@@ -236,7 +238,7 @@ def _elements(array: bytes, max_records: int) -> list[bytes]:
         elements.append(array[start : end.start()].strip())
         start, is_closed = end.end(), end[0] != b","
         if len(elements) > max_records:
-            raise TooMany
+            raise TooMany(max_records)
     if not is_closed or array[start:].strip():
         raise Malformed("The array is incomplete, or other content follows it.")
     if not all(elements):

@@ -45,7 +45,7 @@ def split(body: bytes, *, is_batch: bool) -> list[dict[str, Any]]:
     if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
         raise Malformed(f"{name} is missing or of a wrong type.")
     if len(events) > MAX_EVENTS:
-        raise TooMany
+        raise TooMany(MAX_EVENTS)
     return events
 
 

@@ -142,4 +142,7 @@ class Malformed(Exception):  # noqa: N818 - describes the body
 
 
 class TooMany(Exception):  # noqa: N818 - describes the body
-    """The body has more records than one request may have."""
+    """The body has more than `limit` of `what`, which is more than `where` may contain."""
+
+    def __init__(self, limit: int, what: str = "events", *, where: str = "A request") -> None:
+        super().__init__(f"{where} may contain up to {limit:,} {what}.")

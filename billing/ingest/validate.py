@@ -65,10 +65,8 @@ def normalize(event: UsageEventInput, now: datetime, *, reading: UsageReading | 
     quantities are replaced by counts; what they say is returned. A `reading` has been taken already. An object that
     cannot be read is no error, because the usage has happened. Raises InvalidEventError.
     """
-    if event.occurred_at is not None:
-        event.occurred_at = _time(event.occurred_at, now)
+    normalize_measures(event, now)
     _clean_names(event)
-    _normalize_amounts(event)
     if reading is None and (event.usage is not None or event.quantities is not None):
         reading = _read(event)
     if reading is None and any(_counts_of_parts(event)):
@@ -79,6 +77,14 @@ def normalize(event: UsageEventInput, now: datetime, *, reading: UsageReading | 
         _check_metadata(event.metadata)
     _check_kind(event)
     return reading
+
+
+def normalize_measures(event: UsageEventInput, now: datetime) -> None:
+    """Normalize what differs between events with the same names: the time, the duration and the costs. Raises
+    InvalidEventError."""
+    if event.occurred_at is not None:
+        event.occurred_at = _time(event.occurred_at, now)
+    _normalize_amounts(event)
 
 
 def _check_kind(event: UsageEventInput) -> None:

@@ -22,6 +22,7 @@ _KINDS = [
     ("export.ready", "Export ready"),
     ("export.failed", "Export failed"),
     ("month.closed", "Month closed"),
+    ("report.spend", "Spend report"),
     ("test", "Test message"),
 ]
 _SCOPES = [

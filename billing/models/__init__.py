@@ -26,11 +26,12 @@ from billing.models.notifications import (
     NoticeReading,
     NotificationAddress,
     NotificationPreference,
+    ReportSubscription,
     WebhookEndpoint,
 )
 from billing.models.outcomes import Outcome
 from billing.models.prices import Agreement, PriceBookRevision, PriceVersion
-from billing.models.provider_bills import BillDay, BillImport, BillKey, BillRow
+from billing.models.provider_bills import BillConnection, BillDay, BillImport, BillKey, BillRow
 from billing.models.quarantine import QuarantinedRecord
 from billing.models.repricing import Repricing
 from billing.models.rollups import Execution, GenerationGroup, Session
@@ -46,6 +47,7 @@ __all__ = [
     "Anomaly",
     "AnomalyWindow",
     "Authorization",
+    "BillConnection",
     "BillDay",
     "BillImport",
     "BillKey",
@@ -80,6 +82,7 @@ __all__ = [
     "PriceBookRevision",
     "PriceVersion",
     "QuarantinedRecord",
+    "ReportSubscription",
     "Repricing",
     "RollupCheck",
     "Run",

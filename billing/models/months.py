@@ -8,8 +8,8 @@ from organizations.tenant_models import TenantModel
 class ClosedMonth(TenantModel):
     """A month that an owner has closed: its statement no longer changes.
 
-    The span, the time zone and the names are those of the day on which it was closed. Closed months follow each other
-    without a gap, and the first one closes all time before it.
+    The span, the time zone, the names and the commitments are those of the day on which it was closed. Closed months
+    follow each other without a gap, and the first one closes all time before it.
     """
 
     pk = models.CompositePrimaryKey("organization", "month")
@@ -22,6 +22,7 @@ class ClosedMonth(TenantModel):
     organization_name = models.CharField(max_length=120)
     credential_names = models.JSONField(default=dict, help_text="By Client ID.")
     limits_history = models.JSONField(default=list)
+    commitments = models.JSONField(default=list, help_text="With their fees and use in the month.")
 
     def __str__(self) -> str:
         return f"{self.month:%Y-%m}"

@@ -3,7 +3,7 @@
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from billing.types import Channel, DeliveryState, NoticeKind, WebhookFormat
+from billing.types import Channel, DeliveryState, NoticeKind, ReportFrequency, ReportScope, WebhookFormat
 from organizations.tenant_models import TenantForeignKey, TenantModel
 
 
@@ -147,3 +147,36 @@ class NotificationPreference(TenantModel):
 
     def __str__(self) -> str:
         return f"Notices for {self.membership}"
+
+
+class ReportSubscription(TenantModel):
+    """A report of spend that a member gets by email after each week or month."""
+
+    # The database deletes it with its membership.
+    membership = models.ForeignKey(
+        "organizations.Membership",
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
+    frequency = models.CharField(max_length=8, choices=ReportFrequency)
+    scope = models.CharField(max_length=16, choices=ReportScope)
+    value = models.CharField(
+        max_length=255, blank=True, default="", help_text="The team or the tag; empty for the organization."
+    )
+    last_period = models.DateField(
+        help_text="The first day of the last period whose report was written, or that had ended at the beginning."
+    )
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("organization", "membership", "frequency", "scope", "value"), name="report_subscription_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        about = f"{self.get_scope_display().lower()} {self.value}".strip()
+        return f"{self.get_frequency_display()} report of {about}"

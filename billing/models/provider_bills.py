@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from billing.types import BillFormat, BillReport
+from billing.types import BillFormat, BillProvider, BillReport, FetchState
 from costtrack.fields import optional_money_field
 from organizations.tenant_models import TenantModel
 
@@ -89,3 +89,35 @@ class BillKey(TenantModel):
 
     def __str__(self) -> str:
         return self.key
+
+
+class BillConnection(TenantModel):
+    """An account of a provider whose bills are fetched with an admin key, which is stored encrypted
+    (`billing.provider_bills.connections`).
+
+    `next_fetch_at` is when a worker fetches next; NULL: not until the key is replaced or a user starts it. A worker
+    that fetches has claimed the row until `claimed_until`. `days` were in the last successful fetch, at `fetched_at`.
+    """
+
+    provider = models.CharField(max_length=32, choices=BillProvider)
+    account = models.CharField(max_length=100, blank=True)
+    key = models.TextField(editable=False)
+    key_changed_at = models.DateTimeField()
+    actor = models.CharField(max_length=254, help_text="Who entered the key: an email address or Client ID.")
+    created_at = models.DateTimeField()
+    state = models.CharField(max_length=8, choices=FetchState, default=FetchState.QUEUED.value)
+    progress = models.CharField(max_length=100, blank=True)
+    error = models.CharField(max_length=400, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_fetch_at = models.DateTimeField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+    fetched_at = models.DateTimeField(null=True)
+    days = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("organization", "provider", "account"), name="bill_connection_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.account}".rstrip()

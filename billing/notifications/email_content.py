@@ -6,15 +6,25 @@ A notice's `data` is the same as in webhooks (docs/notifications.md): amounts ar
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from billing.notifications.anomaly_text import anomalies_headline, anomaly_details
-from billing.types import LimitAction, LimitScope, LimitUnit, LimitWindow, NoticeKind, amount_text
-from costtrack.date_text import full_second, time_text, zoned_time_text
+from billing.types import (
+    LimitAction,
+    LimitScope,
+    LimitUnit,
+    LimitWindow,
+    NoticeKind,
+    ReportFrequency,
+    ReportScope,
+    amount_text,
+)
+from costtrack.clock import MICROSECOND
+from costtrack.date_text import day_text, days_text, full_second, time_text, zoned_time_text
 from costtrack.money import usd
 
 _UTC = ZoneInfo("UTC")
@@ -85,6 +95,10 @@ class Page(StrEnum):
     HOME = "home"
     EXPORTS = "exports"
     ANOMALIES = "anomalies"
+    EXPLORE = "explore"
+    LIMITS = "limits"
+    FORECAST = "forecast"
+    REPORTS = "reports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +126,15 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
+class Section:
+    """A heading with labels and their values. `text` explains a section without them."""
+
+    title: str
+    rows: tuple[tuple[str, str], ...] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     label: str
     tone: Tone
@@ -126,6 +149,9 @@ class Content:
     quote: Quote | None = None
     zone: str = ""
     """The time zone of the times in the details; empty if they have none."""
+    sections: tuple[Section, ...] = ()
+    links: tuple[tuple[str, Page], ...] = ()
+    """Further pages, with their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,6 +513,108 @@ def _month_closed(context: EmailContext) -> Content:
     )
 
 
+def _report(context: EmailContext) -> Content:
+    report = context.data["report"]
+    frequency, scope = ReportFrequency(report["frequency"]), ReportScope(report["scope"])
+    first, last = date.fromisoformat(report["first_day"]), date.fromisoformat(report["last_day"])
+    about = context.organization if scope is ReportScope.ORGANIZATION else f"{scope.label.lower()} {report['value']}"
+    period = f"{first:%B %Y}" if frequency is ReportFrequency.MONTHLY else days_text(first, last)
+    content = Content(
+        label=f"{frequency.label}{'' if scope is ReportScope.ORGANIZATION else f' {scope.label.lower()}'} report",
+        tone=Tone.PLAIN,
+        headline="",
+        lead="",
+        details=(("Period", f"{day_text(first)} to {day_text(last)}"),),
+        button="View in Explore",
+        page=Page.EXPLORE,
+        links=(("Limits", Page.LIMITS), ("Forecast", Page.FORECAST), ("Your reports", Page.REPORTS)),
+        why=f"You get this because you subscribed to this {frequency.label.lower()} report of {context.organization}.",
+    )
+    if (problem := context.data.get("problem")) is not None:
+        return replace(content, headline=f"No report of {about} for {period}", lead=problem)
+    if not _has_usage(context.data):
+        headline = f"No usage of {about}, {period}"
+    else:
+        headline = f"{usd(Decimal(context.data['spend_usd']))} for {about}, {period}"
+    return replace(
+        content,
+        headline=headline,
+        lead=_report_lead(context, frequency),
+        details=(*content.details, *_report_details(context, frequency)),
+        sections=_report_sections(context),
+    )
+
+
+def _has_usage(sums: Mapping[str, Any]) -> bool:
+    return bool(sums["requests"] or sums["unpriced_events"] or Decimal(sums["spend_usd"]))
+
+
+def _report_lead(context: EmailContext, frequency: ReportFrequency) -> str:
+    spend, previous = Decimal(context.data["spend_usd"]), context.data["previous"]
+    unit = "week" if frequency is ReportFrequency.WEEKLY else "month"
+    if previous is None:
+        return f"Your plan does not show the previous {unit}, so there is no comparison."
+    before = Decimal(previous["spend_usd"])
+    if spend == before:
+        return f"The same as in the previous {unit}."
+    change = f"{usd(abs(spend - before))} {'more' if spend > before else 'less'} than in the previous {unit}"
+    percent = f" ({(spend - before) * _FULL / before:+,.0f}%)" if before > 0 else ""
+    return f"{change}{percent}."
+
+
+def _report_details(context: EmailContext, frequency: ReportFrequency) -> tuple[tuple[str, str], ...]:
+    previous, unpriced = context.data["previous"], context.data["unpriced_events"]
+    unit = "week" if frequency is ReportFrequency.WEEKLY else "month"
+    return _nonempty(
+        (f"Previous {unit}", usd(Decimal(previous["spend_usd"])) if previous is not None else None),
+        ("Requests", f"{context.data['requests']:,}"),
+        ("Tokens", f"{context.data['tokens']:,}"),
+        (
+            "Without a price",
+            f"{unpriced:,} {'event' if unpriced == 1 else 'events'}, whose cost is not known and not included"
+            if unpriced
+            else None,
+        ),
+    )
+
+
+def _report_sections(context: EmailContext) -> tuple[Section, ...]:
+    tops, limits = context.data["top"], context.data["limits"]
+    sections = [_forecast_section(context)]
+    if tops is None:
+        sections.append(Section("Most expensive", text="There are too many events to list teams, models and users."))
+    else:
+        sections += [
+            Section(
+                f"Top {name}",
+                tuple((value or f"No {name.removesuffix('s')}", usd(Decimal(amount))) for value, amount in rows),
+            )
+            for name, rows in tops.items()
+            if rows
+        ]
+    rows = tuple((limit["name"], f"{limit['used']}, {limit['state'].lower()}") for limit in limits)
+    sections.append(Section("Limits now", rows, "" if rows else "There are no limits."))
+    return tuple(section for section in sections if section.rows or section.text)
+
+
+def _forecast_section(context: EmailContext) -> Section:
+    forecast = context.data["forecast"]
+    if forecast is None:
+        text = "Tags have no forecast."
+        if context.data["report"]["scope"] != ReportScope.TAG.value:
+            text = "There is no forecast yet: it is computed each night for those who spend the most."
+        return Section("This month", text=text)
+    end = datetime.fromisoformat(forecast["end"]).astimezone(context.zone) - MICROSECOND
+    rows = [("Until now", usd(Decimal(forecast["spent_usd"])))]
+    if forecast["expected_usd"] is None:
+        return Section("This month", tuple(rows), "There is not enough history for a forecast.")
+    rows.append((f"Expected by {day_text(end)}", usd(Decimal(forecast["expected_usd"]))))
+    if forecast["low_usd"] is None or forecast["high_usd"] is None:
+        return Section("This month", tuple(rows), "The forecast has not been tested often enough for a band.")
+    rows.append(("Likely", f"{usd(Decimal(forecast['low_usd']))} to {usd(Decimal(forecast['high_usd']))}"))
+    return Section("This month", tuple(rows))
+
+
 def _month_name(month: str) -> str:
     """`October 2026`"""
     return f"{datetime.fromisoformat(f'{month}-01'):%B %Y}"
@@ -591,5 +719,6 @@ _CONTENTS: dict[NoticeKind, Callable[[EmailContext], Content]] = {
     NoticeKind.EXPORT_READY: _export_ready,
     NoticeKind.EXPORT_FAILED: _export_failed,
     NoticeKind.MONTH_CLOSED: _month_closed,
+    NoticeKind.REPORT: _report,
     NoticeKind.TEST: _test,
 }

@@ -5,9 +5,9 @@ from decimal import Decimal
 from typing import Any
 
 from billing.models import Notice
-from billing.types import LimitAction, LimitScope, LimitWindow, NoticeKind
+from billing.types import LimitAction, LimitScope, LimitWindow, NoticeKind, ReportFrequency, ReportScope
 from costtrack.calendar import Unit
-from costtrack.clock import HOUR, iso, start_of_hour
+from costtrack.clock import DAY, HOUR, iso, start_of_hour
 from costtrack.money import ZERO, plain
 from organizations.models import Organization
 
@@ -103,7 +103,48 @@ def _examples(now: datetime) -> dict[NoticeKind, tuple[str, dict[str, Any]]]:
                 "time_zone": "Europe/Berlin",
             },
         ),
+        NoticeKind.REPORT: ("Acme Research: weekly report of team search", _report(now)),
         NoticeKind.TEST: ("A test message for Acme Research", {}),
+    }
+
+
+def _report(now: datetime) -> dict[str, Any]:
+    calendar = example_organization().calendar
+    week, month = calendar.period_before(Unit.WEEK, now), calendar.period(Unit.MONTH, now)
+    return {
+        "report": {
+            "subscription": 4,
+            "frequency": ReportFrequency.WEEKLY.value,
+            "scope": ReportScope.TEAM.value,
+            "value": "search",
+            "start": iso(week.start),
+            "end": iso(week.end),
+            "first_day": calendar.date_of(week.start).isoformat(),
+            "last_day": (calendar.date_of(week.end) - DAY).isoformat(),
+        },
+        "spend_usd": "1234.5",
+        "requests": 18_204,
+        "tokens": 91_530_118,
+        "unpriced_events": 3,
+        "previous": {"spend_usd": "1102.25", "requests": 17_001, "tokens": 84_002_377, "unpriced_events": 0},
+        "top": {
+            "teams": [["search", "1234.5"]],
+            "models": [["claude-sonnet-4-5", "902.125"], ["gpt-4o", "332.375"]],
+            "users": [["ada", "700"], ["", "534.5"]],
+        },
+        "limits": [
+            {"name": "weekly limit of team search", "used": "$1,234.50 of $1,500.00", "state": "Near the limit"}
+        ],
+        "forecast": {
+            "start": iso(month.start),
+            "end": iso(month.end),
+            "spent_usd": "3310.75",
+            "expected_usd": "5020",
+            "low_usd": "4700",
+            "high_usd": "5400",
+        },
+        "as_of": iso(now),
+        "time_zone": "Europe/Berlin",
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
@@ -14,7 +15,8 @@ from billing.models import Delivery, Notice
 from billing.notifications import deliveries
 from billing.notifications.email_content import Content, Page, Tone, build_content
 from billing.notifications.recipients import allowed_recipients
-from billing.types import Channel, NoticeKind
+from billing.notifications.report_subscriptions import is_still_subscribed, unsubscribe_url
+from billing.types import Channel, NoticeKind, ReportScope
 from costtrack.clock import utc_now
 from costtrack.mail.sending import RUN_SECONDS, SendResult, deliver, message_id_header
 from costtrack.organization_paths import installation_url, organization_url
@@ -22,6 +24,7 @@ from organizations.models import Organization
 from organizations.types import Role
 
 RECIPIENT_LEFT = "The recipient is no longer a member of the organization."
+NOT_SUBSCRIBED = "The recipient has left, sees only the own usage now, or has unsubscribed from the report."
 _ADMIN_PAGES = {
     Page.LIMIT: "billing_spendlimit_change",
     Page.REQUEST: "billing_increaserequest_change",
@@ -34,6 +37,9 @@ _LISTS = {
     Page.PRICE_CHECK: "price_check",
     Page.STATEMENT: "statements",
     Page.ANOMALIES: "billing_anomaly_changelist",
+    Page.LIMITS: "billing_spendlimit_changelist",
+    Page.FORECAST: "forecast",
+    Page.REPORTS: "reports",
 }
 
 
@@ -55,8 +61,8 @@ _COLORS = {
 
 
 def compose(delivery: Delivery) -> EmailMultiAlternatives | None:
-    """Build a message with a text and an HTML part, or None if the recipient has left or was removed. `delivery` must
-    have its notice and organization loaded.
+    """Build a message with a text and an HTML part, or None if the recipient has left or was removed, or has
+    unsubscribed from a report. `delivery` must have its notice and organization loaded.
 
     Every attempt has the same Message-ID, so that a mailbox can recognize duplicates. X-Request-Id is that of the
     request that caused the notice, in the log of the server.
@@ -64,7 +70,10 @@ def compose(delivery: Delivery) -> EmailMultiAlternatives | None:
     allowed = allowed_recipients(organization=delivery.organization, addresses=[delivery.recipient])
     if delivery.recipient not in allowed:
         return None
-    member = allowed[delivery.recipient]
+    member, notice = allowed[delivery.recipient], delivery.notice
+    is_report = notice.kind == NoticeKind.REPORT
+    if is_report and not is_still_subscribed(organization=delivery.organization, member=member, data=notice.data):
+        return None
     is_own = member is not None and member.role == Role.MEMBER
     text, html = render(notice=delivery.notice, organization=delivery.organization, is_own=is_own)
     message = EmailMultiAlternatives(
@@ -75,11 +84,24 @@ def compose(delivery: Delivery) -> EmailMultiAlternatives | None:
             "Message-ID": message_id_header(delivery),
             "Auto-Submitted": "auto-generated",
             "X-Auto-Response-Suppress": "All",
-            **({"X-Request-Id": delivery.notice.request_id} if delivery.notice.request_id else {}),
+            **({"X-Request-Id": notice.request_id} if notice.request_id else {}),
+            **(_unsubscribe_headers(notice, delivery.organization) if is_report else {}),
         },
     )
     message.attach_alternative(html, "text/html")
     return message
+
+
+def _unsubscribe_headers(notice: Notice, organization: Organization) -> dict[str, str]:
+    """Return the headers with which mail programs show a button that unsubscribes (RFC 8058)."""
+    url = _unsubscribe_url(notice, organization)
+    return {"List-Unsubscribe": f"<{url}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+
+
+def _unsubscribe_url(notice: Notice, organization: Organization) -> str:
+    if notice.kind != NoticeKind.REPORT:
+        return ""
+    return settings.PUBLIC_URL + unsubscribe_url(organization.pk, notice.data["report"]["subscription"])
 
 
 def email_subject(notice: Notice, organization: Organization) -> str:
@@ -103,6 +125,11 @@ def render(*, notice: Notice, organization: Organization, is_own: bool = False) 
         "url": settings.PUBLIC_URL + organization_url(organization.slug, "own_usage")
         if is_own
         else settings.PUBLIC_URL + notice_url(content, notice.data, organization),
+        "links": [
+            (name, settings.PUBLIC_URL + organization_url(organization.slug, _LISTS[page]))
+            for name, page in content.links
+        ],
+        "unsubscribe_url": _unsubscribe_url(notice, organization),
         "preferences_url": settings.PUBLIC_URL + installation_url("notification_preferences"),
     }
     text = render_to_string("emails/notice.txt", context)
@@ -122,9 +149,19 @@ def notice_content(notice: Notice, organization: Organization) -> Content:
 def notice_url(content: Content, data: dict[str, Any], organization: Organization) -> str:
     """Return the URL of the page that a notice is about, without the server."""
     page = content.page
+    if page is Page.EXPLORE:
+        return f"{organization_url(organization.slug, 'explore')}?{_explore_query(data['report'])}"
     if page in _LISTS:
         return organization_url(organization.slug, _LISTS[page])
     return organization_url(organization.slug, _ADMIN_PAGES[page], data[page.value]["id"])
+
+
+def _explore_query(report: dict[str, Any]) -> str:
+    """Return the parameters of the page with which it shows the period and the filter of a report."""
+    parameters = {"start_date": report["first_day"], "end_date": report["last_day"]}
+    if report["scope"] != ReportScope.ORGANIZATION:
+        parameters[report["scope"]] = report["value"]
+    return urlencode(parameters)
 
 
 def _zone(data: dict[str, Any], organization: Organization) -> ZoneInfo:
@@ -151,7 +188,8 @@ class _Outbox:
         return compose(row)
 
     def dropped(self, row: Delivery) -> None:
-        deliveries.failed(row, error=RECIPIENT_LEFT, status=None, now=utc_now(), is_permanent=True)
+        error = NOT_SUBSCRIBED if row.notice.kind == NoticeKind.REPORT else RECIPIENT_LEFT
+        deliveries.failed(row, error=error, status=None, now=utc_now(), is_permanent=True)
 
     def succeeded(self, row: Delivery, *, status: int | None, now: datetime) -> None:
         deliveries.succeeded(row, status=status, now=now)

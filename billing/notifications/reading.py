@@ -11,7 +11,7 @@ from billing.models import Notice, NoticeReading
 from billing.types import NoticeKind
 from organizations.models import Membership, Organization
 
-_NOT_SHOWN = (NoticeKind.TEST, NoticeKind.EXPORT_READY, NoticeKind.EXPORT_FAILED)
+_NOT_SHOWN = (NoticeKind.TEST, NoticeKind.EXPORT_READY, NoticeKind.EXPORT_FAILED, NoticeKind.REPORT)
 MAX_COUNTED = 99
 _MAX_ALSO_READ = 500
 """Beyond, the oldest unread notices count as read."""

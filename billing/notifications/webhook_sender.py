@@ -14,14 +14,19 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.deliveries import claim_one_per_endpoint, failed, is_last_attempt, succeeded
+from billing.notifications.http_request import (
+    HTTPResponse,
+    Network,
+    NoResponseError,
+    parse_retry_after,
+    send_request,
+)
 from billing.notifications.outbox import notify
 from billing.notifications.webhook_messages import build_message
-from billing.notifications.webhook_request import Network, NoResponseError, WebhookResponse, post
 from billing.notifications.webhook_signatures import UnreadableSecretError
 from billing.notifications.webhook_urls import display_url
 from billing.notifications.webhooks import disable_locked
@@ -41,7 +46,7 @@ PASS_SECONDS = 20.0
 _POLL_SECONDS = 1.0
 """How often new deliveries are claimed while others are in progress."""
 
-_Attempt = Future[WebhookResponse]
+_Attempt = Future[HTTPResponse]
 
 
 def deliver_webhooks(*, now: datetime, network: Network | None = None, seconds: float = PASS_SECONDS) -> int:
@@ -97,10 +102,10 @@ class _Pass:
 
 def _send(
     delivery: Delivery, webhook: WebhookEndpoint, network: Network, clock: Callable[[], datetime]
-) -> WebhookResponse:
+) -> HTTPResponse:
     """Make one attempt. It runs in a thread and must not use the database."""
     message = build_message(delivery, webhook, now=clock())
-    return post(webhook.url, headers=message.headers, body=message.body, network=network)
+    return send_request("POST", webhook.url, headers=message.headers, body=message.body, network=network)
 
 
 def _webhook_of(delivery: Delivery) -> WebhookEndpoint:
@@ -116,7 +121,6 @@ def _clock_from(now: datetime) -> Callable[[], datetime]:
 
 
 DISABLED_AFTER = timedelta(days=2)
-MAX_RETRY_AFTER = timedelta(hours=24)
 _SYSTEM = "system"
 _RETRY_AFTER_STATUSES = (
     HTTPStatus.TOO_MANY_REQUESTS,
@@ -126,7 +130,7 @@ _RETRY_AFTER_STATUSES = (
 )
 
 
-def record_response(delivery: Delivery, response: WebhookResponse, *, now: datetime) -> bool:
+def record_response(delivery: Delivery, response: HTTPResponse, *, now: datetime) -> bool:
     """Record a response, and return whether the message was delivered."""
     if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
         _record_arrival(delivery, response.status, now)
@@ -141,20 +145,7 @@ def record_no_response(delivery: Delivery, error: str, *, now: datetime) -> None
     _record_failure(delivery, error, status=None, retry_after=None, now=now)
 
 
-def parse_retry_after(header: str, *, now: datetime) -> timedelta | None:
-    """Parse seconds or an HTTP date (RFC 9110, 10.2.3), at most a day; None if it is neither, or in the past."""
-    header = header.strip()
-    if header.isascii() and header.isdecimal():
-        wait = timedelta(seconds=min(int(header[:9]), MAX_RETRY_AFTER.total_seconds()))
-    else:
-        try:
-            wait = parsedate_to_datetime(header) - now
-        except (TypeError, ValueError):  # no date; a date without a time zone
-            return None
-    return min(wait, MAX_RETRY_AFTER) if wait > timedelta(0) else None
-
-
-def _describe(response: WebhookResponse) -> str:
+def _describe(response: HTTPResponse) -> str:
     if HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST:
         return f"Answered {response.status}; redirects are not followed."
     return f"Answered {response.status}: {response.text}" if response.text else f"Answered {response.status}."

@@ -25,8 +25,10 @@ from organizations.services import MAX_GRACE
 MAX_WEBHOOKS = 20
 """Maximum number of webhooks of one organization, because every notice is sent to each of them."""
 
-SELECTABLE_KINDS: tuple[NoticeKind, ...] = tuple(kind for kind in NoticeKind if kind is not NoticeKind.TEST)
-"""The kinds that a webhook can subscribe to. A test message only goes to the webhook that is tested."""
+_NOT_SELECTABLE = (NoticeKind.TEST, NoticeKind.REPORT)
+SELECTABLE_KINDS: tuple[NoticeKind, ...] = tuple(kind for kind in NoticeKind if kind not in _NOT_SELECTABLE)
+"""The kinds that a webhook can subscribe to. A test message goes to the webhook that is tested, and a report to a
+member."""
 
 _MANUAL_REASON = "Disabled manually."
 

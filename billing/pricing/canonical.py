@@ -38,6 +38,7 @@ from billing.pricing.declared import (
 from billing.pricing.normalize import catalog_model, catalog_provider
 
 _BEDROCK = "aws"
+_GOOGLE = "google"
 # Bedrock's names have the vendor, and in front of it the region of an inference profile.
 _BEDROCK_NAME = re.compile(
     r"(?:arn:aws|(?:[a-z]{2,6}(?:-gov)?\.)?"
@@ -50,6 +51,12 @@ _BEDROCK_REGION = re.compile(
     r"(?:.*/)?(?:(?P<profile>global|us-gov|us|eu|apac|jp|au|ca|sa|me|af|il)\.|(?:bedrock[a-z_]*/)?(?P<path>[a-z]{2}(?:-[a-z]+)+-\d)/)"
 )
 _ARN_REGION = re.compile(r"arn:aws[a-z-]*:bedrock:(?P<region>[a-z0-9-]+):")
+# Vertex names a model by its resource, with the location of the endpoint.
+_VERTEX_LOCATION = re.compile(r"(?:.*/)?locations/(?P<location>[a-z]+(?:-[a-z]+\d+)?)/publishers/")
+_VERTEX_PUBLISHER = re.compile(r"(?:.*/)?publishers/[a-z0-9-]+/models/")
+_VERTEX_HOST = re.compile(
+    r"(?:https?://)?(?:(?P<location>[a-z]+-[a-z]+\d+)-aiplatform|aiplatform\.(?P<zone>[a-z]+)\.rep)\.googleapis\.com(?:[:/].*)?"
+)
 _AZURE_ZONE = re.compile(r"(?:azure[a-z_]*/)?(?P<zone>us-gov|us|eu|apac)/")
 # Claude Code marks its long-context models.
 _CONTEXT_MARK = re.compile(r"\[\d+m\]$")
@@ -137,6 +144,8 @@ def _without_provider(name: str) -> str:
 
 def _at(platform: str, service: str, name: str, day: date) -> CanonicalModel | None:
     region = _region(platform, name)
+    if platform == _GOOGLE:
+        name = _VERTEX_PUBLISHER.sub("", name, count=1)
     name = _dated_alias(platform, name, day)
     match = catalog_model(_BEDROCK if platform == _BEDROCK else service, name)
     if match is not None:
@@ -178,6 +187,16 @@ def service_name(service: str) -> str:
     return catalog_provider(name) or catalog_provider(name.partition(".")[0]) or name
 
 
+@lru_cache(maxsize=1024)
+def region_of_address(service: str, address: str) -> str | None:
+    """Return the region that the address of a call names; None if it names none. Vertex AI has an address for each
+    location, and a global one without."""
+    if service_name(service) != _GOOGLE:
+        return None
+    host = _VERTEX_HOST.fullmatch(address)
+    return (host["location"] or host["zone"]) if host is not None else None
+
+
 def _platform(service: str, name: str) -> str:
     """Return the catalog's id of who bills the call; empty if only the model's name can say it."""
     platform = catalog_provider(service) or ""
@@ -192,6 +211,9 @@ def _region(platform: str, name: str) -> str:
     if platform == "azure":
         zone = _AZURE_ZONE.match(name)
         return zone["zone"] if zone is not None else ""
+    if platform == _GOOGLE:
+        location = _VERTEX_LOCATION.match(name)
+        return location["location"] if location is not None else ""
     if platform == _BEDROCK:
         profile = _BEDROCK_REGION.match(name)
         if profile is not None:

@@ -183,6 +183,7 @@ _COLUMNS_OF = {
     kind.id: tuple(column for column, kinds in COLUMNS.items() if kind.id in kinds) for kind in _TABLE if kind.is_tokens
 }
 _COLUMN_KINDS = frozenset((*_REMAINDERS, *_OWN_COLUMNS))
+_NO_COUNTS = dict.fromkeys(TOKEN_COUNTS, 0)
 
 PRICE_COLUMNS: Mapping[str, str] = {
     **{kind: f"{kind}_usd_per_million" for kind in ("input", "output", "cache_read", "cache_creation")},
@@ -203,7 +204,7 @@ def output_tokens(quantities: Quantities) -> int:
 
 def to_columns(quantities: Quantities) -> tuple[dict[str, int], dict[str, Quantity]]:
     """Return the token counts by the ledger's columns, and the map of the kinds that have no column."""
-    columns = dict.fromkeys(TOKEN_COUNTS, 0)
+    columns = _NO_COUNTS.copy()
     others = {}
     for kind, quantity in quantities.items():
         for column in _COLUMNS_OF.get(kind, ()):

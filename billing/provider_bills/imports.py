@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from billing.models import BillDay, BillImport, BillKey, BillRow
 from billing.provider_bills.reader import BillLine, read_bill
-from billing.types import BillReport
+from billing.types import BillFormat, BillReport
 from costtrack.clock import DAY
 from costtrack.errors import ConflictError, field_error
 from costtrack.event_files.types import FileError
@@ -28,14 +28,15 @@ _CHUNK = 2_000
 
 @dataclass(frozen=True, slots=True)
 class NewBill:
-    """A file. `provider` and `columns` are for CSV files of other providers. `fetched_at` is when it was downloaded;
-    None: now, if it is new."""
+    """A file. `provider` and `columns` are for CSV files of other providers; `format` is that of JSON, if it is known.
+    `fetched_at` is when it was downloaded; None: now, if it is new."""
 
     content: bytes
     file_name: str = ""
     provider: str = ""
     account: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
+    format: BillFormat | None = None
     fetched_at: datetime | None = None
 
 
@@ -61,7 +62,7 @@ def import_bill(*, organization: Organization, bill: NewBill, actor: str, now: d
     if len(bill.content) > MAX_BYTES:
         raise field_error("content", f"Must be at most {MAX_BYTES // 1024 // 1024} MB.")
     try:
-        parsed = read_bill(bill.content, provider=provider, columns=bill.columns)
+        parsed = read_bill(bill.content, provider=provider, columns=bill.columns, format=bill.format)
     except FileError as error:
         raise field_error("content", f"The file {error}.") from error
     digest = hashlib.sha256(bill.content).hexdigest()
@@ -69,7 +70,9 @@ def import_bill(*, organization: Organization, bill: NewBill, actor: str, now: d
     amounts = [line.amount_usd for line in parsed.lines if line.amount_usd is not None]
     with tenant_scope(organization.pk):
         Organization.objects.select_for_update().get(pk=organization.pk)  # imports of an organization are in order
-        same = BillImport.objects.of(organization).filter(digest=digest, provider=parsed.provider, account=account)
+        same = BillImport.objects.of(organization).filter(
+            digest=digest, provider=parsed.provider, account=account, format=parsed.format.value
+        )
         if bill.fetched_at is not None:
             same = same.filter(fetched_at=bill.fetched_at)
         if (duplicate := same.order_by("-id").first()) is not None:

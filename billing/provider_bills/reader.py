@@ -44,6 +44,7 @@ _KIND_NAMES = {
     ),
     **dict.fromkeys(("output", "output_tokens", "completion_tokens"), OUTPUT),
 }
+_USAGE_FORMATS = (BillFormat.OPENAI_USAGE, BillFormat.ANTHROPIC_USAGE)
 _UNITS = {"tokens": Decimal(1), "1000_tokens": Decimal(1000)}
 
 
@@ -74,15 +75,21 @@ class ParsedBill:
         self.days.add((line.report, line.day))
 
 
-def read_bill(content: bytes, *, provider: str = "", columns: Mapping[str, str] | None = None) -> ParsedBill:
-    """Read a file. `provider` is that of a CSV file with `columns`, which maps its columns to `FIELDS`. Raises
-    FileError."""
+def read_bill(
+    content: bytes,
+    *,
+    provider: str = "",
+    columns: Mapping[str, str] | None = None,
+    format: BillFormat | None = None,  # noqa: A002 - the field's name
+) -> ParsedBill:
+    """Read a file. `provider` is that of a CSV file with `columns`, which maps its columns to `FIELDS`. `format` is
+    that of JSON, if it is known: reports without usage do not show it. Raises FileError."""
     file = BytesIO(content)
     is_json = content[:_HEAD].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
     rows: Iterable[Row]
     bill: ParsedBill
     if is_json:
-        rows, bill = _json(file)
+        rows, bill = _json(file, format)
     else:
         names = csv_columns(file)
         rows, bill = csv_rows(file), ParsedBill(provider, _csv_format(names, columns))
@@ -108,7 +115,7 @@ def read_bill(content: bytes, *, provider: str = "", columns: Mapping[str, str] 
     return bill
 
 
-def _json(file: BytesIO) -> tuple[Iterable[Row], ParsedBill]:
+def _json(file: BytesIO, known: BillFormat | None) -> tuple[Iterable[Row], ParsedBill]:
     pages = _pages(file.getvalue())
     if not all(isinstance(page, dict) for page in pages):
         raise FileError("is not a report: it has no pages")
@@ -117,17 +124,22 @@ def _json(file: BytesIO) -> tuple[Iterable[Row], ParsedBill]:
     buckets = list(_buckets(pages))
     rows = [row for _, results in buckets for row in results]
     names = {name for row in rows for name in row.values} | {name for times, _ in buckets for name in times}
-    is_costs = bool(names & {"amount", "line_item", "cost_type"})
-    if "starting_at" in names:
-        bill = ParsedBill("anthropic", BillFormat.ANTHROPIC_COSTS if is_costs else BillFormat.ANTHROPIC_USAGE)
-    else:
-        bill = ParsedBill("openai", BillFormat.OPENAI_COSTS if is_costs else BillFormat.OPENAI_USAGE)
-    report = BillReport.COSTS if is_costs else BillReport.USAGE
+    bill_format = known or _bucket_format(names)
+    bill = ParsedBill(bill_format.value.partition("_")[0], bill_format)
+    report = BillReport.USAGE if bill_format in _USAGE_FORMATS else BillReport.COSTS
     try:
         bill.days.update((report, _day(times)) for times, _ in buckets)
     except RowError as error:
         raise FileError(f"cannot be read: {error}") from error
     return rows, bill
+
+
+def _bucket_format(names: set[str]) -> BillFormat:
+    """Return the format of buckets with these fields."""
+    is_costs = bool(names & {"amount", "line_item", "cost_type"})
+    if "starting_at" in names:
+        return BillFormat.ANTHROPIC_COSTS if is_costs else BillFormat.ANTHROPIC_USAGE
+    return BillFormat.OPENAI_COSTS if is_costs else BillFormat.OPENAI_USAGE
 
 
 def _pages(content: bytes) -> list[Any]:

@@ -45,14 +45,17 @@ NO_USAGE = CoveredUsage()
 
 @dataclass(frozen=True, slots=True)
 class CommitmentUse:
-    """A commitment in a month. `committed_usd` is the fee of the whole month, `accrued_usd` that of the time until now.
-    `used_share` is from 0 to 1: of the capacity or, without one, the notional cost compared with the fee."""
+    """A commitment in a month. `committed_usd` is the fee of the whole month, `accrued_usd` that of the time until now,
+    which is `span`. `capacity` is the tokens that could be processed in it; None without a capacity. `used_share` is
+    from 0 to 1: of the capacity or, without one, the notional cost compared with the fee."""
 
     commitment: Commitment
+    span: Span
     committed_usd: Decimal
     accrued_usd: Decimal
     usage: CoveredUsage
     used_share: Decimal
+    capacity: Decimal | None = None
 
     @property
     def used_usd(self) -> Decimal:
@@ -192,11 +195,11 @@ def _use(commitment: Commitment, span: Span, usage: CoveredUsage, calendar: Cale
     committed = accrued(commitment.amount_usd, period, span, calendar)
     until_now = accrued(commitment.amount_usd, period, elapsed, calendar)
     minutes = Decimal((elapsed.end - elapsed.start) // MICROSECOND) / (_MINUTE // MICROSECOND)
-    used, whole = usage.cost_usd, until_now
-    if commitment.tokens_per_minute is not None:
-        used, whole = Decimal(usage.tokens), commitment.tokens_per_minute * minutes
+    rate = commitment.tokens_per_minute
+    capacity = rate * minutes if rate is not None else None
+    used, whole = (usage.cost_usd, until_now) if capacity is None else (Decimal(usage.tokens), capacity)
     share = min(max(used / whole, ZERO), Decimal(1)) if whole > 0 else ZERO
-    return CommitmentUse(commitment, committed, until_now, usage, share)
+    return CommitmentUse(commitment, elapsed, committed, until_now, usage, share, capacity)
 
 
 def _round(amount: Decimal) -> Decimal:

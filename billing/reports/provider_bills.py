@@ -1,7 +1,8 @@
 """Bills of providers compared with the ledger, by key, model and day (UTC). Read-only.
 
 A key that is assigned to a credential is compared with the calls of that credential. Keys that are not the
-organization's have no calls. All other keys are compared together with all other calls of the provider.
+organization's have no calls. As soon as one key of a provider is assigned, each key without an assignment is a row of
+its own, because it is not known which calls it makes. Until then, all keys are compared together with all calls.
 """
 
 from collections import defaultdict
@@ -9,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import StrEnum
 
 from django.db.models import F, Sum
 from django.db.models.functions import Coalesce, TruncDate
@@ -52,13 +54,14 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class BillDifference:
-    """A day, a key and a model. `key` is a Client ID, a key that is not the organization's, or empty: all others.
-    The parts add up to the difference; they are empty if it is unknown."""
+    """A day, a key and a model. `key` is a Client ID, a key that is not the organization's or is not assigned, or
+    empty: all others. The parts add up to the difference; they are empty if it is unknown."""
 
     provider: str
     day: date
     key: str
     is_foreign: bool
+    is_unassigned: bool
     model: str
     bill: Side
     ledger: Side
@@ -165,16 +168,32 @@ def compare_bills(*, organization: Organization, first: date, last: date, provid
         fetched[day.provider, day.day].append(day)
     bills = _read_bills(organization, in_range, keys, reports)
     ledger = _read_ledger(organization, window, set(keys.items()), set(reports))
+    unassigned = {group[:2] for group in bills if group[3] is _Match.UNASSIGNED}
     rows = [
-        _difference(group, bills, ledger, reports[group[:2]], max(day.fetched_at for day in fetched[group[:2]]))
+        _difference(
+            group,
+            bills,
+            ledger,
+            reports[group[:2]],
+            max(day.fetched_at for day in fetched[group[:2]]),
+            may_be_unassigned=group[:2] in unassigned and group not in bills,
+        )
         for group in sorted(set(bills) | set(ledger))
     ]
     rows.sort(key=lambda row: (-abs(row.difference_usd or ZERO), row.agrees, row.provider, row.day, row.key, row.model))
     return BillComparison([_state(day, fetched[day], rows) for day in sorted(fetched, reverse=True)], rows)
 
 
-Group = tuple[str, date, str, bool, str]
-"""Provider, day, key, whether it is foreign, and model."""
+class _Match(StrEnum):
+    """How a row's key is compared with calls."""
+
+    CALLS = "calls"
+    FOREIGN = "foreign"
+    UNASSIGNED = "unassigned"
+
+
+Group = tuple[str, date, str, _Match, str]
+"""Provider, day, key, how it is compared, and model."""
 
 
 @dataclass(slots=True)
@@ -191,12 +210,16 @@ def _read_bills(
     reports: Mapping[tuple[str, date], set[str]],
 ) -> dict[Group, Side]:
     sides: dict[Group, Side] = {}
+    with_keys = {provider for provider, _ in keys}
     for row in BillRow.objects.of(organization).filter(**in_range).iterator():
-        client_id = keys.get((row.provider, row.key)) if row.key else None
-        key, is_foreign = (row.key, True) if client_id == "" else (client_id or "", False)
-        side = sides.setdefault(
-            (row.provider, row.day, key, is_foreign, _model(row.provider, row.model, row.day)), Side()
-        )
+        key, match = "", _Match.CALLS
+        if row.key and row.provider in with_keys:
+            client_id = keys.get((row.provider, row.key))
+            if client_id:
+                key = client_id
+            else:
+                key, match = row.key, _Match.UNASSIGNED if client_id is None else _Match.FOREIGN
+        side = sides.setdefault((row.provider, row.day, key, match, _model(row.provider, row.model, row.day)), Side())
         if row.amount_usd is not None:
             side.amount_usd = (side.amount_usd or ZERO) + row.amount_usd
             if row.kind:
@@ -240,7 +263,7 @@ def _read_ledger(
             continue
         client_id = row["client_id"] or ""
         key = client_id if (row["provider"], client_id) in assigned else ""
-        entry = sums.setdefault((row["provider"], row["day"], key, False, row["model"]), _Ledger())
+        entry = sums.setdefault((row["provider"], row["day"], key, _Match.CALLS, row["model"]), _Ledger())
         for kind in _COLUMNS:
             entry.side.tokens[kind] = entry.side.tokens.get(kind, ZERO) + row[f"sum_{kind}"]  # type: ignore[index,union-attr,literal-required] # the names of columns
         entry.side.amount_usd = (entry.side.amount_usd or ZERO) + row["sum_usd"]
@@ -255,8 +278,11 @@ def _difference(
     ledger: Mapping[Group, _Ledger],
     reports: set[str],
     fetched_at: datetime,
+    *,
+    may_be_unassigned: bool,
 ) -> BillDifference:
-    provider, day, key, is_foreign, model = group
+    """`may_be_unassigned`: the bill has the calls of this group, if at all, under keys without an assignment."""
+    provider, day, key, match, model = group
     bill, calls = bills.get(group, Side()), ledger.get(group, _Ledger())
     has_usage = BillReport.USAGE.value in reports or bool(bill.tokens)
     bill = Side(
@@ -265,23 +291,40 @@ def _difference(
         bill.amounts,
     )
     is_fresh = fetched_at < _start(day + DAY) + FRESHNESS
-    parts = split_difference(bill, calls.side, is_foreign=is_foreign, is_fresh=is_fresh)
+    cause = None
+    if match is _Match.FOREIGN:
+        cause = BillCause.FOREIGN_KEY
+    elif match is _Match.UNASSIGNED or (may_be_unassigned and not key):
+        cause = BillCause.UNASSIGNED_KEY
     return BillDifference(
-        provider, day, key, is_foreign, model, bill, calls.side, calls.requests, calls.unpriced, parts
+        provider,
+        day,
+        key,
+        match is _Match.FOREIGN,
+        match is _Match.UNASSIGNED,
+        model,
+        bill,
+        calls.side,
+        calls.requests,
+        calls.unpriced,
+        split_difference(bill, calls.side, cause_of_key=cause, is_fresh=is_fresh),
     )
 
 
-def split_difference(bill: Side, ledger: Side, *, is_foreign: bool, is_fresh: bool) -> dict[BillCause, Decimal]:
+def split_difference(
+    bill: Side, ledger: Side, *, cause_of_key: BillCause | None, is_fresh: bool
+) -> dict[BillCause, Decimal]:
     """Return the causes of a difference, which add up to it. Empty if the bill has no amount.
 
-    Tokens that one side does not have are missing calls, at the bill's average price of their kind; the rest is the
-    price. While a day is fresh, what the bill does not have is not complete yet.
+    If the key is not compared with calls, that is the cause of all of it. Otherwise, tokens that one side does not have
+    are missing calls, at the bill's average price of their kind; the rest is the price. While a day is fresh, what the
+    bill does not have is not complete yet.
     """
     if bill.amount_usd is None or ledger.amount_usd is None:
         return {}
     difference = bill.amount_usd - ledger.amount_usd
-    if is_foreign:
-        return {BillCause.FOREIGN_KEY: difference}
+    if cause_of_key is not None:
+        return {cause_of_key: difference}
     missing = _missing_usd(bill, ledger, difference)
     if missing is None:
         return {BillCause.UNKNOWN_QUANTITY: difference}
@@ -321,7 +364,7 @@ def _state(key: tuple[str, date], reports: Sequence[BillDay], rows: Sequence[Bil
     return BillDayState(
         provider,
         day,
-        all(_is_closed(report) for report in reports),
+        all(is_closed(report) for report in reports),
         max(report.fetched_at for report in reports),
         sum(bills, ZERO) if bills else None,
         sum((row.ledger.amount_usd or ZERO for row in of_day), ZERO),
@@ -330,7 +373,8 @@ def _state(key: tuple[str, date], reports: Sequence[BillDay], rows: Sequence[Bil
     )
 
 
-def _is_closed(report: BillDay) -> bool:
+def is_closed(report: BillDay) -> bool:
+    """Whether two reports of a day that were downloaded far enough apart agree."""
     return report.agreed_since is not None and report.fetched_at - report.agreed_since >= CONFIRMED_AFTER
 
 

@@ -1,17 +1,23 @@
-"""`costtrack bills import|report|imports|keys|assign-key`: bills of providers, compared with the ledger."""
+"""`costtrack bills import|report|imports|keys|assign-key|remove-key|connections|connect|fetch|disconnect`: bills of
+providers, compared with the ledger."""
 
 import argparse
+import getpass
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-from costtrack.client.call import get, post
-from costtrack.client.errors import WrongArgumentsError
+from costtrack.client.call import get, post, send_request
+from costtrack.client.errors import ExitCode, WrongArgumentsError
 from costtrack.client.options import Subparsers, add_command, add_dates, add_group, file_path
 from costtrack.client.sections import Section, describe, field_sections, note, table
+from costtrack.client.terminal import say
 
 _DAY_COLUMNS = ("provider", "day", "is_closed", "bill_usd", "ledger_usd", "bill_tokens", "ledger_tokens", "coverage")
 _ROW_COLUMNS = ("provider", "day", "key", "model", "bill_usd", "ledger_usd", "difference_usd", "causes")
+_CONNECTION_COLUMNS = ("id", "provider", "account", "state", "error", "fetched_at", "next_fetch_at")
+_CONNECTIONS = "/usage/provider-bills/connections"
 _TOTALS = ("start_date", "end_date", "bill_usd", "ledger_usd", "difference_usd", "coverage")
 
 
@@ -40,6 +46,21 @@ def add_to(commands: Subparsers) -> None:
     whose = key.add_mutually_exclusive_group(required=True)
     whose.add_argument("--client-id", metavar="ID")
     whose.add_argument("--foreign", action="store_true", help="the key is not the organization's")
+    removed = add_command(group, "remove-key", _remove, "delete the assignment of a key")
+    removed.add_argument("id", type=int, metavar="ID", help="as `keys` lists it")
+
+    add_command(group, "connections", _connections, "accounts of providers whose bills are fetched each night")
+    connect = add_command(group, "connect", _connect, "fetch the bills of an account, or replace its key")
+    connect.add_argument("provider", choices=("openai", "anthropic", "openrouter"))
+    connect.add_argument("--account", metavar="NAME", help="if you have several accounts of the provider")
+    connect.description = "The admin key is prompted for. If stdin is not a terminal, it is its first line."
+    for name, run, about in (
+        ("fetch", _fetch, "fetch the bills of an account now"),
+        ("disconnect", _disconnect, "delete a connection with its key; fetched bills stay"),
+    ):
+        add_command(group, name, run, about).add_argument(
+            "id", type=int, metavar="ID", help="as `connections` lists it"
+        )
 
 
 def _import(options: argparse.Namespace) -> int:
@@ -84,10 +105,36 @@ def _assign(options: argparse.Namespace) -> int:
     return post(options, "/usage/provider-bills/keys", json.dumps(body), describe)
 
 
-def _results(data: Any, nothing: str) -> list[Section]:
+def _remove(options: argparse.Namespace) -> int:
+    send_request(options, "DELETE", f"/usage/provider-bills/keys/{options.id}")
+    say(f"the assignment {options.id} is deleted")
+    return ExitCode.OK
+
+
+def _connections(options: argparse.Namespace) -> int:
+    return get(options, _CONNECTIONS, lambda data: _results(data, "no connections", _CONNECTION_COLUMNS))
+
+
+def _connect(options: argparse.Namespace) -> int:
+    key = getpass.getpass("Admin key (hidden): ") if sys.stdin.isatty() else sys.stdin.readline()
+    body = {"provider": options.provider, "account": options.account or "", "key": key.strip()}
+    return post(options, _CONNECTIONS, json.dumps(body), describe)
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    return post(options, f"{_CONNECTIONS}/{options.id}/fetch", "{}", describe)
+
+
+def _disconnect(options: argparse.Namespace) -> int:
+    send_request(options, "DELETE", f"{_CONNECTIONS}/{options.id}")
+    say(f"the connection {options.id} is deleted")
+    return ExitCode.OK
+
+
+def _results(data: Any, nothing: str, columns: Sequence[str] = ()) -> list[Section]:
     if not isinstance(data, dict) or not isinstance(data.get("results"), list):
         return describe(data)
-    return [*table("", data["results"], nothing=nothing), *_more(data)]
+    return [*table("", data["results"], columns, nothing=nothing), *_more(data)]
 
 
 def _comparison(data: Any) -> list[Section]:

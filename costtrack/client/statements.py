@@ -44,6 +44,8 @@ def add_to(commands: Subparsers) -> None:
     focus = add_command(group, "focus", _focus, "write the charges of a month into a file in the format of FOCUS")
     focus.add_argument("--version", dest="focus_version", choices=("1.2", "1.4"), help="default: 1.2")
     focus.add_argument("--format", choices=("csv", "parquet"), help="default: csv")
+    focus.add_argument("--by", choices=("team", "end_user", "tag"), help="what shared cost is split by (default: team)")
+    focus.add_argument("--tag-prefix", metavar="PREFIX", help="with --by tag: only tags that begin with this")
     add_output(focus)
 
     corrections = add_command(group, "corrections", _corrections, "what a statement has of closed months, row by row")
@@ -78,7 +80,12 @@ def _file(options: argparse.Namespace) -> int:
 def _focus(options: argparse.Namespace) -> int:
     if options.json:
         raise WrongArgumentsError("--json: the file is CSV or Parquet")
-    query = {"version": options.focus_version, "format": options.format}
+    query = {
+        "version": options.focus_version,
+        "format": options.format,
+        "by": options.by,
+        "tag_prefix": options.tag_prefix,
+    }
     given = {name: value for name, value in query.items() if value is not None}
     answer = send_request(options, "GET", f"{_path(options)}/focus", query=given)
     return _save(options, answer, f"focus.{options.format or 'csv'}")

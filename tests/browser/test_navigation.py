@@ -85,7 +85,7 @@ def test_a_viewer_and_a_member_see_what_they_may_open(viewer: User, member: User
     page.goto(f"{HERE}plan/")
     assert page.names("link", SIDEBAR) == [title for title in ENTRY_TITLES if title != "Credentials"]
     page.goto(f"{HERE}billing/webhookendpoint/")
-    assert tabs(page) == ["Organization", "Webhooks", "Email notifications", "Notices", "Deliveries"]
+    assert tabs(page) == ["Organization", "Webhooks", "Email notifications", "Email reports", "Notices", "Deliveries"]
     page = PlainPage(member)
     page.goto(f"{HERE}my-usage/")
     assert page.names("link", SIDEBAR) == ["My usage", "Email notifications"]

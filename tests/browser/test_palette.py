@@ -60,7 +60,6 @@ def test_names_and_ids_lead_to_their_usage(owner: User) -> None:
         "PT-5": ("gpt-5-mini", "Model", "usage/?model=gpt-5-mini"),
         "ben": ("ben@acme.example", "User", "usage/?user_id=ben%40acme.example"),
         "t:ris": ("project:risk", "Tag", "requests/?tag=project%3Arisk"),
-        "repo": ("report", "Workflow", "runs/?workflow=report"),
         "nightly": ("nightly-risk", "Run", "runs/r/nightly-risk/"),
         "ssion-77": ("session-77", "Session", "sessions/s/session-77/"),
         "execution-9": ("execution-9", "Execution", "executions/execution-9/"),
@@ -71,6 +70,8 @@ def test_names_and_ids_lead_to_their_usage(owner: User) -> None:
         "budget": ("Limits", "Page", "billing/spendlimit/"),
     }.items():
         assert found(client, text) == [expected], text
+    page, workflow = ("Email reports", "Settings", "reports/"), ("report", "Workflow", "runs/?workflow=report")
+    assert found(client, "repo") == [page, workflow]
     assert [title for title, what, _ in found(client, "test") if what == "Credential"] == ["test"]
     assert "No results for “zzz”" in client.get(f"{HERE}search/?s=zzz").content.decode()
 

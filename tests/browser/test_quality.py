@@ -222,6 +222,7 @@ def test_every_page_can_be_used_whatever_one_sees_and_hears_and_is_light_however
     """Of operators, in the short profile, the pages that owners do not have; the others are the same ones."""
     client = signed_in(owner)
     send(*calls(1), now=utc_now())
+    client.post("/o/acme/admin/reports/new/", {"frequency": "weekly", "scope": "organization"})
     owners = Walk(browse(owner, viewport=DESK, reduced_motion="reduce"), client)
     for path in addresses(client):
         owners.visit(path)

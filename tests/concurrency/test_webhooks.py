@@ -15,8 +15,8 @@ from standardwebhooks import Webhook
 
 from billing.models import Delivery, Notice, WebhookEndpoint
 from billing.notifications.deliveries import claim_one_per_endpoint
+from billing.notifications.http_request import HTTPResponse
 from billing.notifications.outbox import notify
-from billing.notifications.webhook_request import WebhookResponse
 from billing.notifications.webhook_sender import deliver_webhooks, record_response
 from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
 from billing.types import Channel, DeliveryState, NoticeKind
@@ -93,7 +93,7 @@ def test_what_a_killed_worker_was_sending_comes_again_with_the_same_id(organizat
 
 
 def record_gone(delivery: Delivery) -> None:
-    record_response(delivery, WebhookResponse(410, "", ""), now=utc_now())
+    record_response(delivery, HTTPResponse(410, b"", False, ""), now=utc_now())
 
 
 def test_an_endpoint_that_is_being_disabled_holds_no_lock_that_a_notice_to_all_needs(

@@ -50,6 +50,7 @@ def test_every_subject_is_one_line(key: Key, other_key: Key, send: Send) -> None
     lines, error = run()
     assert {subject: line for subject, line in lines.items() if line.startswith("failed")} == {}
     assert error == ""
+    assert lines["settings"] == "warning COSTTRACK_HTTPS is false. Serve costtrack through HTTPS. (costtrack.W001)"
     assert lines["versions"].startswith("ok costtrack ")
     assert lines["clock"].startswith("ok ")
     assert lines["isolation"].endswith(" tables with rows show none of them to others")

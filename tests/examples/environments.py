@@ -51,8 +51,17 @@ def node_of(example: Path) -> Path:
     return folder
 
 
+def packages_of(example: Path) -> Path:
+    """The folder with the packages of the example's own Python."""
+    [packages] = python_of(example).parents[1].glob("lib/python*/site-packages")
+    return packages
+
+
 def _install(environment: Path, lock: Path) -> None:
-    stamp, digest = environment / "lock.sha256", hashlib.sha256(lock.read_bytes()).hexdigest()
+    # A package of which only the data are read, whatever Python it is for: built with the tools of the lock.
+    source = lock.with_name("source.txt")
+    locks = [path.read_bytes() for path in (lock, source) if path.exists()]
+    stamp, digest = environment / "lock.sha256", hashlib.sha256(b"".join(locks)).hexdigest()
     if stamp.exists() and stamp.read_text() == digest:
         return
     subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True, timeout=120)
@@ -64,4 +73,8 @@ def _install(environment: Path, lock: Path) -> None:
         install = (*_INSTALL, "--no-build-isolation")
     subprocess.run([python, *install, "--requirement", str(lock)], check=True, timeout=400)
     subprocess.run([python, *_PIP, "check"], check=True, timeout=60)
+    if source.exists():
+        of_source = (*_INSTALL, "--no-build-isolation", "--ignore-requires-python", "--requirement", str(source))
+        path = {**os.environ, "PATH": f"{environment / 'bin'}:{os.environ['PATH']}"}
+        subprocess.run([python, *of_source], env=path, check=True, timeout=120)
     stamp.write_text(digest)

@@ -5,7 +5,7 @@ from importlib.metadata import distributions
 import pytest
 from packaging.requirements import Requirement
 
-from tests.examples.environments import ROOT, python_of
+from tests.examples.environments import ROOT, packages_of
 from tests.locks import ENVIRONMENTS, environments, find_open_requirements, read_lock, read_requirements
 
 
@@ -14,8 +14,7 @@ def test_the_lock_satisfies_every_requirement_in_every_environment(folder: str) 
     example = ROOT / folder
     pins = read_lock(example / "requirements.txt")
     roots = [Requirement(line) for line in (example / "requirements.in").read_text().splitlines()]
-    [packages] = python_of(example).parents[1].glob("lib/python*/site-packages")
-    installed = read_requirements(distributions(path=[str(packages)]))
+    installed = read_requirements(distributions(path=[str(packages_of(example))]))
     assert len(installed) >= len(roots)
 
     for environment in environments():

@@ -10,6 +10,7 @@ from pytest_django import Settings
 
 from billing.models import WebhookEndpoint
 from billing.notifications import webhook_signatures
+from billing.provider_bills.connections import key_of, save_connection
 from costtrack.management.commands import doctor
 from organizations import secrets
 from organizations.accounts.secrets import decrypt, encrypt
@@ -68,6 +69,8 @@ def test_stored_secrets_are_encrypted_again(settings: Settings, organization: Or
         previous_secret=webhook_signatures.encrypt("previous"),
         created_at=NOW,
     )
+    saved = save_connection(organization=organization, provider="openai", key="sk-admin-1", actor="tests", now=NOW)
+    connection = saved.connection
     app = Authenticator.objects.create(user=owner, type=Authenticator.Type.TOTP, data={"secret": encrypt("totp")})
     codes = Authenticator.objects.create(
         user=owner, type=Authenticator.Type.RECOVERY_CODES, data={"seed": encrypt("seed"), "used_mask": 3}
@@ -80,13 +83,18 @@ def test_stored_secrets_are_encrypted_again(settings: Settings, organization: Or
     settings.SECRET_KEY_FALLBACKS = []
     for row in (webhook, app, codes):
         row.refresh_from_db()
-    assert output.getvalue() == "webhooks: 1 encrypted, 0 unreadable\nsecond factors: 2 encrypted, 0 unreadable\n"
+    assert output.getvalue() == (
+        "webhooks: 1 encrypted, 0 unreadable\nprovider connections: 1 encrypted, 0 unreadable\n"
+        "second factors: 2 encrypted, 0 unreadable\n"
+    )
+    connection.refresh_from_db()
+    assert key_of(connection) == "sk-admin-1"
     decrypted = [webhook_signatures.decrypt(token) for token in (webhook.secret, webhook.previous_secret)]
     assert decrypted == ["new", "previous"]
     assert [decrypt(app.data["secret"]), decrypt(codes.data["seed"]), codes.data["used_mask"]] == ["totp", "seed", 3]
 
     settings.SECRET_KEY = "o" * 50
-    with pytest.raises(CommandError, match=r"^3 were encrypted with a key that is not configured\."):
+    with pytest.raises(CommandError, match=r"^4 were encrypted with a key that is not configured\."):
         call_command("reencrypt", stdout=output)
     webhook.refresh_from_db()
     settings.SECRET_KEY = NEW_KEY

@@ -15,11 +15,11 @@ from costtrack.money import usd
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One series of a chart. `values` are floats for drawing only; `texts` are shown to users. `urls` link each value
-    to its details; empty: no links."""
+    """One series of a chart. `values` are floats for drawing only, None: not drawn there; `texts` are shown to users.
+    `urls` link each value to its details; empty: no links."""
 
     name: str
-    values: Sequence[float]
+    values: Sequence[float | None]
     texts: Sequence[str]
     urls: Sequence[str] = ()
 
@@ -39,12 +39,13 @@ class Role(StrEnum):
     EXPECTED = "expected"
     PREVIOUS = "previous"
     ANOMALY = "anomaly"
+    BAND = "band"
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """A series beside the bars: a limit, what is expected, the previous period, or marks of unusual spend. None: not
-    drawn there."""
+    """A series beside the bars: a limit, what is expected, the previous period, marks of unusual spend, or an edge of a
+    band, whose upper edge comes directly before the lower one. None: not drawn there."""
 
     name: str
     role: Role
@@ -54,10 +55,11 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`kind` is `bar` or `line`. `labels` are those of the horizontal axis, one per value. `unit` is `usd` or `count`.
-    Overlapping series (a call with two tags) must not be stacked. `urls` link the labels, and the values of lines that
-    have none of their own; if empty, the labels use the links of the lines, provided that all lines have the same.
-    Lines may end before the labels do. `totals` are the texts of all lines together, if they add up."""
+    """`kind` is `bar` or `line`. `labels` are those of the horizontal axis, one per value. `unit` is `usd`, `count`, or
+    `percent` for shares. Overlapping series (a call with two tags) must not be stacked. `urls` link the labels, and the
+    values of lines that have none of their own; if empty, the labels use the links of the lines, provided that all
+    lines have the same. Lines may end before the labels do. `totals` are the texts of all lines together, if they add
+    up."""
 
     title: str
     labels: Sequence[str]

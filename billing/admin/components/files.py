@@ -43,6 +43,7 @@ class FileView(UsageQueryPage):
     title: ClassVar[str] = "Download"
     template_name: ClassVar[str] = "admin/dashboard/large_file.html"
     explains_plan = True
+    with_bom: ClassVar[bool] = True
 
     def file_query(self) -> FileQuery:
         """Return what the file has. Raises DomainError for invalid filters."""
@@ -57,10 +58,10 @@ class FileView(UsageQueryPage):
         background."""
         check_may_read(access=access_of(self), query=query)
         table, file_format = query.table(self.organization, self.user), format_of(self.request)
-        if table.count(MAX_DIRECT_ROWS + 1) > MAX_DIRECT_ROWS:
+        if table.exceeds(MAX_DIRECT_ROWS):
             return self._respond(self.template_name, self._large(query, file_format))
         name = query.file_name(self.organization)
-        return file_response(table, name, file_format, with_bom=True)
+        return file_response(table, name, file_format, with_bom=self.with_bom)
 
     def _large(self, query: FileQuery, file_format: FileFormat) -> dict[str, Any]:
         return {

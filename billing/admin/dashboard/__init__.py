@@ -4,6 +4,7 @@ One package per page. Importing this package registers them.
 """
 
 from billing.admin.dashboard import (
+    bill_connections_page,
     commitments_page,
     forecast_page,
     index_page,
@@ -13,6 +14,7 @@ from billing.admin.dashboard import (
     plan_page,
     price_check_page,
     provider_bills_page,
+    reports_page,
     statements_page,
 )
 from billing.admin.dashboard.allocation import allocation_page, rule_page
@@ -27,6 +29,7 @@ from billing.admin.dashboard.usage import usage_page
 
 __all__ = [
     "allocation_page",
+    "bill_connections_page",
     "commitments_page",
     "execution_page",
     "explore_page",
@@ -41,6 +44,7 @@ __all__ = [
     "price_check_page",
     "pricing_page",
     "provider_bills_page",
+    "reports_page",
     "request_log_page",
     "rule_page",
     "run_list_page",

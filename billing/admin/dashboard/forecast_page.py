@@ -12,15 +12,24 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Figure
+from billing.admin.components.charts import Chart, Line, Overlay, Role
+from billing.admin.components.datetimes import period_label
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.admin.dashboard.usage.usage_metrics import usd_rounded
-from billing.reports.forecast.forecasts import FORECAST_DIMENSIONS, PeriodForecast, SeriesForecast, forecasts
+from billing.reports.forecast.forecasts import (
+    FORECAST_DIMENSIONS,
+    DayForecast,
+    PeriodForecast,
+    SeriesForecast,
+    forecasts,
+    month_by_day,
+)
 from billing.reports.forecast.model import BAND, HorizonCheck
 from billing.reports.usage.figures import DIMENSION_OF, GroupBy
 from costtrack.admin_site import register_page
-from costtrack.calendar import Unit
+from costtrack.calendar import Calendar, Unit
 from costtrack.money import usd
 
 _PERIOD_NAMES = {Unit.DAY: "Today", Unit.WEEK: "This week", Unit.MONTH: "This month"}
@@ -60,6 +69,9 @@ class ForecastPage(OrganizationPage):
         return {
             "form": form,
             "figures": [_figure(period) for period in whole.periods],
+            "chart": _month_chart(
+                month_by_day(organization=self.organization, now=self.now), self.organization.calendar
+            ),
             "cards": [_checks_card(whole.checks, tested)],
         }
 
@@ -67,6 +79,32 @@ class ForecastPage(OrganizationPage):
 def _figure(period: PeriodForecast) -> Figure:
     notes = (_band(period) or "Not enough history for a band", f"{usd(period.spent_usd)} spent so far")
     return Figure(_PERIOD_NAMES[period.unit], _about(period.expected_usd), notes)
+
+
+def _month_chart(days: Sequence[DayForecast], calendar: Calendar) -> Chart:
+    """Return the running sum of this month: what is spent, what is expected, and the band."""
+    spent = [day.spent_usd for day in days if day.spent_usd is not None]
+    band = [
+        _overlay("High", Role.BAND, [day.high_usd for day in days]),
+        _overlay("Low", Role.BAND, [day.low_usd for day in days]),
+    ]
+    return Chart(
+        "Spend of this month, day by day",
+        [period_label(calendar, Unit.DAY, day.span) for day in days],
+        [Line.of_costs("Spent", spent)],
+        unit="usd",
+        kind="line",
+        is_stacked=False,
+        overlays=[
+            _overlay("Expected", Role.EXPECTED, [day.expected_usd for day in days]),
+            *(band if any(day.low_usd is not None for day in days) else []),
+        ],
+    )
+
+
+def _overlay(name: str, role: Role, amounts: Sequence[Decimal | None]) -> Overlay:
+    values = [None if amount is None else float(amount) for amount in amounts]
+    return Overlay(name, role, values, ["" if amount is None else usd_rounded(amount) for amount in amounts])
 
 
 def _series_card(rows: Sequence[SeriesForecast], label: str) -> Card:

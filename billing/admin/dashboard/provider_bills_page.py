@@ -17,12 +17,15 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidge
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Figure
+from billing.admin.components.charts import Chart, Line
 from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.uploads import hold_in_memory
 from billing.admin.components.urls import admin_url
+from billing.admin.dashboard.bill_connections_page import connections_card
 from billing.models import BillImport
+from billing.provider_bills.connections import list_connections
 from billing.provider_bills.imports import MAX_ACCOUNT_LENGTH, MAX_BYTES, MAX_PROVIDER_LENGTH, NewBill, import_bill
 from billing.reports.provider_bills import (
     MAX_DAYS,
@@ -36,6 +39,7 @@ from billing.types import BillCause, BillFormat
 from costtrack.admin_site import register_page
 from costtrack.calendar import Window
 from costtrack.clock import DAY
+from costtrack.date_text import short_day_text
 from costtrack.dates import UTC_CALENDAR
 from costtrack.errors import DomainError, ForbiddenError, InvalidError
 from costtrack.money import ZERO, usd
@@ -73,7 +77,14 @@ class ProviderBillsPage(OrganizationPage):
             return {**context, "empty": INVALID_FILTERS}
         imports = list_imports(self.organization, limit=_SHOWN_IMPORTS)
         links = [("Import bill", admin_url("import_provider_bill"))] if self.role.may_change else []
+        connections = list_connections(self.organization)
+        fetching = connections_card(
+            connections, self, ("Connections", admin_url("bill_connections")), has_actions=False
+        )
+        if not imports and connections:
+            return {**context, "cards": [fetching]}
         if not imports:
+            links += [("Fetch bills each night", admin_url("bill_connections"))] if links else []
             empty = EmptyState("receipt", "No provider bills yet", _HELP, links, is_first_use=True)
             return {**context, "empty": empty}
         last = self.now.date()
@@ -91,9 +102,11 @@ class ProviderBillsPage(OrganizationPage):
         return {
             **context,
             "figures": _figures(comparison),
+            "chart": _coverage_chart(comparison.days),
             "cards": [
                 self._differences(comparison.rows),
                 self._days(comparison.days),
+                *([fetching] if connections else []),
                 self._imports(imports, links[0] if links else None),
             ],
         }
@@ -231,6 +244,21 @@ def _figures(comparison: BillComparison) -> list[Figure]:
     ]
 
 
+def _coverage_chart(days: Sequence[BillDayState]) -> Chart | None:
+    """Return the coverage of each provider over time; None if there are less than two days of it."""
+    known = {(day.provider, day.day): day.coverage for day in days if day.coverage is not None}
+    dates = sorted({day for _, day in known})
+    if len(dates) < 2:  # noqa: PLR2004 - a line needs two points
+        return None
+    lines = []
+    for provider in sorted({provider for provider, _ in known}):
+        shares = [known.get((provider, day)) for day in dates]
+        values = [None if share is None else float(share) for share in shares]
+        lines.append(Line(provider, values, list(map(_percent, shares))))
+    labels = list(map(short_day_text, dates))
+    return Chart("Coverage by day", labels, lines, unit="percent", kind="line", is_stacked=False)
+
+
 def _causes(row: BillDifference) -> SafeString | str:
     parts = [f"{BillCause(cause).label} {_signed(amount)}" for cause, amount in row.parts.items() if amount]
     return ", ".join(parts) or formatting.NOTHING
@@ -245,7 +273,9 @@ def _tokens(row: BillDifference) -> SafeString | str:
 def _key(row: BillDifference) -> str:
     if row.is_foreign:
         return f"{row.key}, not your key"
-    return row.key or "All other keys"
+    if row.is_unassigned:
+        return f"{row.key}, not assigned"
+    return row.key or "All other calls"
 
 
 def _state(day: BillDayState) -> SafeString:

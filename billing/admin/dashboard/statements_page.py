@@ -16,14 +16,16 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.cards import INVALID_FILTERS, Figure
 from billing.admin.components.cursor_trail import CursorTrail
+from billing.admin.components.files import FileView
 from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, event_url, url_with
-from billing.exports.focus import DEFAULT_VERSION, VERSIONS, focus_response
-from billing.exports.statement_files import StatementFormat, statement_response
+from billing.exports.focus import DEFAULT_VERSION, VERSIONS, FocusFile
+from billing.exports.statement_files import StatementFile, StatementFormat, statement_response
+from billing.exports.table_files import FileQuery
 from billing.month_closing import check_may_close, close_month
-from billing.reports.statements.months import StatementMonth, list_months, month_of, parse_month
+from billing.reports.statements.months import StatementMonth, list_months, month_in_url, month_of
 from billing.reports.statements.statement import (
     STATEMENT_DIMENSIONS,
     LateRow,
@@ -40,8 +42,9 @@ from billing.reports.statements.statement import (
     statement_totals,
 )
 from billing.reports.usage.figures import DIMENSION_OF, GroupBy
+from billing.types import AllocationTarget
 from costtrack.admin_site import register_page
-from costtrack.errors import DomainError
+from costtrack.errors import DomainError, InvalidError
 from costtrack.file_columns import FileFormat
 from organizations.types import Role
 
@@ -197,36 +200,41 @@ class StatementsPage(_StatementPage):
         return Table("History of limits", columns, entries, empty="No limit was reached or changed in this month.")
 
 
-class StatementFile(_StatementPage):
-    """All lines of a statement as a file: the parameters are those of the page, and `format`."""
+class StatementFilePage(FileView, _StatementPage):
+    """All lines of a statement as a file, or its document: the parameters are those of the page, and `format`."""
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.GET.get("format") != StatementFormat.PDF:
+            return super().get(request, *args, **kwargs)
         self.plan_rights.check_exports()
+        return statement_response(self._query(), StatementFormat.PDF, now=self.now)
+
+    def file_query(self) -> FileQuery:
+        return StatementFile.of(self._query())
+
+    def _query(self) -> StatementQuery:
         months = self.months()
-        form = StatementForm(request.GET, months, self.now)
+        form = StatementForm(self.request.GET, months, self.now)
         if not form.is_valid():
-            return HttpResponseRedirect(admin_url("statements"))
-        formats = {name.value: name for name, _ in _FORMATS}
-        file_format = formats.get(request.GET.get("format", ""), StatementFormat.CSV)
-        return statement_response(self.statement_of(form, months), file_format, now=self.now, with_bom=True)
+            raise InvalidError("These filters are invalid.")
+        return self.statement_of(form, months)
 
 
-class FocusFile(_StatementPage):
-    """The charges of a month in the format of FOCUS: `month`, `version` and `format`."""
+class FocusFilePage(FileView, _StatementPage):
+    """The charges of a month in the format of FOCUS: `month`, `version`, `format`, and the basis of shared cost."""
 
-    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self.plan_rights.check_exports()
-        months = {month.name: month for month in self.months()}
-        month = months.get(request.GET.get("month", ""))
-        if month is None:
-            return HttpResponseRedirect(admin_url("statements"))
-        version, formats = request.GET.get("version", ""), {name.value: name for name, _ in _FOCUS_FORMATS}
-        return focus_response(
-            organization=self.organization,
-            month=month,
-            version=version if version in VERSIONS else DEFAULT_VERSION,
-            file_format=formats.get(request.GET.get("format", ""), FileFormat.CSV),
-        )
+    with_bom: ClassVar[bool] = False
+
+    def file_query(self) -> FileQuery:
+        name, version = self.request.GET.get("month", ""), self.request.GET.get("version", DEFAULT_VERSION)
+        month = next((month for month in self.months() if month.name == name), None)
+        if month is None or version not in VERSIONS:
+            raise InvalidError("There is no such file.")
+        by, tag_prefix = self.request.GET.get("by", AllocationTarget.TEAM), self.request.GET.get("tag_prefix", "")
+        if by not in set(AllocationTarget):
+            raise InvalidError("There is no such file.")
+        prefix = tag_prefix if by == AllocationTarget.TAG else ""
+        return FocusFile(month=month.month, version=version, by=AllocationTarget(by), tag_prefix=prefix)
 
 
 class CloseMonthPage(OrganizationPage):
@@ -236,7 +244,7 @@ class CloseMonthPage(OrganizationPage):
     template_name: ClassVar[str] = "admin/confirm_action.html"
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        month = month_of(self.organization, parse_month(self.kwargs["month"]))
+        month = month_of(self.organization, month_in_url(self.kwargs["month"]))
         check_may_close(month, self.now)
         totals = statement_totals(StatementQuery(self.organization, month))
         total = totals.total
@@ -260,7 +268,7 @@ class CloseMonthPage(OrganizationPage):
         try:
             month = close_month(
                 organization=self.organization,
-                month=parse_month(self.kwargs["month"]),
+                month=month_in_url(self.kwargs["month"]),
                 acting_as=self.role,
                 actor=self.user.email,
                 now=self.now,
@@ -338,6 +346,6 @@ def _corrects(row: LateRow) -> SafeString | str:
 
 
 register_page("statements/", StatementsPage.as_view(), name="statements")
-register_page("statements/file/", StatementFile.as_view(), name="statement_file")
-register_page("statements/focus/", FocusFile.as_view(), name="statement_focus")
+register_page("statements/file/", StatementFilePage.as_view(), name="statement_file")
+register_page("statements/focus/", FocusFilePage.as_view(), name="statement_focus")
 register_page("statements/<str:month>/close/", CloseMonthPage.as_view(), name="close_month")

@@ -11,7 +11,9 @@ from unfold.widgets import UnfoldBooleanSwitchWidget
 
 from billing.models import NotificationPreference
 from billing.notifications.preferences import CATEGORY_NAMES, change_preference, preference_of
+from billing.notifications.report_subscriptions import may_see_reports
 from costtrack.admin_site import register_page
+from costtrack.organization_paths import organization_url
 from organizations.admin_request import request_user
 from organizations.models import Membership
 
@@ -51,11 +53,16 @@ def notification_preferences(request: HttpRequest) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
         "title": "Email notifications",
-        "forms_of": forms_of,
+        "forms_of": [(membership, form, _reports_url(membership)) for membership, form in forms_of],
         "email": user.email,
     }
     request.current_app = admin.site.name
     return TemplateResponse(request, "admin/billing/notification_preferences.html", context)
+
+
+def _reports_url(membership: Membership) -> str:
+    """Return the page of the member's reports; empty for those who see only their own usage."""
+    return organization_url(membership.organization.slug, "reports") if may_see_reports(membership) else ""
 
 
 def _form(request: HttpRequest, membership: Membership) -> PreferenceForm:

@@ -22,8 +22,9 @@ from billing.allocation_rules import (
     validate_rule,
 )
 from billing.api.usage.export import CsvRenderer, ErrorsInJson, ParquetRenderer
-from billing.exports.allocation_files import AllocationRows, allocation_response
-from billing.exports.table_files import CONTENT_TYPES
+from billing.exports.allocation_files import AllocationFile, AllocationRows
+from billing.exports.requesters import user_of
+from billing.exports.table_files import CONTENT_TYPES, file_response
 from billing.models import AllocationRule
 from billing.reports.allocation.allocation import Allocation, RuleResult, TargetCost, allocations
 from billing.reports.allocation.rules import AllocationBasis, applicable, list_rules
@@ -38,6 +39,8 @@ from costtrack.responses import Amount, ResponseBody, about, choice
 from costtrack.serializers import AmountInputField, StrictSerializer, optional_text, validated
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.permissions import USAGE
+from organizations.plan_rights import PlanRights
+from organizations.principals import Access
 
 _SHARE = about("From 0 to 1; null without cost.")
 
@@ -62,13 +65,16 @@ class AllocationQuery(BasisQuery):
     month = MonthField(required=False, help_text="Default: the current month.")
 
 
-class AllocationFileQuery(AllocationQuery):
+class AllocationMonths(AllocationQuery):
     months = serializers.IntegerField(default=1, min_value=1, max_value=MAX_MONTHS, help_text="Until `month`.")
     rows = serializers.ChoiceField(
         default=AllocationRows.TARGETS.value,
         choices=[rows.value for rows in AllocationRows],
         help_text="One row per target, or per target of each rule.",
     )
+
+
+class AllocationFileQuery(AllocationMonths):
     format = serializers.ChoiceField(default=FileFormat.CSV.value, choices=FORMATS)
     bom = serializers.BooleanField(
         default=False, help_text="Begin a CSV file with a byte order mark, so that Excel reads it as UTF-8."
@@ -305,18 +311,10 @@ class UsageAllocationFileView(AllocationView):
     def get(self, request: Request) -> StreamingHttpResponse:
         """Export the allocation of months as CSV, JSON or Parquet. The rows of a month add up to its cost."""
         self.plan_rights.check_exports()
-        query, now = self.query(AllocationFileQuery), utc_now()
-        month = query.get("month") or this_month(self.organization, now)
-        months = visible_months(
-            self.organization, last_months(month, query["months"]), rights=self.plan_rights, now=now
-        ) or [month_of(self.organization, month, rights=self.plan_rights, now=now)]
-        return allocation_response(
-            allocations(organization=self.organization, basis=basis_of(query), months=months),
-            organization=self.organization,
-            rows=AllocationRows(query["rows"]),
-            file_format=FileFormat(query["format"]),
-            with_bom=query["bom"],
-        )
+        given = self.query(AllocationFileQuery)
+        query = allocation_file(self.access, given)
+        table, name = query.table(self.organization, user_of(self.access)), query.file_name(self.organization)
+        return file_response(table, name, FileFormat(given["format"]), with_bom=given["bom"])
 
 
 class UsageAllocationRulesView(AllocationView):
@@ -393,6 +391,18 @@ class UsageAllocationPreviewView(AllocationView):
             draft=draft,
         )
         return Response(_allocation(allocation, self.organization.time_zone, now))
+
+
+def allocation_file(access: Access, given: dict[str, Any]) -> AllocationFile:
+    """Return the file of months. Raises ForbiddenError if the plan shows nothing of them."""
+    organization, rights, now = access.organization, PlanRights.of(access), utc_now()
+    month = given.get("month") or this_month(organization, now)
+    months = visible_months(organization, last_months(month, given["months"]), rights=rights, now=now)
+    return AllocationFile(
+        basis=basis_of(given),
+        months=tuple(months or [month_of(organization, month, rights=rights, now=now)]),
+        rows=AllocationRows(given["rows"]),
+    )
 
 
 def basis_of(values: dict[str, Any]) -> AllocationBasis:

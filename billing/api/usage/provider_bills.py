@@ -9,7 +9,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.windows import WindowStartField
-from billing.models import BillImport, BillKey
+from billing.models import BillConnection, BillImport, BillKey
+from billing.provider_bills.connections import (
+    MAX_KEY_LENGTH,
+    list_connections,
+    remove_connection,
+    request_fetch,
+    save_connection,
+)
 from billing.provider_bills.imports import (
     MAX_ACCOUNT_LENGTH,
     MAX_BYTES,
@@ -29,7 +36,7 @@ from billing.reports.provider_bills import (
     list_imports,
     list_keys,
 )
-from billing.types import BillCause, BillFormat
+from billing.types import BillCause, BillFormat, BillProvider, FetchState
 from costtrack.calendar import Window
 from costtrack.clock import DAY, utc_now
 from costtrack.date_fields import DayField
@@ -99,8 +106,12 @@ class BillTokensBody(ResponseBody):
 class BillDifferenceBody(ResponseBody):
     provider: str
     day: str
-    key: Annotated[str, about("The Client ID, or a key of the provider that is not the organization's. Empty: others.")]
+    key: Annotated[
+        str,
+        about("The Client ID, or a key of the provider that is not the organization's or not assigned. Empty: others."),
+    ]
     is_foreign: Annotated[bool, about("The key is not the organization's.")]
+    is_unassigned: Annotated[bool, about("Other keys of the provider are assigned to a credential, this one is not.")]
     model: str
     agrees: bool
     bill_usd: Amount | None
@@ -153,6 +164,37 @@ class NewBillSerializer(StrictSerializer):
     )
     fetched_at = WindowStartField(
         required=False, help_text="When the file was downloaded. Default: now; the same file again changes nothing."
+    )
+
+
+class BillConnectionBody(ResponseBody):
+    id: int
+    provider: Annotated[str, choice(BillProvider.choices)]
+    account: str
+    state: Annotated[str, choice(FetchState.choices)]
+    progress: Annotated[str, about("What is being fetched.", "OpenAI costs, page 2")]
+    error: Annotated[str, about("Why the last attempt failed. Empty: it did not.")]
+    fetched_at: Annotated[datetime | None, about("The end of the last successful fetch.")]
+    days: Annotated[int, about("The days of the last successful fetch.")]
+    next_fetch_at: Annotated[datetime | None, about("Null: not until the key is replaced or a fetch is requested.")]
+    key_changed_at: datetime
+    actor: Annotated[str, about("Who entered the key: an email address or Client ID.")]
+    created_at: datetime
+
+
+class BillConnectionsBody(ResponseBody):
+    results: list[BillConnectionBody]
+
+
+class NewBillConnectionSerializer(StrictSerializer):
+    provider = serializers.ChoiceField(choices=BillProvider.choices)
+    account = serializers.CharField(
+        required=False, allow_blank=True, max_length=MAX_ACCOUNT_LENGTH, help_text="If you have several."
+    )
+    key = serializers.CharField(
+        max_length=MAX_KEY_LENGTH,
+        write_only=True,
+        help_text="An admin key of OpenAI or Anthropic, or a management key of OpenRouter. It is never shown again.",
     )
 
 
@@ -285,6 +327,51 @@ class UsageBillKeyView(BillView):
         return Response(status=204)
 
 
+class UsageBillConnectionsView(BillView):
+    """`GET` and `POST /usage/provider-bills/connections`"""
+
+    @extend_schema(operation_id="usage_provider_bill_connections", responses=BillConnectionsBody)
+    def get(self, request: Request) -> Response:
+        """List the accounts of providers whose bills are fetched each night."""
+        return Response(BillConnectionsBody(list(map(_connection, list_connections(self.organization)))))
+
+    @extend_schema(
+        operation_id="usage_provider_bill_connections_create",
+        request=NewBillConnectionSerializer,
+        responses={200: BillConnectionBody, 201: BillConnectionBody},
+    )
+    def post(self, request: Request) -> Response:
+        """Fetch the bills of an account with an admin key, or replace the key of a known account."""
+        body = validated(NewBillConnectionSerializer, request.data)
+        saved = save_connection(organization=self.organization, actor=self.principal.label, now=utc_now(), **body)
+        return Response(_connection(saved.connection), status=201 if saved.is_new else 200)
+
+
+class UsageBillConnectionView(BillView):
+    """`DELETE /usage/provider-bills/connections/{id}`"""
+
+    @extend_schema(
+        operation_id="usage_provider_bill_connections_delete",
+        responses={204: OpenApiResponse(description="Removed.")},
+    )
+    def delete(self, request: Request, pk: int) -> Response:
+        """Delete a connection with its key. What was fetched stays."""
+        remove_connection(organization=self.organization, connection_id=pk, actor=self.principal.label)
+        return Response(status=204)
+
+
+class UsageBillFetchView(BillView):
+    """`POST /usage/provider-bills/connections/{id}/fetch`"""
+
+    @extend_schema(
+        operation_id="usage_provider_bill_connections_fetch", request=None, responses={202: BillConnectionBody}
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        """Fetch the bills of an account now, unless they are being fetched."""
+        row = request_fetch(organization=self.organization, connection_id=pk, actor=self.principal.label, now=utc_now())
+        return Response(_connection(row), status=202)
+
+
 def days_of(first: date | None, last: date | None, now: datetime) -> tuple[date, date]:
     """Return the days to compare. Raises InvalidError naming the field."""
     last = last or now.date()
@@ -342,6 +429,10 @@ def _import(row: BillImport) -> BillImportBody:
 
 def _key(row: BillKey) -> BillKeyBody:
     return BillKeyBody(row.pk, row.provider, row.key, row.client_id or None)
+
+
+def _connection(row: BillConnection) -> BillConnectionBody:
+    return BillConnectionBody.of(row, id=row.pk)
 
 
 def _share(share: Any) -> float | None:

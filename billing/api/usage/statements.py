@@ -14,14 +14,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.operations import operation
+from billing.api.usage.allocation import BasisQuery, basis_of
 from billing.api.usage.export import CsvRenderer, ErrorsInJson, ParquetRenderer
 from billing.api.usage.figures import UsageView
 from billing.api.usage.query import UsageQuerySerializer
-from billing.exports.focus import DEFAULT_VERSION, VERSIONS, focus_response
+from billing.exports.focus import DEFAULT_VERSION, VERSIONS, FocusFile
+from billing.exports.requesters import user_of
 from billing.exports.statement_files import PDF_CONTENT_TYPE, StatementFormat, statement_response
-from billing.exports.table_files import CONTENT_TYPES
+from billing.exports.table_files import CONTENT_TYPES, file_response
 from billing.month_closing import close_month
-from billing.reports.statements.months import StatementMonth, list_months, month_of, parse_month
+from billing.reports.statements.months import StatementMonth, list_months, month_in_url, month_of
 from billing.reports.statements.statement import (
     MAX_CURSOR_LENGTH,
     STATEMENT_DIMENSIONS,
@@ -45,6 +47,8 @@ from costtrack.file_columns import FileFormat
 from costtrack.responses import Amount, NextCursor, ResponseBody, about, choice
 from costtrack.serializers import StrictSerializer
 from costtrack.tenancy import tenant_scope
+from organizations.plan_rights import PlanRights
+from organizations.principals import Access
 from organizations.types import Scope
 
 MAX_LINES = 1_000
@@ -186,8 +190,12 @@ class StatementFileParameters(StatementParameters):
     )
 
 
-class FocusParameters(StrictSerializer):
-    version = serializers.ChoiceField(default=DEFAULT_VERSION, choices=list(VERSIONS), help_text="Of FOCUS.")
+def focus_version() -> serializers.ChoiceField:
+    return serializers.ChoiceField(default=DEFAULT_VERSION, choices=list(VERSIONS), help_text="Of FOCUS.")
+
+
+class FocusParameters(BasisQuery):
+    version = focus_version()
     format = serializers.ChoiceField(
         default=FileFormat.CSV, choices=[FileFormat.CSV.value, FileFormat.PARQUET.value], help_text="Of the file."
     )
@@ -206,9 +214,7 @@ class StatementsView(UsageView):
 
     def visible_month(self, text: str) -> StatementMonth:
         """Return the month of the URL. Raises NotFoundError, and ForbiddenError if the plan does not show it."""
-        month = month_of(self.organization, parse_month(text))
-        self.plan_rights.check_visible(month.span.start, now=utc_now())
-        return month
+        return visible_month(self.access, text)
 
     def parameters(self, serializer: type[StrictSerializer]) -> dict[str, Any]:
         given = {name: value for name, value in self.request.query_params.items() if name != "organization"}
@@ -217,14 +223,30 @@ class StatementsView(UsageView):
         return dict(parameters.validated_data)
 
     def statement_query(self, text: str, given: dict[str, Any]) -> StatementQuery:
-        status = given.get("status", "")
-        return statement_query(
-            organization=self.organization,
-            month=self.visible_month(text),
-            by=GroupBy(given["by"]) if given.get("by") else None,
-            filters={**given, "status": str(STATUSES.get(status, status))},
-            now=utc_now(),
-        )
+        return query_of_statement(self.access, text, given)
+
+
+def visible_month(access: Access, text: str) -> StatementMonth:
+    """Return a month like `2026-10`. Raises NotFoundError, and ForbiddenError if the plan does not show it."""
+    month = month_of(access.organization, month_in_url(text))
+    PlanRights.of(access).check_visible(month.span.start, now=utc_now())
+    return month
+
+
+def query_of_statement(access: Access, month: str, given: dict[str, Any]) -> StatementQuery:
+    status = given.get("status", "")
+    return statement_query(
+        organization=access.organization,
+        month=visible_month(access, month),
+        by=GroupBy(given["by"]) if given.get("by") else None,
+        filters={**given, "status": str(STATUSES.get(status, status))},
+        now=utc_now(),
+    )
+
+
+def focus_file(query: StatementQuery, given: dict[str, Any]) -> FocusFile:
+    basis = basis_of(given)
+    return FocusFile(month=query.month.month, version=given["version"], by=basis.target, tag_prefix=basis.tag_prefix)
 
 
 class StatementListView(StatementsView):
@@ -340,12 +362,9 @@ class StatementFocusView(StatementsView):
         query = self.statement_query(month, {})
         with tenant_scope(self.organization.pk):
             totals = statement_totals(query)
-        response = focus_response(
-            organization=self.organization,
-            month=query.month,
-            version=given["version"],
-            file_format=FileFormat(given["format"]),
-        )
+        file = focus_file(query, given)
+        table, name = file.table(self.organization, user_of(self.access)), file.file_name(self.organization)
+        response = file_response(table, name, FileFormat(given["format"]))
         response.headers["X-Unpriced-Events"] = str(totals.total.unpriced_events)
         return response
 
@@ -386,7 +405,7 @@ class StatementCloseView(StatementsView):
         """
         closed = close_month(
             organization=self.organization,
-            month=parse_month(month),
+            month=month_in_url(month),
             acting_as=self.access.role,
             actor=self.principal.label,
             now=utc_now(),

@@ -32,6 +32,9 @@ from billing.api.usage.outcomes import UsageOutcomeCostsView, UsageOutcomesView
 from billing.api.usage.own_requests import UsageOwnRequestsView
 from billing.api.usage.price_check import UsagePriceCheckView
 from billing.api.usage.provider_bills import (
+    UsageBillConnectionsView,
+    UsageBillConnectionView,
+    UsageBillFetchView,
     UsageBillImportsView,
     UsageBillKeysView,
     UsageBillKeyView,
@@ -82,6 +85,9 @@ urlpatterns = [
     path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
     path("provider-bills", UsageProviderBillsView.as_view(), name="usage-provider-bills"),
     path("provider-bills/imports", UsageBillImportsView.as_view(), name="usage-bill-imports"),
+    path("provider-bills/connections", UsageBillConnectionsView.as_view(), name="usage-bill-connections"),
+    path("provider-bills/connections/<int:pk>", UsageBillConnectionView.as_view(), name="usage-bill-connection"),
+    path("provider-bills/connections/<int:pk>/fetch", UsageBillFetchView.as_view(), name="usage-bill-fetch"),
     path("provider-bills/keys", UsageBillKeysView.as_view(), name="usage-bill-keys"),
     path("provider-bills/keys/<int:pk>", UsageBillKeyView.as_view(), name="usage-bill-key"),
     path("statements", StatementListView.as_view(), name="usage-statements"),

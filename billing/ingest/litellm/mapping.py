@@ -26,6 +26,7 @@ from billing.ingest.validate import (
     normalize,
     take_reading,
 )
+from billing.pricing.canonical import region_of_address
 from billing.pricing.normalize import catalog_provider
 from costtrack.event_files.litellm_calls import MCP_CALL, PLACEHOLDER_USERS, capability_of
 
@@ -103,6 +104,7 @@ def _parsed_event(index: int, payload: Payload) -> ParsedEvent:
         capability=short_text(capability_of(payload.call_type or "")),
         service=service,
         model=model,
+        region=region_of_address(service or "", short_text(payload.api_base) or ""),
         session_id=short_text(payload.session_id),
         tool=short_text(metadata.mcp_tool_call_metadata.name) if metadata.mcp_tool_call_metadata else None,
         end_user=end_user,

@@ -60,6 +60,7 @@ class Payload(Struct):
     custom_llm_provider: str | None = None
     model: str | None = None
     model_group: Any = None
+    api_base: Any = None
     model_id: Any = None
     # Numbers that are no counts are usage that cannot be read, and no reason to refuse the call.
     prompt_tokens: Any = None

@@ -114,6 +114,7 @@ TEXT_FIELDS: Mapping[str, tuple[str, ...]] = {
         "gen_ai.openai.request.service_tier",
     ),
     "speed": ("anthropic.response.speed", "anthropic.usage.speed", "gen_ai.response.speed", "speed"),
+    "address": ("server.address",),
     "region": ("anthropic.response.inference_geo", "anthropic.usage.inference_geo", "inference_geo"),
     "auth_mode": ("auth_mode", "auth_type"),
     "environment": ("deployment.environment.name", "deployment.environment", "langfuse.environment"),

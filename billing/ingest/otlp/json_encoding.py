@@ -19,7 +19,16 @@ from billing.ingest.otlp.metrics import (
     series_digest,
     token_count,
 )
-from billing.ingest.otlp.records import MAX_ATTRIBUTES, Attributes, Record, collect, known_name, read_attribute
+from billing.ingest.otlp.records import (
+    MAX_ATTRIBUTES,
+    ONE_RECORD,
+    RECORDS,
+    Attributes,
+    Record,
+    collect,
+    known_name,
+    read_attribute,
+)
 from billing.ingest.types import Malformed, TooMany
 
 _EMPTY, _NULL = Raw(b"[]"), Raw(b"null")
@@ -160,7 +169,9 @@ def metrics(body: bytes, *, max_records: int) -> tuple[list[Point], int]:
     points: list[Point | None] = []
     try:
         for resource, scope, item in items(body, "metrics", max_records=max_records):
-            points += _points(_metric_decoder.decode(item), resource, scope, max_records - len(points))
+            points += _points(_metric_decoder.decode(item), resource, scope, max_records)
+            if len(points) > max_records:
+                raise TooMany(max_records, RECORDS)
     except RecursionError as error:
         raise Malformed("The body is nested too deeply.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -181,7 +192,7 @@ def _points(metric: _Metric, resource: Resource, scope: Scope, max_records: int)
         temporality = _TEMPORALITIES.get(data.aggregation_temporality)
         for encoded in _elements(data.data_points, max_records):
             point = _point_decoder.decode(encoded)
-            pairs = list(map(bytes, _elements(point.attributes, MAX_ATTRIBUTES)))
+            pairs = list(map(bytes, _elements(point.attributes, MAX_ATTRIBUTES, "attributes", where=ONE_RECORD)))
             kind = metric.name if not family.attribute else _token_type(family, pairs)
             if kind not in family.usage:
                 continue
@@ -247,17 +258,17 @@ def items(body: bytes, signal: str, *, max_records: int) -> Iterator[tuple[Resou
             for item in _elements(getattr(scope_items, name), max_records):
                 left -= 1
                 if left < 0:
-                    raise TooMany
+                    raise TooMany(max_records, RECORDS)
                 yield resource, scope.name[:100], bytes(item)
             left -= 1
         left -= 1
         if left < 0:
-            raise TooMany
+            raise TooMany(max_records, RECORDS)
 
 
-def _elements(array: Raw, max_records: int) -> Any:
+def _elements(array: Raw, limit: int, what: str = RECORDS, *, where: str = "A request") -> Any:
     encoded = bytes(array).strip()
-    return () if encoded == b"null" else split_array(encoded, max_records)
+    return () if encoded == b"null" else split_array(encoded, limit, what, where=where)
 
 
 def attributes(encoded: Raw) -> Attributes:
@@ -265,7 +276,7 @@ def attributes(encoded: Raw) -> Attributes:
     array = bytes(encoded).strip()
     if array.startswith(b"{"):
         raise Malformed("attributes is an object. OTLP has a list of {key, value}.")
-    pairs = _elements(encoded, MAX_ATTRIBUTES * 10)[:MAX_ATTRIBUTES]
+    pairs = _elements(encoded, MAX_ATTRIBUTES * 10, "attributes", where=ONE_RECORD)[:MAX_ATTRIBUTES]
     return collect(read_attribute(pair.key, _plain(pair.value)) for pair in map(_pair, pairs))
 
 

@@ -5,8 +5,8 @@ calls, so they only say whose calls those are.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from operator import attrgetter
@@ -30,20 +30,20 @@ from billing.ingest.otlp.attributes import (
 from billing.ingest.otlp.metrics import LOGS, TRACES
 from billing.ingest.otlp.outer_calls import outer_calls
 from billing.ingest.otlp.records import Attributes, Record, json_object
+from billing.ingest.otlp.similar_spans import SpanPattern, duration, features_of, instant, span_event_id
 from billing.ingest.otlp.traces import KnownSpans, link_calls, surroundings, take
 from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError, UsageEventInput
 from billing.ingest.usage.raw import raw_object
 from billing.ingest.usage.reader import read_usage, without_known_caches
 from billing.ingest.usage.types import UsageReading
 from billing.ingest.validate import InvalidEventError, normalize, payload_hash, take_reading
+from billing.pricing.canonical import region_of_address
 from billing.pricing.kinds import CACHE_KINDS
 from costtrack.money import MAX_AMOUNT_USD
 
 SOURCE = "otlp"
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SERVER, _CLIENT = 2, 3
-_MAX_DURATION_NS = 10**18
 _TRACE_DIGITS, _SPAN_DIGITS = 32, 16
 
 # The operations of the GenAI conventions that are calls of models. All others repeat or surround them.
@@ -117,13 +117,14 @@ def to_events(records: Sequence[Record], *, now: datetime, known: KnownSpans | N
     """Convert the calls among the records to events. All others are left out. `known` are spans of the same traces that
     other requests had.
 
-    Each step is done for all calls before the next one, which takes a third less time than all steps for each call.
+    Each step is done for all calls before the next one, which takes a third less time than all steps for each call. Of
+    spans that differ only in their ids, times and counts, the first one is converted, and the others are like it.
     """
     errors: list[RecordError] = []
-    calls = list(_calls(records, errors))
-    for call in calls:
-        _read_usage(call)
-    calls = [call for call in calls if _is_valid(call, now, errors)]
+    groups = _groups(records, errors)
+    calls = _valid_calls([first for first, *_ in groups], records, now, errors)
+    calls += _similar_calls(groups, calls, records, now, errors)
+    calls.sort(key=attrgetter("index"))
     by_id = {} if known is None else dict(known.records)
     by_id |= {(record.trace_id, record.span_id): record for record in records if not record.is_log}
     events = [_parsed_event(call, by_id) for call in calls]
@@ -137,13 +138,35 @@ def to_events(records: Sequence[Record], *, now: datetime, known: KnownSpans | N
     return ParsedBatch(events, sorted(errors, key=attrgetter("index")))
 
 
-def _calls(records: Iterable[Record], errors: list[RecordError]) -> Iterator["_Call"]:
-    """Yield the calls among the records, and append the errors of records that cannot be read."""
+def _groups(records: Sequence[Record], errors: list[RecordError]) -> list[list[int]]:
+    """Return the indexes of records, similar spans together, and append the errors of spans without ids."""
+    groups: list[list[int]] = []
+    by_features: dict[Hashable, list[int]] = {}
     for index, record in enumerate(records):
-        if not record.is_log and not _has_ids(record):
+        if record.is_log:
+            groups.append([index])
+        elif not _has_ids(record):
             message = "A span needs a trace id and span id."
             errors.append(RecordError(index=index, code="invalid", field="traceId", message=message))
-            continue
+        else:
+            by_features.setdefault(features_of(record), []).append(index)
+    return [*groups, *by_features.values()]
+
+
+def _valid_calls(
+    indexes: Iterable[int], records: Sequence[Record], now: datetime, errors: list[RecordError]
+) -> list["_Call"]:
+    """Return the calls among these records, and append the errors of those that are invalid."""
+    calls = list(_calls(indexes, records, errors))
+    for call in calls:
+        _read_usage(call)
+    return [call for call in calls if _is_valid(call, now, errors)]
+
+
+def _calls(indexes: Iterable[int], records: Sequence[Record], errors: list[RecordError]) -> Iterator["_Call"]:
+    """Yield the calls among these records, and append the errors of those that cannot be read."""
+    for index in indexes:
+        record = records[index]
         try:
             call = _call_in_log(record) if record.is_log else _call_in_span(record)
         except InvalidEventError as error:
@@ -152,6 +175,44 @@ def _calls(records: Iterable[Record], errors: list[RecordError]) -> Iterator["_C
         if call is not None:
             call.index = index
             yield call
+
+
+def _similar_calls(
+    groups: Iterable[Sequence[int]],
+    firsts: Iterable["_Call"],
+    records: Sequence[Record],
+    now: datetime,
+    errors: list[RecordError],
+) -> list["_Call"]:
+    """Return the calls of all spans but the first of each group. If that is no call, they are none either; if it is
+    invalid, or has more than ids and sums of tokens, each of them is converted separately."""
+    first_calls = {call.index: call for call in firsts}
+    unreadable = {error.index for error in errors}
+    calls: list[_Call] = []
+    others: list[int] = []
+    for first, *rest in groups:
+        if not rest or (first not in first_calls and first not in unreadable):
+            continue
+        call = first_calls.get(first)
+        pattern = SpanPattern.of(call.record, call.event, call.usage) if call is not None else None
+        if call is None or pattern is None:
+            others += rest
+            continue
+        for index in rest:
+            record = records[index]
+            ids = pattern.ids_of(record)
+            try:
+                found = pattern.event_of(record, ids, now)
+            except InvalidEventError as error:
+                errors.append(error.at(index, _record_id(record)))
+                continue
+            if found is None:
+                others.append(index)
+                continue
+            event, reading = found
+            digest = payload_hash(event)
+            calls.append(_Call(record, event, {}, call.is_from_provider, call.is_own_bill, index, ids, reading, digest))
+    return calls + _valid_calls(others, records, now, errors)
 
 
 def _is_valid(call: "_Call", now: datetime, errors: list[RecordError]) -> bool:
@@ -243,7 +304,7 @@ def _call_in_span(record: Record) -> _Call | None:
         service = service or "anthropic"
     else:
         usage = _usage(record)
-    event = _event(record, f"{record.trace_id}:{record.span_id}", service, capability)
+    event = _event(record, span_event_id(record), service, capability)
     is_own_bill = service is not None and _PROVIDERS.get(sender) == service
     return _Call(record, event, usage, is_from_provider=record.kind == _SERVER, is_own_bill=is_own_bill)
 
@@ -262,14 +323,14 @@ def _event(record: Record, event_id: str, service: str | None, capability: str) 
         kind="model_call",
         status="failure" if is_failure else "success",
         status_code=_status_code(record),
-        occurred_at=_instant(record.end or record.start),
-        duration_ms=_duration(record),
+        occurred_at=instant(record.end or record.start),
+        duration_ms=duration(record),
         capability=own.get("capability") or capability,
         endpoint=own.get("endpoint"),
         service=service,
         model=_model(own),
         service_tier=_tier(own),
-        region=(own.get("region") or "")[:64] or None,
+        region=_region(own, service),
         tags=_tags(record.attributes) or _tags(resource),
         authorization_id=_uuid(own.get("authorization_id")),
         metadata=_metadata(record, texts),
@@ -301,7 +362,7 @@ def _parsed_event(call: _Call, by_id: Mapping[tuple[str, str], Record]) -> Parse
         # events are compared.
         take(call.event, surroundings(record, by_id))
     if not call.ids and _has_ids(record):
-        call_ids = [f"{record.trace_id}:{record.span_id}"]
+        call_ids = [span_event_id(record)]
     return ParsedEvent(
         call.index,
         call.event,
@@ -385,6 +446,11 @@ def _cost_total(values: Mapping[str, Any]) -> dict[str, Any]:
         parts = [value for value in costs.values() if isinstance(value, int | float) and not isinstance(value, bool)]
         total = sum(parts) if parts else None
     return {} if total is None else {"response_cost": total}
+
+
+def _region(texts: Mapping[str, str], service: str | None) -> str | None:
+    region = texts.get("region") or (region_of_address(service or "", texts["address"]) if "address" in texts else None)
+    return region[:64] if region else None
 
 
 # --- Log records -----------------------------------------------------------------------------------------------
@@ -472,23 +538,6 @@ def _log_id(record: Record, name: str) -> str:
 
 
 # --- Values ----------------------------------------------------------------------------------------------------
-
-
-def _instant(nanoseconds: int) -> datetime | None:
-    if not nanoseconds:
-        return None
-    try:
-        return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
-    except OverflowError as error:
-        raise InvalidEventError("endTimeUnixNano", "invalid", "The time is not in nanoseconds since 1970.") from error
-
-
-def _duration(record: Record) -> Decimal | None:
-    if record.start and 0 <= record.end - record.start <= _MAX_DURATION_NS:
-        return Decimal(record.end - record.start) / 1_000_000
-    duration = record.attributes.values.get("duration_ms")
-    is_number = isinstance(duration, int | float) and not isinstance(duration, bool) and 0 <= duration <= 10**12
-    return Decimal(repr(duration)) if is_number else None
 
 
 _STATUS_CODES = dict.fromkeys(("http.response.status_code", "http.status_code", "status_code"))

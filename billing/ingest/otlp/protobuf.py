@@ -4,7 +4,7 @@ gigabytes of objects; each span or log record is then decoded separately.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
@@ -28,12 +28,15 @@ from billing.ingest.otlp.metrics import (
 )
 from billing.ingest.otlp.records import (
     MAX_ATTRIBUTES,
+    ONE_RECORD,
+    RECORDS,
     Attributes,
     ReadAttribute,
     Record,
     collect,
     known_name,
     read_attribute,
+    stored_value,
 )
 from billing.ingest.otlp.shallow import ShallowLogRecord, ShallowResource, ShallowSpan
 from billing.ingest.types import Malformed, TooMany
@@ -46,7 +49,11 @@ _CONTENT_OF_LOG: Final = frozenset({4})
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LARGE = 16_384
 _KEY_TAG, _MAX_SHORT_KEY = 0x0A, 0x7F
-_MAX_KEYS, _MAX_CACHED, _MAX_CACHED_BYTES = 8_192, 16_384, 256
+_VALUE_TAG, _TEXT_TAG, _INT_TAG, _BIGINT = 0x12, 0x0A, 0x18, 2**63
+_MAX_CACHED, _MAX_CACHED_BYTES = 16_384, 256
+# Attributes of a layout, and what is cached of layouts and of texts.
+_MAX_LAYOUT, _MAX_LAYOUTS = 64, 1_024
+_MAX_SAID, _MAX_SAID_BYTES = 2_048, 2_048
 _MAX_FIELDS = 100_000
 _ERROR_STATUS = 2
 
@@ -199,7 +206,7 @@ def _counted(encoded: memoryview, budget: Iterator[int], limit: int) -> Iterator
     """Yield the number and content of each field with a length. Raises TooMany when the budget reaches the limit."""
     for number, wire_type, _, start, end in _fields(encoded):
         if next(budget) > limit:
-            raise TooMany
+            raise TooMany(limit, RECORDS)
         if wire_type == _BYTES:
             yield number, encoded[start:end]
 
@@ -228,7 +235,7 @@ def _fields(encoded: memoryview) -> Iterator[tuple[int, int, int, int, int]]:
         position = end
 
 
-def _varint(encoded: memoryview, position: int) -> tuple[int, int]:
+def _varint(encoded: memoryview | bytes, position: int) -> tuple[int, int]:
     byte = encoded[position]
     if byte < 0x80:  # noqa: PLR2004 - the continuation bit
         return byte, position + 1
@@ -258,7 +265,7 @@ def _shortened(
     found = 0
     for position, (number, _, begin, start, end) in enumerate(_fields(encoded)):
         if position > _MAX_FIELDS:
-            raise TooMany
+            raise TooMany(_MAX_FIELDS, "attributes, events, links and other fields", where=ONE_RECORD)
         if number in content:
             continue
         if number == attributes:
@@ -277,21 +284,74 @@ def _key(attribute: memoryview) -> str:
 
 
 def _attributes(pairs: Sequence[bytes]) -> Attributes:
-    return collect([_decoded[pair] for pair in pairs[:MAX_ATTRIBUTES] if pair and _may_be_read[pair[: 2 + pair[1]]]])
+    try:
+        names = tuple([pair[: 2 + pair[1]] for pair in pairs]) if len(pairs) <= _MAX_LAYOUT else ()
+    except IndexError:  # an attribute without key and value
+        names = ()
+    layout = _layouts[names] if names else None
+    if layout is None:
+        return collect([_decoded[pair] for pair in pairs[:MAX_ATTRIBUTES] if pair and _may_be_read(pair)])
+    said = _said[tuple([pairs[position] for position in layout.texts])]
+    values: dict[str, Any] = {}
+    for position, name, role in layout.others:
+        value = stored_value(role, _value(pairs[position]))
+        if value is not None:
+            values.setdefault(name, value)
+    return Attributes(said.texts, values, said.tags)
 
 
-class _MayBeRead(dict[bytes, bool]):
-    """Whether an attribute is read, by how it begins: with its key, which encoders write first. What is not read is
-    not decoded."""
+def _may_be_read(pair: bytes) -> bool:
+    """Whether an attribute is read, by its key, which encoders write first. What is not read is not decoded."""
+    name = _name_in(pair[: 2 + pair[1]])
+    return name is None or _is_read(name)
 
-    def __missing__(self, beginning: bytes) -> bool:
-        tag, length = beginning[:2]
-        if tag != _KEY_TAG or length > _MAX_SHORT_KEY:
-            return True
-        if len(self) >= _MAX_KEYS:
+
+def _name_in(beginning: bytes) -> str | None:
+    """Return the key with which an attribute begins; None if it is longer, or something else comes first."""
+    tag, length = beginning[:2]
+    if tag != _KEY_TAG or length > _MAX_SHORT_KEY:
+        return None
+    return str(beginning[2:], "utf-8", "replace")
+
+
+class _Layout(NamedTuple):
+    """The positions of attributes that are read: of texts and tags, and of others, with their names and roles."""
+
+    texts: tuple[int, ...]
+    others: tuple[tuple[int, str, str], ...]
+
+
+class _Layouts(dict[tuple[bytes, ...], _Layout]):
+    """What is read of messages whose attributes begin with these keys, in this order; None if a key is not short. The
+    spans of an instrumentation have a few layouts."""
+
+    def __missing__(self, beginnings: tuple[bytes, ...]) -> _Layout | None:
+        texts: list[int] = []
+        others: list[tuple[int, str, str]] = []
+        for position, name in enumerate(map(_name_in, beginnings)):
+            if name is None:
+                return None  # what is no key may be content, which is not remembered
+            rule = rule_of(name)
+            if rule is not None and rule.role in ("text", "tags"):
+                texts.append(position)
+            elif rule is not None:
+                others.append((position, name, rule.role))
+        if len(self) >= _MAX_LAYOUTS:
             self.clear()
-        self[beginning] = _is_read(str(beginning[2:], "utf-8", "replace"))
-        return self[beginning]
+        self[beginnings] = layout = _Layout(tuple(texts), tuple(others))
+        return layout
+
+
+class _Said(dict[tuple[bytes, ...], Attributes]):
+    """Texts and tags that were decoded before. The calls of a session have the same ones."""
+
+    def __missing__(self, pairs: tuple[bytes, ...]) -> Attributes:
+        attributes = collect([_decoded[pair] for pair in pairs])
+        if sum(map(len, pairs)) <= _MAX_SAID_BYTES:
+            if len(self) >= _MAX_SAID:
+                self.clear()
+            self[pairs] = attributes
+        return attributes
 
 
 class _Decoded(dict[bytes, ReadAttribute | None]):
@@ -308,8 +368,24 @@ class _Decoded(dict[bytes, ReadAttribute | None]):
         return read
 
 
-_may_be_read = _MayBeRead()
+_layouts = _Layouts()
+_said = _Said()
 _decoded = _Decoded()
+
+
+def _value(pair: bytes) -> Any:
+    """Return the value of an attribute that begins with a short key. Whole numbers and short texts are read without
+    protobuf's parser, which takes several times as long."""
+    start, size = 2 + pair[1], len(pair)
+    if size > start + 3 and pair[start] == _VALUE_TAG and pair[start + 1] == size - start - 2:
+        kind = pair[start + 2]
+        if kind == _TEXT_TAG and pair[start + 3] == size - start - 4:
+            return str(pair[start + 4 :], "utf-8")
+        if kind == _INT_TAG:
+            number, end = _varint(pair, start + 3)
+            if end == size and number < _BIGINT:
+                return number
+    return _plain(KeyValue.FromString(pair).value)
 
 
 def _plain(value: AnyValue) -> Any:

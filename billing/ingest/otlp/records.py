@@ -15,6 +15,9 @@ from billing.ingest.otlp.attributes import rule_of
 _KNOWN_NAME = re.compile(
     r"(?:claude_code|codex|gemini_cli|ai|gen_ai|copilot_chat)\.[A-Za-z_.]{1,80}|api_request|api_response"
 )
+# What is counted together in the limit of a request, and whose parts are in that of one record.
+RECORDS = "spans, log records, metrics and data points, with their resources and scopes"
+ONE_RECORD = "One span, log record, data point, scope or resource"
 # Of one record; the others are ignored.
 MAX_ATTRIBUTES = 10_000
 MAX_TEXT = 1_000
@@ -79,8 +82,13 @@ def read_attribute(name: str, value: Any) -> ReadAttribute | None:
     if rule is None:
         return None
     role, field, position, _ = rule
-    stored = _READERS[role](value) if type(value) is str else _stored(role, value)
+    stored = stored_value(role, value)
     return None if stored is None else ReadAttribute(role, field or name, position, stored)
+
+
+def stored_value(role: str, value: Any) -> Any:
+    """Return the value of an attribute as it is stored; None if it is not of the attribute's type."""
+    return _READERS[role](value) if type(value) is str else _stored(role, value)
 
 
 def collect(attributes: Iterable[ReadAttribute | None]) -> Attributes:
@@ -104,7 +112,7 @@ def collect(attributes: Iterable[ReadAttribute | None]) -> Attributes:
 
 
 def _stored(role: str, value: Any) -> Any:
-    """Return a value that is no text; None if it is not of the attribute's type."""
+    """Return a value that is no text."""
     match role, value:
         case "number", int():
             return value

@@ -1,7 +1,7 @@
 """Reading of usage objects. `read_usage` never raises for what a sender may send: an object that cannot be read has no
 counts and a reason."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -62,8 +62,11 @@ def read_usage(
     reading = _read_sums(usage, platform, model, source) if not beside else None
     if reading is None:
         reading = _Reader(platform, model, source).read(unwrap(usage), beside or {})
-    if not reading.flags and reading.reason is None:
-        return reading
+    return with_raw(reading, usage) if reading.flags or reading.reason is not None else reading
+
+
+def with_raw(reading: UsageReading, usage: Mapping[Any, Any]) -> UsageReading:
+    """Return a doubtful reading with what is stored of its object."""
     raw, is_cut = raw_object(usage)
     flags = (*reading.flags, Flag(FlagCode.RAW_TRUNCATED)) if is_cut else reading.flags
     return UsageReading(
@@ -79,16 +82,41 @@ def read_usage(
     )
 
 
-class _SumsRule(NamedTuple):
-    """How an object is read that has nothing but sums of tokens: the position of each field, and the convention."""
+class SumsReader(NamedTuple):
+    """Reads objects of one structure that have nothing but sums of tokens: the position of each field, and the
+    convention. `_Reader` reads them the same way, in several times the time."""
 
     positions: tuple[tuple[int, str], ...]
     convention: Convention
     hides_thoughts: bool
 
+    def read(self, values: Sequence[Any]) -> UsageReading | None:
+        """Return the reading of the values of an object, in its order, without `raw`; None if they are no counts, or
+        contradict each other."""
+        counts: dict[str, int] = {}
+        for position, name in self.positions:
+            value = values[position]
+            if type(value) is not int or not 0 <= value <= LARGEST_COUNT:
+                return None
+            counts[name] = value
+        numbers = Numbers((counts.pop("input"),), **counts)
+        try:
+            totals, flags = resolve_totals(numbers, self.convention, hides_thoughts=self.hides_thoughts)
+        except UnreadableError:
+            return None
+        quantities = plain_quantities(totals)
+        return UsageReading(quantities, (quantities,), flags=tuple(flags), convention=self.convention.name)
+
+
+def sums_reader(usage: Mapping[Any, Any], *, service: str, model: str, source: str) -> SumsReader | None:
+    """Return the reader of objects that have the same structure as this one and belong to the same model; None if it
+    has more than sums of tokens. The parameters are those of `read_usage`."""
+    structure = structure_of(usage, [])
+    return None if structure is None else _sums_reader(structure, service_name(service), model.strip().lower(), source)
+
 
 @lru_cache(maxsize=1024)
-def _sums_rule(structure: Structure, platform: str, model: str, source: str) -> _SumsRule | None:
+def _sums_reader(structure: Structure, platform: str, model: str, source: str) -> SumsReader | None:
     fields = count_fields(structure) if count_keys(structure[0]) else None
     if fields is None or media_kinds(platform, model):
         return None
@@ -96,32 +124,15 @@ def _sums_rule(structure: Structure, platform: str, model: str, source: str) -> 
     if "input" not in names or not names <= _SUMS:
         return None
     convention = convention_for(fields.paths, platform, model, source)
-    return _SumsRule(fields.positions, convention, hides_thoughts(model, convention))
+    return SumsReader(fields.positions, convention, hides_thoughts(model, convention))
 
 
 def _read_sums(usage: Mapping[Any, Any], platform: str, model: str, source: str) -> UsageReading | None:
-    """Return the reading of an object that has nothing but sums of tokens; None for all others.
-
-    Most senders send nothing else. `_Reader` reads such an object the same way, in several times the time.
-    """
+    """Return the reading of an object that has nothing but sums of tokens, as most have; None for all others."""
     values: list[Any] = []
     structure = structure_of(usage, values)
-    rule = _sums_rule(structure, platform, model, source) if structure is not None else None
-    if rule is None:
-        return None
-    counts: dict[str, int] = {}
-    for position, name in rule.positions:
-        value = values[position]
-        if type(value) is not int or not 0 <= value <= LARGEST_COUNT:
-            return None
-        counts[name] = value
-    numbers = Numbers((counts.pop("input"),), **counts)
-    try:
-        totals, flags = resolve_totals(numbers, rule.convention, hides_thoughts=rule.hides_thoughts)
-    except UnreadableError:
-        return None
-    quantities = plain_quantities(totals)
-    return UsageReading(quantities, (quantities,), flags=tuple(flags), convention=rule.convention.name)
+    reader = _sums_reader(structure, platform, model, source) if structure is not None else None
+    return reader.read(values) if reader is not None else None
 
 
 def without_known_caches(reading: UsageReading) -> UsageReading:

@@ -6,14 +6,15 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from billing.notifications.webhooks import reencrypt_webhooks
+from billing.provider_bills.connections import reencrypt_connections
 from costtrack.database.commands import SchemaCommand
 from organizations.accounts.secrets import reencrypt_second_factors
 
 
 class Command(SchemaCommand):
     help = (
-        "Encrypt webhook secrets and second factors with the current COSTTRACK_SECRET_KEY. Safe to repeat."
-        " Exit code 1: some cannot be decrypted with any configured key."
+        "Encrypt webhook secrets, keys of providers and second factors with the current COSTTRACK_SECRET_KEY. Safe to"
+        " repeat. Exit code 1: some cannot be decrypted with any configured key."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -21,6 +22,7 @@ class Command(SchemaCommand):
         unreadable = 0
         for name, result in {
             "webhooks": reencrypt_webhooks(),
+            "provider connections": reencrypt_connections(),
             "second factors": reencrypt_second_factors(),
         }.items():
             self.stdout.write(f"{name}: {result.encrypted:,} encrypted, {result.unreadable:,} unreadable")
@@ -28,5 +30,6 @@ class Command(SchemaCommand):
         if unreadable:
             raise CommandError(
                 f"{unreadable:,} were encrypted with a key that is not configured. Add it to"
-                " COSTTRACK_SECRET_KEY_FALLBACKS, or rotate these webhooks and remove these second factors."
+                " COSTTRACK_SECRET_KEY_FALLBACKS, or rotate these webhooks, enter these keys again and remove these"
+                " second factors."
             )

@@ -18,20 +18,25 @@ Weights = Mapping[str, Fraction]
 
 def split(amount: Decimal, weights: Weights) -> dict[str, Decimal]:
     """Return the share of each name, in proportion to its weight. Empty if no weight is above zero."""
-    total = sum(weights.values(), Fraction(0))
-    if not total:
+    if not any(weights.values()):
         return {}
+    decimals = max(DECIMALS, -int(amount.as_tuple().exponent))
+    shares = split_units(int(amount.scaleb(decimals)), weights)
+    return {name: Decimal(share).scaleb(-decimals) for name, share in shares.items()}
+
+
+def split_units(units: int, weights: Weights) -> dict[str, int]:
+    """Return the share of each name in whole units. One weight has to be above zero."""
     scale = lcm(*(weight.denominator for weight in weights.values()))
     parts = {name: int(weights[name] * scale) for name in sorted(weights)}
     whole = sum(parts.values())
-    decimals = max(DECIMALS, -int(amount.as_tuple().exponent))
-    sign, units = (-1 if amount < 0 else 1), abs(int(amount.scaleb(decimals)))
-    shares = {name: units * part // whole for name, part in parts.items()}
-    remaining = units - sum(shares.values())
-    by_remainder = sorted(parts, key=lambda name: (-(units * parts[name] % whole), name))
+    sign, amount = (-1 if units < 0 else 1), abs(units)
+    shares = {name: amount * part // whole for name, part in parts.items()}
+    remaining = amount - sum(shares.values())
+    by_remainder = sorted(parts, key=lambda name: (-(amount * parts[name] % whole), name))
     for name in by_remainder[:remaining]:
         shares[name] += 1
-    return {name: Decimal(sign * share).scaleb(-decimals) for name, share in shares.items()}
+    return {name: sign * share for name, share in shares.items()}
 
 
 def split_rows(amounts: Sequence[Decimal], weights: Weights) -> list[dict[str, Decimal]]:

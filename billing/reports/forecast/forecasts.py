@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 
 from billing.limits.pace import MAX_WEEKS, WEEK, WeeklyPace
 from billing.models import ForecastCheck
 from billing.reports.forecast.model import HorizonCheck, HourlySpend, outlook_of
 from billing.reports.forecast.spend import MAX_SERIES, read_hours
 from billing.reports.usage.figures import ZERO_FIGURES, GroupBy, UsageFilter
-from billing.reports.usage.totals import FiguresByKey, grouped
+from billing.reports.usage.totals import FiguresByKey, grouped, totals
 from billing.types import LimitScope
 from costtrack.calendar import Span, Unit
 from organizations.models import APICredential, Organization
@@ -49,6 +50,46 @@ class SeriesForecast:
     @property
     def has_history(self) -> bool:
         return self.periods[0].expected_usd is not None
+
+
+@dataclass(frozen=True, slots=True)
+class DayForecast:
+    """The running sum of a month at the end of a day: what is spent, None for days to come; what is expected, None for
+    days that are over; and its band, None where it is not known."""
+
+    span: Span
+    spent_usd: Decimal | None
+    expected_usd: Decimal | None = None
+    low_usd: Decimal | None = None
+    high_usd: Decimal | None = None
+
+
+def month_by_day(*, organization: Organization, now: datetime) -> list[DayForecast]:
+    """Return the days of this month with the organization's forecast; none without a week of history."""
+    calendar = organization.calendar
+    month = calendar.period(Unit.MONTH, now)
+    hours = read_hours(organization, LimitScope.ORGANIZATION, [_WHOLE], since=now - MAX_WEEKS * WEEK, until=now)
+    history = HourlySpend.of(hours.get(_WHOLE, {}), until=now, calendar=calendar)
+    pace = history.pace_at(now) if history is not None else None
+    if pace is None:
+        return []
+    stored = ForecastCheck.objects.of(organization).filter(scope=LimitScope.ORGANIZATION.value, value=_WHOLE).first()
+    checks = tuple(HorizonCheck(*fields) for fields in stored.horizons) if stored is not None else ()
+    days = list(calendar.periods(Unit.DAY, month))
+    begun = [day for day in days if day.start <= now]
+    figures = totals(organization=organization, filters=UsageFilter(), windows=begun)
+    sums = list(accumulate(day.cost_usd for day in figures))
+    rows = []
+    for index, day in enumerate(days):
+        spent = sums[index] if index < len(sums) else None
+        if day.end <= now:
+            rows.append(DayForecast(day, spent))
+            continue
+        rest = outlook_of(pace, day.end - now, checks)
+        low = None if rest.low_usd is None else sums[-1] + rest.low_usd
+        high = None if rest.high_usd is None else sums[-1] + rest.high_usd
+        rows.append(DayForecast(day, spent, sums[-1] + rest.usd, low, high))
+    return rows
 
 
 def forecasts(*, organization: Organization, by: GroupBy | None, now: datetime) -> list[SeriesForecast]:

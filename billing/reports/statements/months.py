@@ -4,9 +4,8 @@ Closed months have the span of the day on which they were closed. The first open
 ends, even if the organization has another time zone since then, so months have no gap and no overlap.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,17 +17,18 @@ from billing.models.rollups import OrganizationHour
 from costtrack.calendar import Calendar, Span, Unit
 from costtrack.clock import DAY
 from costtrack.date_text import day_text
+from costtrack.dates import parse_month
 from costtrack.errors import NotFoundError
 from organizations.models import APICredential, Organization
 
-_MONTH = re.compile(r"(20\d\d|21\d\d)-(0[1-9]|1[0-2])", re.ASCII)
+_YEARS = range(2000, 2200)
 """The years that dates of usage may have."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatementMonth:
     """A month. `month` is its first day. `closed_at` is None while it is open. `takes_late_events`: it is the open
-    month in which late events are booked. `limits_history` is only that of a closed month."""
+    month in which late events are booked. `limits_history` and `commitments` are only those of a closed month."""
 
     month: date
     span: Span
@@ -39,6 +39,7 @@ class StatementMonth:
     takes_late_events: bool = False
     credential_names: Mapping[str, str] | None = None
     limits_history: list[dict[str, Any]] = field(default_factory=list)
+    commitments: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def is_closed(self) -> bool:
@@ -60,12 +61,15 @@ class StatementMonth:
         return f"{day_text(first)} to {day_text(end - DAY)}"
 
 
-def parse_month(text: str) -> date:
-    """Return the first day of a month like `2026-10`. Raises NotFoundError."""
-    match = _MONTH.fullmatch(text)
-    if match is None:
+def month_in_url(text: str) -> date:
+    """Return the first day of the month that a URL names, like `2026-10`. Raises NotFoundError."""
+    try:
+        month = parse_month(text)
+    except ValueError:
+        month = None
+    if month is None or month.year not in _YEARS:
         raise NotFoundError("No such month. Months are written like 2026-10.")
-    return date(int(match[1]), int(match[2]), 1)
+    return month
 
 
 def next_month(month: date) -> date:
@@ -105,9 +109,10 @@ def _month_among(closed: list[ClosedMonth], organization: Organization, month: d
     if row is None and closed and month < closed[0].month:
         # The first closing closed all time before it.
         span = _calendar_month(Calendar(ZoneInfo(closed[0].time_zone)), month)
-        return _closed(closed[0], month, span, [])
+        return _closed(closed[0], month, span)
     if row is not None:
-        return _closed(row, month, Span(row.starts_at, row.ends_at), row.limits_history)
+        of_month = _closed(row, month, Span(row.starts_at, row.ends_at))
+        return replace(of_month, limits_history=row.limits_history, commitments=row.commitments)
     span = _calendar_month(organization.calendar, month)
     is_first_open = bool(closed) and month == next_month(closed[-1].month)
     if is_first_open:
@@ -115,7 +120,7 @@ def _month_among(closed: list[ClosedMonth], organization: Organization, month: d
     return StatementMonth(month, span, organization.calendar.zone, organization.name, takes_late_events=is_first_open)
 
 
-def _closed(row: ClosedMonth, month: date, span: Span, limits_history: list[dict[str, Any]]) -> StatementMonth:
+def _closed(row: ClosedMonth, month: date, span: Span) -> StatementMonth:
     return StatementMonth(
         month,
         span,
@@ -124,7 +129,6 @@ def _closed(row: ClosedMonth, month: date, span: Span, limits_history: list[dict
         row.closed_at,
         row.closed_by,
         credential_names=row.credential_names,
-        limits_history=limits_history,
     )
 
 

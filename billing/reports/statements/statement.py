@@ -157,6 +157,7 @@ WHERE (requests, input_tokens, cache_read_tokens, cache_creation_tokens, output_
 ORDER BY section, corrected_month NULLS FIRST, key, model
 LIMIT {limit}
 """)
+_COUNT = sql.SQL("SELECT count(*) FROM ({lines}) AS line")
 _AFTER = sql.SQL("""
 (section, coalesce(corrected_month, '0001-01-01'), key, model)
     > ({}::int, {}::date, {}::text COLLATE "C", {}::text COLLATE "C")
@@ -188,18 +189,17 @@ def statement_lines(
     query: StatementQuery, *, after: LineKey | None = None, limit: int = PAGE
 ) -> tuple[list[StatementLine], LineKey | None]:
     """Return a page of lines in their order, and the key after which the next page begins. Raises the same errors."""
-    rows = booked_rows(query.organization, query.month, query.filters, _columns(query))
-
-    def compose(reader: RollupReader) -> sql.Composed:
-        return _LINES.format(
-            sums=_sums(query, rows(reader), has_models=query.has_models),
-            after=sql.SQL("true") if after is None else _is_after(reader, after),
-            limit=reader.bind(limit + 1),
-        )
-
+    compose = _lines(query, after, limit + 1)
     lines = sorted(_read(query, compose), key=lambda line: (line.of.section, line.of.corrected_month or _NO_MONTH))
     has_more = len(lines) > limit
     return lines[:limit], lines[limit - 1].of if has_more else None
+
+
+def count_lines(query: StatementQuery, limit: int) -> int:
+    """Return the number of lines, up to a limit. Raises the same errors."""
+    compose = _lines(query, None, limit)
+    [(count,)] = read_rollups(query.organization, lambda reader: _COUNT.format(lines=compose(reader)))
+    return int(count)
 
 
 def all_statement_lines(query: StatementQuery) -> Iterator[Sequence[StatementLine]]:
@@ -210,6 +210,19 @@ def all_statement_lines(query: StatementQuery) -> Iterator[Sequence[StatementLin
         yield lines
         if after is None:
             return
+
+
+def _lines(query: StatementQuery, after: LineKey | None, limit: int) -> Compose:
+    rows = booked_rows(query.organization, query.month, query.filters, _columns(query))
+
+    def compose(reader: RollupReader) -> sql.Composed:
+        return _LINES.format(
+            sums=_sums(query, rows(reader), has_models=query.has_models),
+            after=sql.SQL("true") if after is None else _is_after(reader, after),
+            limit=reader.bind(limit),
+        )
+
+    return compose
 
 
 def _columns(query: StatementQuery) -> set[str]:

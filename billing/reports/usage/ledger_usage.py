@@ -62,20 +62,25 @@ def check_event_count(organization: Organization, filters: UsageFilter, windows:
     """Raise InvalidError if the ordered windows have more than `MAX_EVENTS` events to read."""
     if filters.run_id or filters.session_id or not windows:
         return
-    parameters = {
-        "organization": organization.pk,
-        "starts": [window.start for window in windows],
-        "ends": [window.end for window in windows],
-        "first_id": first_id_of(windows[0].start),
-        "limit": MAX_EVENTS + 1,
-    }
-    [(count,)] = fetch_rows(_COUNT, parameters)
-    if count > MAX_EVENTS:
+    if count_events(organization, windows, MAX_EVENTS + 1) > MAX_EVENTS:
         raise InvalidError(
             f"This period has more than {MAX_EVENTS:,} events, which is too many to read one by one. Choose a shorter "
             "period, or do not filter or group by workflow, session, run, tool or tag.",
             param="end_date",
         )
+
+
+def count_events(organization: Organization, windows: Sequence[Window], limit: int) -> int:
+    """Return the number of events in ordered windows, up to a limit."""
+    parameters = {
+        "organization": organization.pk,
+        "starts": [window.start for window in windows],
+        "ends": [window.end for window in windows],
+        "first_id": first_id_of(windows[0].start),
+        "limit": limit,
+    }
+    [(count,)] = fetch_rows(_COUNT, parameters)
+    return int(count)
 
 
 def event_rows(

@@ -61,7 +61,7 @@ def examine_installation() -> Iterator[Finding]:
 
 
 def _settings() -> list[Finding]:
-    messages = checks.run_checks(include_deployment_checks=True)
+    messages = [message for message in checks.run_checks(include_deployment_checks=True) if not message.is_silenced()]
     if not messages:
         return [Finding(Result.OK, "settings", "valid")]
     return [

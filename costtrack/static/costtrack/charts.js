@@ -12,6 +12,7 @@
     const notation = Math.abs(value) >= 100000 ? "compact" : "standard";
     return value.toLocaleString("en-US", { style: "currency", currency: "USD", maximumFractionDigits: digits, notation });
   };
+  const percent = (value) => value.toLocaleString("en-US", { style: "percent", maximumFractionDigits: 1 });
   const count = (value) => value.toLocaleString("en-US", { notation: value >= 100000 ? "compact" : "standard" });
   const colorOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const middle = (name) => {
@@ -36,15 +37,20 @@
 
   // Series beside the bars: what is expected continues the stack, unusual bars have a triangle, the others are lines.
   const overlaysOf = (chart, faint, grid, strong) =>
-    chart.overlays.map((overlay) => {
+    chart.overlays.map((overlay, index) => {
       const common = { label: overlay.name, data: overlay.values, texts: overlay.texts, urls: [], role: overlay.role };
       if (overlay.role === "expected") {
-        const style = { backgroundColor: grid, borderColor: faint, borderWidth: 1, borderDash: [3, 3] };
+        const style = { backgroundColor: grid, borderColor: faint, borderWidth: 1, borderDash: [3, 3], pointRadius: 0 };
         return { ...common, ...style, maxBarThickness: 48, order: 2 };
       }
       if (overlay.role === "anomaly") {
         const style = { type: "line", stack: overlay.role, showLine: false, pointStyle: "triangle", pointRadius: 6 };
         return { ...common, ...style, pointHoverRadius: 7, borderColor: strong, backgroundColor: strong, clip: false, order: -1 };
+      }
+      if (overlay.role === "band") {
+        const isUpper = chart.overlays[index + 1]?.role === "band";
+        const style = { backgroundColor: grid, borderColor: grid, borderWidth: 1, pointRadius: 0 };
+        return { ...common, ...style, type: "line", fill: isUpper ? "+1" : false, order: 3 };
       }
       const color = overlay.role === "limit" ? LIMIT_COLOR : faint;
       const line = { type: "line", stack: overlay.role, borderColor: color, backgroundColor: color, fill: false };
@@ -85,7 +91,7 @@
     if (!source) return;
     Chart.getChart(canvas)?.destroy();
     const chart = JSON.parse(source.textContent);
-    const write = chart.unit === "usd" ? usd : count;
+    const write = { usd, percent, count }[chart.unit];
     const [gridColor, faint, strong] = [colorOf("--ct-line"), colorOf("--ct-faint"), colorOf("--ct-strong")];
     // Stacked bars are narrow targets: anywhere in a column leads to its period.
     const urlAt = (event, instance) => {

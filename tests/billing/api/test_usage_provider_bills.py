@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
-from billing.models import BillDay, BillRow
+from billing.models import BillDay, BillKey, BillRow
 from billing.reports.provider_bills import Side, split_difference
 from billing.types import BillCause
 from organizations.models import AuditEntry, Organization
@@ -161,9 +161,13 @@ def test_keys_are_compared_with_their_credential_or_are_foreign(api: APIClient, 
     rows = {row["key"]: row for row in report(api)["results"]}
     assert parts_of(rows[client_id]) == {"missing_calls": "7"}
     assert (parts_of(rows["key_b"]), rows["key_b"]["is_foreign"]) == ({"foreign_key": "5"}, True)
-    assert (rows[""]["bill_usd"], rows[""]["ledger_usd"], rows[""]["agrees"]) == ("1", "1", True)
+    assert (parts_of(rows["key_c"]), rows["key_c"]["is_unassigned"]) == ({"unassigned_key": "1"}, True)
+    assert (rows[""]["ledger_usd"], parts_of(rows[""])) == ("1", {"unassigned_key": "-1"})  # the calls of key_c
     assert api.delete(f"{URL}/keys/{foreign['id']}").status_code == 204
-    assert {row["key"] for row in report(api)["results"]} == {client_id, ""}
+    assert {row["key"] for row in report(api)["results"] if row["is_unassigned"]} == {"key_b", "key_c"}
+    BillKey.objects.of(organization).delete()
+    (together,) = report(api)["results"]
+    assert (together["key"], together["bill_usd"], parts_of(together)) == ("", "13", {"unknown_quantity": "12"})
 
 
 ANTHROPIC = {"starting_at": "2026-11-14T00:00:00Z", "ending_at": "2026-11-15T00:00:00Z"}
@@ -278,13 +282,49 @@ BILLS = st.builds(Side, st.none() | TOKENS, AMOUNT, AMOUNTS)
 
 
 @examples(100)
-@given(bill=BILLS, ledger=st.builds(Side, TOKENS, AMOUNT), is_foreign=st.booleans(), is_fresh=st.booleans())
-def test_the_parts_of_a_difference_add_up_to_it(*, bill: Side, ledger: Side, is_foreign: bool, is_fresh: bool) -> None:
+@given(
+    bill=BILLS,
+    ledger=st.builds(Side, TOKENS, AMOUNT),
+    cause_of_key=st.sampled_from((None, BillCause.FOREIGN_KEY, BillCause.UNASSIGNED_KEY)),
+    is_fresh=st.booleans(),
+)
+def test_the_parts_of_a_difference_add_up_to_it(
+    *, bill: Side, ledger: Side, cause_of_key: BillCause | None, is_fresh: bool
+) -> None:
     assert bill.amount_usd is not None
     assert ledger.amount_usd is not None
-    parts = split_difference(bill, ledger, is_foreign=is_foreign, is_fresh=is_fresh)
+    parts = split_difference(bill, ledger, cause_of_key=cause_of_key, is_fresh=is_fresh)
     assert sum(parts.values()) == bill.amount_usd - ledger.amount_usd
     if bill.tokens is not None and {k: v for k, v in bill.tokens.items() if v} == {
         k: v for k, v in (ledger.tokens or {}).items() if v
     }:
         assert not parts.get(BillCause.MISSING_CALLS) or not any((ledger.tokens or {}).values())
+
+
+def test_accounts_are_connected_fetched_and_disconnected_without_showing_the_key(
+    api: APIClient, organization: Organization, other_organization: Organization
+) -> None:
+    url = f"{URL}/connections"
+    created = api.post(url, {"provider": "openai", "key": "sk-admin-1234"})
+    assert created.status_code == 201
+    row = created.json()
+    assert (row["provider"], row["account"], row["state"], row["fetched_at"]) == ("openai", "", "queued", None)
+    assert api.post(url, {"provider": "openai", "key": "sk-admin-5678"}).status_code == 200
+    listed = api.get(url)
+    assert [found["id"] for found in listed.json()["results"]] == [row["id"]]
+    assert "sk-admin" not in created.content.decode() + listed.content.decode()
+    fetched = api.post(f"{url}/{row['id']}/fetch")
+    assert (fetched.status_code, fetched.json()["next_fetch_at"]) == (202, "2026-11-16T12:00:00Z")
+    for body, field in (
+        ({"provider": "x", "key": "12345678"}, "provider"),
+        ({"provider": "openai", "key": "1"}, "key"),
+    ):
+        refused = api.post(url, body)
+        assert (refused.status_code, field in refused.json()["fields"]) == (422, True)
+    stranger: Any = make_key(other_organization, Scope.COSTS_READ, Scope.MANAGE).client()
+    reader: Any = make_key(organization, Scope.COSTS_READ).client()
+    for client, expected in ((stranger, 404), (reader, 403)):
+        assert client.post(f"{url}/{row['id']}/fetch").status_code == expected
+        assert client.delete(f"{url}/{row['id']}").status_code == expected
+    assert api.delete(f"{url}/{row['id']}").status_code == 204
+    assert api.get(url).json() == {"results": []}

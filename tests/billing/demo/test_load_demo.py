@@ -7,8 +7,12 @@ import time_machine
 from django.core.management import call_command
 from django.test import Client, TestCase
 
+from billing.admin.components.formatting import NOTHING
+from billing.demo.finance import FINANCE
 from billing.demo.services import PASSWORD, TENANTS, USERS, load_demo
 from billing.models import Run, SpendLimit, UnpricedEvent, UsageEvent
+from billing.reports.provider_bills import compare_bills
+from billing.types import BillCause
 from organizations.models import Organization
 from tests.usage import NOW, total_cost
 
@@ -58,6 +62,40 @@ class LoadDemo(TestCase):
             assert limits.filter(is_plan=False).count() >= 4
             assert {limit.is_per_value for limit in limits} == {True, False}
             assert {limit.action for limit in limits} == {"pause", "notify"}
+
+    def test_its_bills_have_every_cause_and_agree_otherwise(self) -> None:
+        for tenant in TENANTS:
+            organization = Organization.objects.get(slug=tenant.slug)
+            comparison = compare_bills(
+                organization=organization, first=NOW.date() - timedelta(days=21), last=NOW.date()
+            )
+            causes = {cause for row in comparison.rows for cause, amount in row.parts.items() if amount}
+            assert causes == {
+                BillCause.MISSING_CALLS,
+                BillCause.PRICE,
+                BillCause.INCOMPLETE,
+                BillCause.FOREIGN_KEY,
+            }
+            agreeing = sum(row.agrees for row in comparison.rows)
+            assert agreeing > len(comparison.rows) * 0.8
+            assert {day.is_closed for day in comparison.days} == {True, False}
+            assert sum(comparison.parts.values()) == comparison.difference_usd
+
+    def test_its_pages_for_finance_have_content(self) -> None:
+        client = Client()
+        client.login(username="owner@harbor.example", password=PASSWORD)
+        with time_machine.travel(NOW, tick=False):
+            for tenant in TENANTS:
+                for page, part in {
+                    "outcomes": FINANCE[tenant.slug].outcome,
+                    "allocation": "Search index",
+                    "commitments": FINANCE[tenant.slug].fees[0].name,
+                    "provider-bills": "Not complete yet",
+                }.items():
+                    response = client.get(f"/o/{tenant.slug}/admin/{page}/")
+                    assert part in response.content.decode(), (tenant.slug, page)
+                    figures = {figure.name: figure.value for figure in response.context["figures"]}
+                    assert NOTHING not in figures.values(), figures
 
     def test_its_users_can_sign_in(self) -> None:
         for email, _ in USERS:

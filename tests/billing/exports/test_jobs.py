@@ -9,7 +9,9 @@ from uuid import UUID
 import pytest
 
 from billing.exports import jobs, usage_files
+from billing.exports.allocation_files import AllocationFile
 from billing.exports.file_queries import query_json, query_of
+from billing.exports.focus import FocusFile
 from billing.exports.jobs import (
     MAX_UNFINISHED,
     STORED_FOR,
@@ -25,13 +27,16 @@ from billing.exports.jobs import (
 )
 from billing.exports.list_files import ListFile
 from billing.exports.run_files import ExecutionsFile, RunsFile, SessionsFile
+from billing.exports.statement_files import StatementFile
 from billing.exports.table_files import FileQuery
 from billing.exports.usage_files import BreakdownFile, DaysFile, RequestsFile
 from billing.models import Delivery, Export, ExportPart
 from billing.notifications.emails import compose
+from billing.reports.allocation.rules import AllocationBasis
+from billing.reports.months import ReportMonth
 from billing.reports.usage.figures import GroupBy, UsageFilter
 from billing.rollups.fold import fold
-from billing.types import Channel, ExportState
+from billing.types import AllocationTarget, Channel, ExportState
 from costtrack.calendar import Span, Window
 from costtrack.clock import utc_now
 from costtrack.errors import ConflictError, ForbiddenError, NotFoundError
@@ -43,6 +48,7 @@ from tests.usage import NOW, Send
 
 pytestmark = pytest.mark.usefixtures("whole_history")
 
+MONTH_OF_USAGE = NOW.date().replace(day=1)
 MONTH = Span(NOW - timedelta(days=60), NOW + timedelta(days=1))
 
 
@@ -107,6 +113,9 @@ def test_the_file_of_any_table_is_that_of_its_download(access: Access, monkeypat
         RunsFile(),
         SessionsFile(window=Window()),
         ExecutionsFile(window=Window(None, MONTH.end)),
+        StatementFile(month=MONTH_OF_USAGE, by=GroupBy.TEAM, filters=UsageFilter(model="gpt-4o")),
+        FocusFile(month=MONTH_OF_USAGE, version="1.4", by=AllocationTarget.TAG, tag_prefix="a"),
+        AllocationFile(basis=AllocationBasis(AllocationTarget.TEAM), months=(ReportMonth(MONTH_OF_USAGE, MONTH),)),
         ListFile(name="members"),
         ListFile(name="all-runs", parameters="q=run-1"),
     )

@@ -198,3 +198,10 @@ def test_an_id_that_is_too_long_stays_different_from_others_like_it() -> None:
     assert long["id"].startswith(event.id[:200])
     assert event.id != other.id
     assert event == event_of(long)
+
+
+def test_the_address_of_vertex_ai_is_the_region_of_the_call() -> None:
+    address = "https://us-central1-aiplatform.googleapis.com/v1/projects/example"
+    vertex = {"custom_llm_provider": "vertex_ai", "model": "gemini-2.5-pro", "api_base": address}
+    assert event_of(payload(**vertex)).region == "us-central1"
+    assert event_of(payload(api_base=address)).region is None

@@ -172,3 +172,11 @@ def test_credits_of_a_vendor_are_no_costs() -> None:
     assert read(copilot, "cost_usd", "input_tokens") == (None, 1000)
     for name in ("gen_ai.usage.cost", "operation.cost", "llm.cost.total", "litellm.cost.total"):
         assert read({**BASE, **GEN_AI, name: 0.5}, "cost_usd") != (None,), name
+
+
+def test_the_address_of_vertex_ai_is_the_region_unless_the_response_names_one() -> None:
+    vertex = {**BASE, "gen_ai.provider.name": "gcp.vertex_ai", **GEN_AI}
+    address = {"server.address": "europe-west4-aiplatform.googleapis.com"}
+    assert read({**vertex, **address}, "region") == ("europe-west4",)
+    assert read({**vertex, **address, "inference_geo": "us"}, "region") == ("us",)
+    assert read({**BASE, **GEN_AI, **address}, "region") == (None,)

@@ -112,6 +112,6 @@ def test_each_kind_says_what_its_email_says(organization: Organization, owner: U
     for kind in NoticeKind:
         add_notices(organization, 1, kind)
     rows = signed_in(owner).get(NOTICES).context["rows"]
-    of_one_user = {NoticeKind.TEST, NoticeKind.EXPORT_READY, NoticeKind.EXPORT_FAILED}
+    of_one_user = {NoticeKind.TEST, NoticeKind.EXPORT_READY, NoticeKind.EXPORT_FAILED, NoticeKind.REPORT}
     assert [row.notice.kind for row in rows] == [kind for kind in reversed(NoticeKind) if kind not in of_one_user]
     assert all(row.content.headline and row.url.startswith("/o/acme/admin/") for row in rows)

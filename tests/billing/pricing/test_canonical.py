@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 
-from billing.pricing.canonical import canonical_model, service_name
+from billing.pricing.canonical import canonical_model, region_of_address, service_name
 from billing.pricing.declared import DATED_ALIASES, NOT_SOLD
 
 DAY = date(2026, 11, 28)
@@ -34,6 +34,13 @@ KNOWN = {
     ),
     ("anthropic", "claude-opus-4-6[1m]"): ("anthropic", "anthropic", "claude-opus-4-6", ""),
     ("vertex_ai", "claude-sonnet-4-5@20250929"): ("google", "google", "claude-sonnet-4-5", ""),
+    ("vertex_ai", "projects/p/locations/us-central1/publishers/google/models/gemini-3.5-flash"): (
+        "google", "google", "gemini-3.5-flash", "us-central1"
+    ),
+    ("vertex_ai", "projects/p/locations/eu/publishers/anthropic/models/claude-sonnet-4-5@20250929"): (
+        "google", "google", "claude-sonnet-4-5", "eu"
+    ),
+    ("gcp.vertex_ai", "publishers/google/models/gemini-2.5-pro"): ("google", "google", "gemini-2.5-pro", ""),
     ("", "ft:gpt-4o-mini-2024-07-18:acme::abc"): ("openai", "openai", "ft:gpt-4o-mini", ""),
     ("", "text-embedding-3-small"): ("openai", "openai", "text-embedding-3-small", ""),
     ("", "chatgpt-4o-latest"): ("openai", "openai", "chatgpt-4o-latest", ""),
@@ -97,3 +104,24 @@ def test_services_have_one_name() -> None:
     assert {service_name(name) for name in ("google", "gemini", "vertex_ai", "gcp.vertex_ai")} == {"google"}
     assert service_name("litellm") == service_name("") == ""
     assert service_name("Our-Cluster ") == "our-cluster"
+
+
+@pytest.mark.parametrize(
+    ("service", "address", "region"),
+    [
+        ("gcp.vertex_ai", "us-central1-aiplatform.googleapis.com", "us-central1"),
+        (
+            "vertex_ai",
+            "https://europe-west4-aiplatform.googleapis.com/v1/projects/p/locations/europe-west4",
+            "europe-west4",
+        ),
+        ("vertex_ai", "aiplatform.eu.rep.googleapis.com:443", "eu"),
+        ("vertex_ai", "aiplatform.googleapis.com", None),
+        ("gemini", "generativelanguage.googleapis.com", None),
+        ("openai", "us-central1-aiplatform.googleapis.com", None),
+        ("vertex_ai", "us-central1-aiplatform.googleapis.com.example.com", None),
+        ("vertex_ai", "", None),
+    ],
+)
+def test_the_address_of_a_call_to_vertex_ai_names_its_region(service: str, address: str, region: str | None) -> None:
+    assert region_of_address(service, address) == region

@@ -82,7 +82,7 @@ def server() -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PATCH = answer  # noqa: N815 - the base class's names
+        do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815 - the base class's names
 
         def log_message(self, *_: object) -> None:
             """Tests look at `requests` instead."""

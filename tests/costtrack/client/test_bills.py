@@ -1,4 +1,4 @@
-"""`costtrack bills import|report|imports|keys|assign-key`."""
+"""`costtrack bills import|report|imports|keys|assign-key|remove-key`."""
 
 from pathlib import Path
 
@@ -36,3 +36,23 @@ def test_a_key_is_assigned(run: Run, server: Server) -> None:
     server.answers({"id": 1, "provider": "openai", "key": "k", "client_id": None})
     assert run("bills", "assign-key", "k", "--provider", "openai", "--foreign").code == 0
     assert server.last.json() == {"provider": "openai", "key": "k", "client_id": None}
+
+
+def test_the_assignment_of_a_key_is_deleted(run: Run, server: Server) -> None:
+    server.answers(b"", 204)
+    assert run("bills", "remove-key", "7").code == 0
+    assert (server.last.method, server.last.path) == ("DELETE", "/usage/provider-bills/keys/7")
+
+
+def test_an_account_is_connected_with_a_key_from_stdin(run: Run, server: Server) -> None:
+    server.answers({"id": 7, "provider": "openai", "state": "queued"}, 201)
+    server.answers({"results": [{"id": 7, "provider": "openai", "state": "failed", "error": "refused"}]})
+    server.answers({"id": 7, "state": "queued"}, 202)
+    server.answers(b"", 204)
+    assert run("bills", "connect", "openai", stdin="sk-admin-1\n").code == 0
+    assert server.last.json() == {"provider": "openai", "account": "", "key": "sk-admin-1"}
+    assert "refused" in run("bills", "connections").out
+    assert run("bills", "fetch", "7").code == 0
+    assert (server.last.method, server.last.path) == ("POST", "/usage/provider-bills/connections/7/fetch")
+    assert run("bills", "disconnect", "7").code == 0
+    assert (server.last.method, server.last.path) == ("DELETE", "/usage/provider-bills/connections/7")

@@ -8,21 +8,20 @@ from datetime import date
 from typing import Any, ClassVar
 
 from django import forms
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Figure
 from billing.admin.components.charts import Chart, Line
-from billing.admin.components.files import format_of
+from billing.admin.components.files import FileView
 from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.source_fields import source_text
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
-from billing.exports.allocation_files import AllocationRows, allocation_response
+from billing.exports.allocation_files import AllocationFile
+from billing.exports.table_files import FileQuery
 from billing.models import AllocationRule
 from billing.reports.allocation.allocation import Allocation, RuleResult, TargetCost, allocations
 from billing.reports.allocation.rules import AllocationBasis, SplitRule, applicable, list_rules
@@ -160,23 +159,15 @@ class AllocationPage(AllocationQueryPage):
         return EmptyState("payments", f"No cost in {month:%B %Y}", "Choose another month.", links)
 
 
-class AllocationFile(AllocationQueryPage):
+class AllocationFilePage(FileView, AllocationQueryPage):
     """The targets of a month as a file."""
 
-    title: ClassVar[str] = "Shared cost"
-
-    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self.plan_rights.check_exports()
-        form = AllocationForm(request.GET, months=self.months)
+    def file_query(self) -> FileQuery:
+        form = AllocationForm(self.request.GET, months=self.months)
         if not form.is_valid():
             raise InvalidError("These filters are invalid.")
-        return allocation_response(
-            self.read(form.basis, [form.month_or(this_month(self.organization, self.now))]),
-            organization=self.organization,
-            rows=AllocationRows.TARGETS,
-            file_format=format_of(request),
-            with_bom=True,
-        )
+        months = self._visible([form.month_or(this_month(self.organization, self.now))])
+        return AllocationFile(basis=form.basis, months=tuple(months))
 
 
 def allocation_figures(allocation: Allocation) -> list[Figure]:
@@ -295,4 +286,4 @@ def _amount(amount: Any) -> str:
 
 
 register_page("allocation/", AllocationPage.as_view(), name="allocation")
-register_page("allocation/file/", AllocationFile.as_view(), name="allocation_file")
+register_page("allocation/file/", AllocationFilePage.as_view(), name="allocation_file")

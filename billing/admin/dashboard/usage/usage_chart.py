@@ -104,6 +104,10 @@ class UsageChart:
     note: str
     has_anomalies: bool
 
+    @property
+    def has_expected(self) -> bool:
+        return any(overlay.role is Role.EXPECTED for overlay in self.chart.overlays)
+
 
 def timeline(
     query: UsageQuery, form: UsagePageForm, whole: Span, before: Span | None, *, is_forecast: bool
@@ -279,7 +283,7 @@ def _marks(view: View, periods: Sequence[Figures], unusual: Sequence[str]) -> Ov
 
 def _accumulated(view: View, line: Line, elapsed: int) -> Line:
     """Return the running sums of a line until now."""
-    values = list(accumulate(line.values))[:elapsed]
+    values = list(accumulate(value or 0.0 for value in line.values))[:elapsed]
     return Line(line.name, values, [_amount_text(view, value) for value in values], line.urls)
 
 

@@ -1,5 +1,6 @@
 """Forecasts of an organization, its teams and its credentials: the page beside the API, and the nightly back-test."""
 
+import calendar
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -74,6 +75,22 @@ def test_the_back_test_is_stored_and_shown_beside_the_forecast(
     assert "24 hours" not in page
     assert "1 day</td>" in page or "1 day</th>" in page
     assert "search" in text(browser, "/o/acme/admin/forecast/?by=team")
+
+    chart = browser.get("/o/acme/admin/forecast/").context["chart"]
+    days = calendar.monthrange(NOW.year, NOW.month)[1]
+    overlays = {overlay.name: overlay.values for overlay in chart.overlays}
+    assert (len(chart.labels), len(chart.lines[0].values), set(overlays)) == (
+        days,
+        NOW.day,
+        {"Expected", "High", "Low"},
+    )
+    assert [len(values) for values in overlays.values()] == [days] * 3
+    assert overlays["Expected"][NOW.day - 2] is None
+    assert overlays["Expected"][NOW.day - 1] == pytest.approx(
+        float(day["expected_usd"]) - float(day["spent_usd"]) + chart.lines[0].values[-1]
+    )
+    assert overlays["Expected"][-1] == pytest.approx(float(month["expected_usd"]), abs=1e-5)
+    assert overlays["Low"][-1] is None  # as the month has no band yet
 
 
 def test_without_a_week_of_history_the_page_says_so(

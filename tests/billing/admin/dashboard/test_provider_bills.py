@@ -2,16 +2,20 @@
 
 import html
 import re
+from datetime import timedelta
 from typing import Any
 
 from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
-from billing.models import BillImport
+from billing.models import BillConnection, BillImport
+from billing.provider_bills.connections import save_connection
+from billing.types import FetchState
 from costtrack.clock import utc_now
-from organizations.models import User
+from organizations.models import Organization, User
 from tests.billing.admin.conftest import SignIn
 
+CONNECTIONS = "/o/acme/admin/provider-bills/connections/"
 PATH, FORM = "/o/acme/admin/provider-bills/", "/o/acme/admin/provider-bills/import/"
 
 
@@ -39,6 +43,56 @@ def test_a_bill_is_imported_and_compared(sign_in: SignIn, owner: User, viewer: U
     assert "Nothing has changed" in upload(bill, provider="mistral")
     assert BillImport.objects.count() == 1
 
+    before = f"{utc_now() - timedelta(days=1):%Y-%m-%d}"
+    upload(f"date,model,amount_usd,input_tokens\n{before},mistral-large,1,100\n", provider="mistral")
+    chart = browser.get(PATH).context["chart"]
+    assert (chart.unit, chart.lines[0].values) == ("percent", [0, 1 / 3])
+
     reader = sign_in(viewer)
     assert "Import bill" not in text_of(reader.get(PATH))
     assert reader.get(FORM).status_code == reader.post(FORM, {}).status_code == 403
+
+
+def test_an_account_is_connected_fetched_and_removed(
+    sign_in: SignIn, owner: User, viewer: User, organization: Organization, other_organization: Organization
+) -> None:
+    save_connection(
+        organization=other_organization, provider="openrouter", key="key-of-others", actor="a", now=utc_now()
+    )
+    browser = sign_in(owner)
+    assert "Fetch bills each night" in text_of(browser.get(PATH))
+    assert "No bills are fetched yet" in text_of(browser.get(CONNECTIONS))
+    key_page = f"{CONNECTIONS}key/"
+    assert "Admin API key" in text_of(browser.get(key_page))
+    refused = browser.post(key_page, {"provider": "openai", "key": "too short"})
+    assert "without spaces" in text_of(refused)
+    given = {"provider": "openai", "account": "Research", "key": "sk-admin-1234"}
+    response = browser.post(key_page, given, follow=True)
+    shown = text_of(response)
+    for part in ("The account is connected.", "OpenAI", "Research", "Queued", owner.email, "Replace key"):
+        assert part in shown, part
+    assert "sk-admin-1234" not in response.content.decode()
+    assert "OpenRouter" not in shown
+    assert "Fetch now" not in shown  # it is about to be fetched
+    assert response.context["refresh_seconds"] < 5
+
+    row = BillConnection.objects.of(organization)
+    row.update(state=FetchState.FAILED.value, error="The provider refuses the key (401).", next_fetch_at=None)
+    shown = text_of(browser.get(CONNECTIONS))
+    for part in ("Failed", "The provider refuses the key (401).", "After the key is replaced", "Fetch now"):
+        assert part in shown, part
+    assert "The provider refuses the key (401)." in text_of(browser.get(PATH))
+    action = f"{CONNECTIONS}{row.get().pk}/"
+    assert "Queued" in text_of(browser.post(action, {"fetch": "1"}, follow=True))
+    assert "The key is replaced." in text_of(browser.post(key_page, {**given, "key": "sk-admin-5678"}, follow=True))
+
+    reader = sign_in(viewer)
+    assert "Replace key" not in text_of(reader.get(CONNECTIONS))
+    for path in (key_page, action):
+        assert reader.get(path).status_code == reader.post(path, {}).status_code == 403
+
+    browser = sign_in(owner)
+    assert "permanently deletes the key" in text_of(browser.get(action))
+    assert "are deleted" in text_of(browser.post(action, {}, follow=True))
+    assert not row.exists()
+    assert browser.get(action).status_code == 404

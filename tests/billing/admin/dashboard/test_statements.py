@@ -7,6 +7,7 @@ import pytest
 import time_machine
 from django.test import Client
 
+from billing.admin.components import files
 from billing.models import ClosedMonth
 from billing.rollups.fold import fold
 from organizations.models import User
@@ -63,6 +64,16 @@ def test_an_owner_closes_the_last_month_and_later_usage_is_a_correction(
         focus: Any = browser.get(f"{PAGE}focus/?month=2026-10&version=1.4&format=csv")
         assert b"".join(focus.streaming_content).startswith(b"AllocatedMethodDetails,")
     assert b"2026-10,usage,,search,gpt-4o,1,1234,0,0,0,1.000000000000000000000001,0" in file
+
+
+def test_large_files_are_created_in_the_background(
+    owner: User, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MAX_DIRECT_ROWS", 1)
+    browser = sign_in(owner)
+    for name in ("statements/file", "statements/focus", "allocation/file"):
+        page = text(browser, f"/o/acme/admin/{name}/?month=2026-10")
+        assert "more than 1 row" in page, name
 
 
 def test_others_see_the_statement_and_cannot_close_it(viewer: User, sign_in: SignIn, stranger: User) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from billing.models import Notice, WebhookEndpoint
 from billing.notifications.deliveries import claim_one_per_endpoint
-from billing.notifications.webhook_request import WebhookResponse
+from billing.notifications.http_request import HTTPResponse
 from billing.notifications.webhook_sender import DISABLED_AFTER, deliver_webhooks, record_response
 from billing.notifications.webhooks import enable_webhook, remove_webhook, send_test
 from billing.types import Channel, DeliveryState, NoticeKind
@@ -171,5 +171,5 @@ def test_a_webhook_may_be_removed_during_an_attempt(
     notice = create_notice()
     (delivery,) = claim_one_per_endpoint(now=utc_now(), max_endpoints=1)
     remove_webhook(organization=organization, webhook=webhook, actor="tests", now=utc_now())
-    record_response(delivery, WebhookResponse(status, "", ""), now=utc_now())
+    record_response(delivery, HTTPResponse(status, b"", False, ""), now=utc_now())
     assert delivery_of(notice).state == state

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 import pytest
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from billing.notifications.webhook_request import Network
-from billing.notifications.webhook_sender import deliver_webhooks, parse_retry_after
+from billing.notifications.http_request import Network, parse_retry_after
+from billing.notifications.webhook_sender import deliver_webhooks
 from billing.tasks import deliver_webhooks_task
 from billing.types import DeliveryState
 from costtrack.celery import app

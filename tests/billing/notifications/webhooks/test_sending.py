@@ -9,7 +9,7 @@ from pytest_django import Settings
 from standardwebhooks import Webhook
 
 from billing.models import Delivery
-from billing.notifications.webhook_request import Network
+from billing.notifications.http_request import Network
 from billing.notifications.webhook_sender import deliver_webhooks
 from billing.notifications.webhooks import send_test
 from billing.types import DeliveryState, NoticeKind

@@ -213,5 +213,5 @@ def test_no_entry_of_the_audit_log_has_a_secret(organization: Organization, add_
         assert secret not in log
 
 
-def test_every_kind_but_the_test_may_be_chosen() -> None:
-    assert set(SELECTABLE_KINDS) == set(NoticeKind) - {NoticeKind.TEST}
+def test_every_kind_but_the_test_and_reports_may_be_chosen() -> None:
+    assert set(SELECTABLE_KINDS) == set(NoticeKind) - {NoticeKind.TEST, NoticeKind.REPORT}

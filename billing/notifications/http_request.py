@@ -1,4 +1,4 @@
-"""Send one HTTP request to a customer's server, which may be slow, unreachable or malicious.
+"""Send one HTTP request to a server outside the installation, which may be slow, unreachable or malicious.
 
 The connection goes to the address that was checked, with the URL's host name for TLS. Redirects are not followed,
 nothing is retried, only the beginning of the response is read, and one timeout covers everything.
@@ -9,6 +9,8 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
@@ -24,7 +26,8 @@ from billing.notifications.webhook_urls import (
 )
 
 TIMEOUT_SECONDS = 15.0
-_MAX_BODY_BYTES = 4096
+MAX_RETRY_AFTER = timedelta(hours=24)
+_MAX_PRINTED_BYTES = 4096
 _MAX_REPORTED_LENGTH = 200
 _MAX_ADDRESSES = 3
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\uffff]+")
@@ -46,20 +49,35 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookResponse:
-    """A response. `text` is the printable beginning of the body, `retry_after` the raw header or empty."""
+class HTTPResponse:
+    """A response. `body` ends after `max_body_bytes`, and then `is_cut` is true; `retry_after` is the raw header or
+    empty."""
 
     status: int
-    text: str
+    body: bytes
+    is_cut: bool
     retry_after: str
+
+    @property
+    def text(self) -> str:
+        """The printable beginning of the body."""
+        return _printable(self.body[:_MAX_PRINTED_BYTES].decode(errors="replace"))
 
 
 class NoResponseError(Exception):
     """There was no response; the message explains why, in a sentence."""
 
 
-def post(url: str, *, headers: Mapping[str, str], body: bytes, network: Network) -> WebhookResponse:
-    """POST once, and return the response, with any status.
+def send_request(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    network: Network,
+    body: bytes | None = None,
+    max_body_bytes: int = _MAX_PRINTED_BYTES,
+) -> HTTPResponse:
+    """Send a request once, and return the response, with any status.
 
     Raises NoResponseError, or InvalidError for a URL that is not allowed.
     """
@@ -73,9 +91,9 @@ def post(url: str, *, headers: Mapping[str, str], body: bytes, network: Network)
     try:
         with (
             httpcore2.ConnectionPool(ssl_context=network.trust(), network_backend=backend) as pool,
-            pool.stream("POST", address, headers=sent, content=body) as response,
+            pool.stream(method, address, headers=sent, content=body) as response,
         ):
-            return _read_response(response)
+            return _read_response(response, max_body_bytes)
     except (UnknownHostError, PrivateAddressError) as error:
         raise NoResponseError(str(error)) from error
     except httpcore2.TimeoutException as error:
@@ -86,15 +104,32 @@ def post(url: str, *, headers: Mapping[str, str], body: bytes, network: Network)
         raise NoResponseError(_sentence("The response is not HTTP", error)) from error
 
 
-def _read_response(response: httpcore2.Response) -> WebhookResponse:
+def parse_retry_after(header: str, *, now: datetime) -> timedelta | None:
+    """Parse seconds or an HTTP date (RFC 9110, 10.2.3), at most a day; None if it is neither, or in the past."""
+    header = header.strip()
+    if header.isascii() and header.isdecimal():
+        wait = timedelta(seconds=min(int(header[:9]), MAX_RETRY_AFTER.total_seconds()))
+    else:
+        try:
+            wait = parsedate_to_datetime(header) - now
+        except (TypeError, ValueError):  # no date; a date without a time zone
+            return None
+    return min(wait, MAX_RETRY_AFTER) if wait > timedelta(0) else None
+
+
+def _read_response(response: httpcore2.Response, max_body_bytes: int) -> HTTPResponse:
     headers = {name.lower(): value for name, value in response.headers}
-    body = b""
+    body = bytearray()
     for chunk in response.iter_stream():
         body += chunk
-        if len(body) >= _MAX_BODY_BYTES:
+        if len(body) > max_body_bytes:
             break
-    text = _printable(body[:_MAX_BODY_BYTES].decode(errors="replace"))
-    return WebhookResponse(response.status, text, headers.get(b"retry-after", b"").decode("ascii", errors="replace"))
+    return HTTPResponse(
+        response.status,
+        bytes(body[:max_body_bytes]),
+        len(body) > max_body_bytes,
+        headers.get(b"retry-after", b"").decode("ascii", errors="replace"),
+    )
 
 
 def _printable(text: str) -> str:

@@ -1,20 +1,22 @@
 """The charges that are booked in a month, by day, for files in the format of FOCUS. Read-only.
 
 A charge is what was used of one kind (input, cache reads, searches) of one model on one day, with four costs: by the
-list, by the agreement with the provider (contracted), effective and billed. The billed costs add up to the statement.
+list, by the agreement with the provider (contracted), effective and billed. The costs in the ledger add up to the
+statement; what is billed differs from them by what commitments cover, and their fees.
 
 Events and their adjustments are read page by page and added up for each day, so memory depends on the number of
 different charges of a day. Corrections of closed months follow one by one.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from enum import StrEnum
 from fractions import Fraction
+from functools import cached_property
 from uuid import UUID
 
+import msgspec
 from django.conf import settings
 from django.db.models import Exists, OuterRef
 
@@ -22,16 +24,21 @@ from billing.ledger.calls import call_of
 from billing.ledger.net_cost import AdjustedEvent, adjustments_of
 from billing.models import IngestBatch, LateEvent, PriceVersion, UsageEvent
 from billing.models.ledger import UsageEventQuerySet
-from billing.pricing.kinds import KINDS, MILLION, Unit
+from billing.pricing.kinds import KINDS
 from billing.pricing.price_book import PriceBook, called_model, compile_price, price_book, quote_at
 from billing.pricing.quote import Call, CompiledPrices, Quote
+from billing.reports.allocation.allocation import RuleResult
+from billing.reports.allocation.rules import AllocationBasis
+from billing.reports.charges.charge import Charge, ChargeCategory, ChargeFigures, ChargeKey
+from billing.reports.charges.fees import FeeCharges, corrected_usage
+from billing.reports.charges.shared_cost import SharedCharges, split_rules
 from billing.reports.cursors import Position
 from billing.reports.statements.booked import check_is_stored
-from billing.reports.statements.months import StatementMonth, credential_names
+from billing.reports.statements.month_commitments import MonthCommitment, month_commitments
+from billing.reports.statements.months import StatementMonth, credential_names, month_of
 from billing.types import CostBasis, EventKind
 from costtrack.calendar import Span
 from costtrack.calendar import Unit as CalendarUnit
-from costtrack.clock import iso
 from costtrack.ids import first_id_of
 from costtrack.money import DECIMALS, ZERO, to_storable
 from costtrack.tenancy import tenant_scope
@@ -39,131 +46,16 @@ from costtrack.timeouts import statement_timeout
 from organizations.models import APICredential, Organization
 
 _PAGE = 2_000
-_FRACTION_DIGITS = Decimal("1e-12")
-_CORRECTIONS = "corrections-"
 
 
-class ChargeCategory(StrEnum):
-    USAGE = "Usage"
-    CREDIT = "Credit"
+class _Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A position among the charges: days from `day` on, or corrections after an event; and what the parts before have
+    read of covered usage, and of the cost that rules split."""
 
-
-@dataclass(frozen=True, slots=True, order=True)
-class ChargeKey:
-    """What charges of a day have in common that are added up. `kind` is one of `KINDS`; empty: an amount without unit
-    prices. `corrected_month` is the closed month that a correction is of, and `corrects` the corrected event."""
-
-    start: datetime
-    end: datetime
-    category: ChargeCategory
-    client_id: str
-    provider: str
-    publisher: str
-    service: str
-    model: str
-    region: str
-    kind: str
-    meter: str
-    priced_as: str = ""
-    price_version_id: int = 0
-    list_unit_price_usd: Decimal = ZERO
-    contracted_unit_price_usd: Decimal = ZERO
-    team: str = ""
-    end_user: str = ""
-    user_id: str = ""
-    environment: str = ""
-    capability: str = ""
-    tags: tuple[str, ...] = ()
-    corrected_month: str = ""
-    corrects: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ChargeFigures:
-    """`quantity` is in the kind's unit; None for corrections and credits, which are amounts only. `requests` are model
-    calls, counted with their first kind."""
-
-    quantity: Decimal | None
-    effective_usd: Decimal
-    billed_usd: Decimal
-    requests: int = 0
-
-    def __add__(self, other: "ChargeFigures") -> "ChargeFigures":
-        quantities = [figures.quantity for figures in (self, other) if figures.quantity is not None]
-        return ChargeFigures(
-            sum(quantities, ZERO) if quantities else None,
-            self.effective_usd + other.effective_usd,
-            self.billed_usd + other.billed_usd,
-            self.requests + other.requests,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Allocation:
-    """How a charge was split: `ratio` of the original charge (0 to 1) went to `resource_id`. `method_id` names the
-    method, `elements` is what decided on the ratio, as JSON objects of FOCUS."""
-
-    method_id: str
-    ratio: Decimal
-    resource_id: str = ""
-    resource_name: str = ""
-    tags: tuple[str, ...] = ()
-    elements: tuple[dict[str, object], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    key: ChargeKey
-    figures: ChargeFigures
-    credential_name: str = ""
-    allocation: Allocation | None = None
-
-    @property
-    def pricing_quantity(self) -> Decimal | None:
-        """The quantity in the unit of the unit prices, exactly where that is a finite decimal. An amount without unit
-        prices is that many dollars."""
-        if self.key.kind:
-            return None if self.figures.quantity is None else _priced(self.key.kind, self.figures.quantity)
-        return None if self.figures.quantity is None else self.figures.billed_usd
-
-    @property
-    def list_usd(self) -> Decimal:
-        """The cost by the list; that of an amount without unit prices is the amount."""
-        return self._cost(self.key.list_unit_price_usd)
-
-    @property
-    def contracted_usd(self) -> Decimal:
-        """The cost by the agreement with the provider."""
-        return self._cost(self.key.contracted_unit_price_usd)
-
-    def _cost(self, unit_price_usd: Decimal) -> Decimal:
-        quantity = self.pricing_quantity
-        return self.figures.billed_usd if quantity is None or not self.key.kind else unit_price_usd * quantity
-
-
-def allocations(charge: Charge) -> Iterable[Charge]:
-    """Yield the charges that a charge is split into, with their `allocation`; their costs and quantities add up to it.
-    Without rules of allocation it is the charge itself."""
-    yield charge
-
-
-def read_charges(
-    *, organization: Organization, month: StatementMonth, position: str
-) -> tuple[list[Charge], str | None]:
-    """Return the charges after a position (empty: the first ones), and the next position: those of some days, and
-    then corrections of closed months by pages. Events without a known cost have no charge. Raises ConflictError if
-    events were dropped."""
-    with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(organization.pk):
-        check_is_stored(organization, month)
-        reader = _Charges(organization, month)
-        after = position.removeprefix(_CORRECTIONS)
-        if after != position:
-            found, next_position = reader.corrections(UUID(after))
-        else:
-            start = datetime.fromisoformat(position) if position else month.span.start
-            found, next_position = reader.days(start)
-    return [part for charge in found for part in allocations(charge)], next_position
+    day: datetime | None = None
+    after: UUID | None = None
+    covered: dict[int, Decimal] = msgspec.field(default_factory=dict)
+    split: dict[int, Decimal] = msgspec.field(default_factory=dict)
 
 
 def _add(sums: dict[ChargeKey, ChargeFigures], found: Iterable[tuple[ChargeKey, ChargeFigures]]) -> None:
@@ -171,18 +63,65 @@ def _add(sums: dict[ChargeKey, ChargeFigures], found: Iterable[tuple[ChargeKey, 
         sums[key] = sums[key] + figures if key in sums else figures
 
 
-class _Charges:
-    """Reads the events of a month and computes their charges."""
+class ChargeReader:
+    """Reads the charges of a month in parts. Rules of a basis split shared cost (`billing.reports.allocation`)."""
 
-    def __init__(self, organization: Organization, month: StatementMonth) -> None:
-        self.organization, self.month = organization, month
-        self._prices = _Prices(price_book(organization.pk))
-        self._names = month.credential_names or credential_names(organization)
+    def __init__(
+        self, *, organization: Organization, month: StatementMonth, basis: AllocationBasis, now: datetime
+    ) -> None:
+        self.organization, self.month, self.basis, self.now = organization, month, basis, now
         self._days: dict[date, Span] = {}
-        self._client_ids = dict(APICredential.objects.of(organization).values_list("pk", "client_id"))
+        self._closed_months: dict[date, list[MonthCommitment]] = {}
 
-    def days(self, start: datetime) -> tuple[list[Charge], str | None]:
-        """Return the charges of the days from `start` that fit on a page, at least of one, and the next position."""
+    def read(self, position: str) -> tuple[list[Charge], str | None]:
+        """Return the charges after a position (empty: the first ones), and the next position: those of some days, then
+        the fees of commitments, and corrections of closed months by pages. Events without a known cost have no charge.
+
+        Raises ConflictError if events were dropped, InvalidError if rules or commitments need too many events.
+        """
+        with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(self.organization.pk):
+            check_is_stored(self.organization, self.month)
+            return self._part(msgspec.json.decode(position, type=_Progress) if position else _Progress())
+
+    def _part(self, progress: _Progress) -> tuple[list[Charge], str | None]:
+        fees = FeeCharges(self._commitments, progress.covered)
+        shared = SharedCharges(self._rules, self.basis, progress.split)
+        if progress.after is not None:
+            found, after = self._corrections(progress.after)
+            following = _Progress(after=after) if after is not None else None
+        else:
+            usage, day = self._of_days(progress.day or self.month.span.start)
+            following = _Progress(day=day) if day is not None else _Progress(after=UUID(int=0))
+            found = [fees.of_usage(charge) for charge in usage]
+            found += fees.of_month() if day is None else ()
+        charges = [part for charge in found for part in shared.parts(charge)]
+        if following is None:
+            return charges, None
+        following = msgspec.structs.replace(following, covered=fees.covered, split=shared.split)
+        return charges, msgspec.json.encode(following).decode()
+
+    @cached_property
+    def _prices(self) -> "_Prices":
+        return _Prices(price_book(self.organization.pk))
+
+    @cached_property
+    def _names(self) -> Mapping[str, str]:
+        return self.month.credential_names or credential_names(self.organization)
+
+    @cached_property
+    def _client_ids(self) -> dict[int, str]:
+        return dict(APICredential.objects.of(self.organization).values_list("pk", "client_id"))
+
+    @cached_property
+    def _commitments(self) -> list[MonthCommitment]:
+        return month_commitments(self.organization, self.month, self.now)
+
+    @cached_property
+    def _rules(self) -> list[RuleResult]:
+        return split_rules(self.organization, self.month, self.basis)
+
+    def _of_days(self, start: datetime) -> tuple[list[Charge], datetime | None]:
+        """Return the charges of the days from `start` that fit on a page, at least of one, and the next day."""
         end = self.month.span.end
         events = self._page(Span(start, end), None)
         sums: dict[ChargeKey, ChargeFigures] = {}
@@ -193,16 +132,16 @@ class _Charges:
         while len(events) == _PAGE and events[-1].occurred_at < end:
             events = self._page(Span(start, end), Position(events[-1].occurred_at, events[-1].pk))
             _add(sums, self._charges_of(events))
-        is_last = end >= self.month.span.end
-        return self._charges(sums), f"{_CORRECTIONS}{UUID(int=0)}" if is_last else iso(end)
+        return self._charges(sums), end if end < self.month.span.end else None
 
-    def corrections(self, after: UUID) -> tuple[list[Charge], str | None]:
-        """Return the charges of a page of late events, and the next position."""
+    def _corrections(self, after: UUID) -> tuple[list[Charge], UUID | None]:
+        """Return the charges of a page of late events, and the last event if there may be more."""
         late = LateEvent.objects.of(self.organization).filter(booked_month=self.month.month, event_id__gt=after)
         page = list(late.order_by("event_id")[:_PAGE])
         sums: dict[ChargeKey, ChargeFigures] = {}
         _add(sums, self._corrections_of(page))
-        return self._charges(sums), f"{_CORRECTIONS}{page[-1].event_id}" if len(page) == _PAGE else None
+        charges = [self._of_correction(charge) for charge in self._charges(sums)]
+        return charges, page[-1].event_id if len(page) == _PAGE else None
 
     def _page(self, span: Span, after: Position | None) -> list[UsageEvent]:
         start, end = span
@@ -234,13 +173,14 @@ class _Charges:
             yield from self._of_event(AdjustedEvent(event, own))
 
     def _of_event(
-        self, adjusted: AdjustedEvent, *, corrected_month: str = "", corrects: str = ""
+        self, adjusted: AdjustedEvent, late: LateEvent | None = None
     ) -> Iterator[tuple[ChargeKey, ChargeFigures]]:
         event = adjusted.attributed
-        key = replace(self._key(event), corrected_month=corrected_month, corrects=corrects)
+        key = self._key(event, late)
         requests = adjusted.count("requests")
         if adjusted.event.kind == EventKind.CREDIT.value:
-            key = replace(key, category=ChargeCategory.CREDIT, meter="", reason=adjusted.event.adjustment_reason)
+            reason = adjusted.event.adjustment_reason
+            key = replace(key, category=ChargeCategory.CREDIT, meter="", reason=reason, commitment=0)
             yield from _amount(key, adjusted.known_cost_usd)
             return
         compute_usd = adjusted.amount("compute_cost_usd")
@@ -263,15 +203,13 @@ class _Charges:
         events = {event.pk: event for event in found}
         self._prices.load(list(events.values()))
         for row in late:
-            event, month = events[row.event_id], f"{row.month:%Y-%m}"
+            event = events[row.event_id]
             if event.kind != EventKind.ADJUSTMENT.value:
-                own = AdjustedEvent(event, ())
-                yield from self._of_event(own, corrected_month=month, corrects=str(event.pk))
+                yield from self._of_event(AdjustedEvent(event, ()), row)
                 continue
             key = replace(
-                self._key(event),
+                self._key(event, row),
                 meter="Correction",
-                corrected_month=month,
                 corrects=str(event.adjusts),
                 reason=event.adjustment_reason,
             )
@@ -283,31 +221,67 @@ class _Charges:
             self._days[day] = self.month.calendar.period(CalendarUnit.DAY, event.occurred_at)
         return self._days[day]
 
-    def _key(self, event: UsageEvent) -> ChargeKey:
+    def _key(self, event: UsageEvent, late: LateEvent | None = None) -> ChargeKey:
         day = self._day(event)
         provider = event.provider or event.service
+        client_id = self._client_ids.get(event.credential_id or 0, "")
+        dimensions: dict[str, str | Sequence[str]] = {
+            "client_id": client_id,
+            "model": event.model,
+            "provider": event.provider,
+            "service": event.service,
+            "capability": event.capability,
+            "agent_id": event.agent_id,
+            "environment": event.environment,
+            "user_id": event.user_ref,
+            "team": event.team,
+            "end_user": event.end_user,
+            "tag": event.tags,
+        }
+        commitments = self._commitments if late is None else self._commitments_of(late.month)
+        covering = (row.id for row in commitments if row.contains(event.occurred_at, dimensions))
+        numbered = enumerate(self._rules, 1)
+        splitting = (number for number, result in numbered if result.rule.contains(self.basis, dimensions))
         return ChargeKey(
             start=day.start,
             end=day.end,
             category=ChargeCategory.USAGE,
-            client_id=self._client_ids.get(event.credential_id or 0, ""),
+            client_id=client_id,
             provider=provider,
             publisher=event.canonical_provider or provider,
             service=event.service or provider,
             model=event.model,
             region=event.region,
-            kind="",
-            meter="",
             team=event.team,
             end_user=event.end_user,
             user_id=event.user_ref,
             environment=event.environment,
             capability=event.capability,
             tags=tuple(sorted(set(event.tags))),
+            corrected_month=f"{late.month:%Y-%m}" if late is not None else "",
+            corrects=str(event.pk) if late is not None else "",
+            commitment=next(covering, 0),
+            rule=next(splitting, 0),
         )
 
+    def _commitments_of(self, month: date) -> list[MonthCommitment]:
+        """Return the commitments of a closed month that late usage is of."""
+        if month not in self._closed_months:
+            closed = month_of(self.organization, month)
+            self._closed_months[month] = month_commitments(self.organization, closed, self.now)
+        return self._closed_months[month]
+
     def _charges(self, sums: dict[ChargeKey, ChargeFigures]) -> list[Charge]:
-        return [Charge(key, sums[key], self._names.get(key.client_id, "")) for key in sorted(sums)]
+        return [
+            Charge(key, sums[key], sums[key].cost_usd, sums[key].cost_usd, self._names.get(key.client_id, ""))
+            for key in sorted(sums)
+        ]
+
+    def _of_correction(self, charge: Charge) -> Charge:
+        if not charge.key.commitment:
+            return charge
+        commitments = self._commitments_of(date.fromisoformat(f"{charge.key.corrected_month}-01"))
+        return corrected_usage(charge, next(row for row in commitments if row.id == charge.key.commitment))
 
 
 class _Prices:
@@ -360,17 +334,17 @@ def _amount(
 ) -> Iterator[tuple[ChargeKey, ChargeFigures]]:
     """Yield an amount without unit prices: all four costs are the same."""
     if amount_usd:
-        yield key, ChargeFigures(quantity, amount_usd, amount_usd, int(quantity or 0))
+        yield key, ChargeFigures(quantity, amount_usd, int(quantity or 0))
 
 
 def _of_lines(
-    key: ChargeKey, quote: Quote, billed_usd: Decimal, requests: int
+    key: ChargeKey, quote: Quote, cost_usd: Decimal, requests: int
 ) -> Iterator[tuple[ChargeKey, ChargeFigures]]:
-    """Yield a charge for each line. The billed cost is divided in proportion to the contracted costs."""
+    """Yield a charge for each line. The cost that counts is divided in proportion to the contracted costs."""
     lines = [line for line in quote.lines if line.quantity]
-    shares = split_exactly(billed_usd, [line.amount_usd for line in lines])
+    shares = split_exactly(cost_usd, [line.amount_usd for line in lines])
     for position, (line, share_usd) in enumerate(zip(lines, shares, strict=True)):
-        figures = ChargeFigures(Decimal(line.quantity), share_usd, share_usd, requests if position == 0 else 0)
+        figures = ChargeFigures(Decimal(line.quantity), share_usd, requests if position == 0 else 0)
         yield (
             replace(
                 key,
@@ -383,13 +357,6 @@ def _of_lines(
             ),
             figures,
         )
-
-
-def _priced(kind: str, quantity: Decimal) -> Decimal:
-    per = KINDS[kind].per
-    if per in (1, 1000, MILLION) and KINDS[kind].unit not in (Unit.SECONDS, Unit.STORAGE):
-        return quantity / per
-    return (quantity / per).quantize(_FRACTION_DIGITS)
 
 
 def split_exactly(amount: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:

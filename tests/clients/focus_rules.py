@@ -1,7 +1,7 @@
-"""Checks rows by the rules of the FinOps Foundation's validator of FOCUS 1.2, which are data: `focus_1_2_rules.json`.
+"""Checks rows by the rules of the FinOps Foundation's validator of FOCUS 1.2, which are data of its package.
 
-Rules about documentation and processes, and those that only permit something, are not in it. Columns of what costtrack
-does not have (`NOT_SUPPORTED`) need not be filled.
+The package itself needs a later Python than ours. Rules without a check, which are about documentation and processes,
+and those that only permit something are left out.
 """
 
 import json
@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, str | None]
-RULES = Path(__file__).with_name("focus_1_2_rules.json")
-NOT_SUPPORTED = frozenset({"CAPACITY_RESERVATION_SUPPORTED", "COMMITMENT_DISCOUNT_SUPPORTED"})
+MODEL = "focus_validator/rules/model-1.2.0.1.json"
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d+)?|\.\d+)(E[+-]?\d+)?")
@@ -72,9 +71,25 @@ def any_of(values: Iterable[Truth]) -> Truth:
     return True if True in found else None if None in found else False
 
 
+def read_rules(packages: Path) -> dict[str, Any]:
+    """Return the rules to check of a folder of packages, by their ids."""
+    model = json.loads((packages / MODEL).read_text())
+    rules = {}
+    for rule_id, rule in model["ModelRules"].items():
+        criteria = rule["ValidationCriteria"]
+        if criteria["Requirement"] and criteria["Keyword"] != "MAY":
+            rules[rule_id] = {
+                "column": rule["Reference"],
+                "is_composite": rule["Function"] == "Composite",
+                "requirement": criteria["Requirement"],
+                "condition": criteria["Condition"],
+            }
+    return rules
+
+
 class Checker:
-    def __init__(self, rows: list[Row]) -> None:
-        self.rules: dict[str, Any] = json.loads(RULES.read_text())["rules"]
+    def __init__(self, rules: dict[str, Any], rows: list[Row]) -> None:
+        self.rules = rules
         self.rows = rows
         self.columns = set(rows[0])
         self.conditions = self._conditions()
@@ -144,14 +159,12 @@ class Checker:
         return checked, violated
 
     def _is_checked(self, rule: dict[str, Any]) -> bool:
-        """Whether a rule is about what costtrack supports. The parts of a composite rule are rules of their own, except
-        for alternatives."""
+        """Whether a rule is about a column of the file. The parts of a composite rule are rules of their own, unless
+        they are alternatives."""
         function = rule["requirement"]["CheckFunction"]
         if rule["is_composite"] and function != "OR":
             return False
-        if function == "ColumnPresent":
-            return not NOT_SUPPORTED & set(rule["criteria"])
-        return rule["column"] in self.columns and not rule["column"].startswith(("Capacity", "Commitment"))
+        return function == "ColumnPresent" or rule["column"] in self.columns
 
     def _distinct(self, first: str, second: str) -> dict[str | None, int]:
         values: dict[str | None, set[str | None]] = defaultdict(set)
