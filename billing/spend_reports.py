@@ -17,6 +17,7 @@ from billing.limits.status import LimitFilter, PerValueStatus, list_limits, perc
 from billing.limits.types import LimitStatus
 from billing.models import Notice, ReportSubscription
 from billing.notifications.outbox import notify
+from billing.notifications.recipients import MAX_PER_HOUR, over_the_limit
 from billing.notifications.report_subscriptions import (
     ReportPeriod,
     last_report_period,
@@ -29,7 +30,7 @@ from billing.reports.usage.figures import ZERO_FIGURES, Figures, GroupBy, UsageF
 from billing.reports.usage.totals import grouped, totals
 from billing.types import LimitScope, NoticeKind, ReportFrequency, ReportScope, amount_text
 from costtrack.clock import DAY, iso
-from costtrack.errors import DomainError, InvalidError
+from costtrack.errors import DomainError, InvalidError, TooManyRequestsError
 from costtrack.money import plain
 from costtrack.tenancy import tenant_scope
 from organizations.failures import log_failure
@@ -54,9 +55,12 @@ def send_due_reports(*, now: datetime) -> int:
 
 
 def send_now(*, organization: Organization, subscription: ReportSubscription, now: datetime) -> Notice:
-    """Write the report of the last period to its subscriber, whether it was sent before or not."""
-    member = possible_recipients(organization).get(pk=subscription.membership_id)
-    return _notify(organization, subscription, member.user.email, now)
+    """Write the report of the last period to its subscriber, whether it was sent before or not. Raises
+    TooManyRequestsError if the subscriber had too many emails in the last hour."""
+    address = possible_recipients(organization).get(pk=subscription.membership_id).user.email
+    if over_the_limit(organization=organization, addresses=[address], now=now):
+        raise TooManyRequestsError(f"You had {MAX_PER_HOUR} emails of this organization in the last hour.")
+    return _notify(organization, subscription, address, now)
 
 
 def preview(*, organization: Organization, subscription: ReportSubscription, now: datetime) -> Notice:
@@ -129,7 +133,7 @@ def _notify(organization: Organization, subscription: ReportSubscription, addres
     return notify(
         organization=organization,
         kind=NoticeKind.REPORT,
-        subject=f"{organization.name}: {str(subscription).lower()}",
+        subject=f"{organization.name}: {subscription}",
         data=report_data(organization=organization, subscription=subscription, now=now),
         now=now,
         to=[address],
@@ -210,7 +214,7 @@ def _limit(status: LimitStatus) -> dict[str, str]:
     return {
         "name": describe_limit(status.rule),
         "used": f"{amount_text(status.evaluation.spent_usd, unit)} of {amount_text(status.rule.amount_usd, unit)}",
-        "state": status.evaluation.state.label,
+        "state": status.evaluation.state.value,
     }
 
 

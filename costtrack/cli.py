@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from costtrack import __version__
@@ -50,6 +51,7 @@ def _run_on_server(command: Callable[[argparse.Namespace], int], options: argpar
     return 1
 
 
+@cache
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="costtrack", description="One exact ledger of AI spend.")
     parser.add_argument("--version", action="version", version=f"costtrack {__version__}")

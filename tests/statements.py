@@ -10,12 +10,13 @@ constant, or the row of `organizations_organization` that both belong to.
 
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
+from operator import attrgetter
 from types import FrameType
 from typing import Any
 
@@ -400,11 +401,20 @@ def _conjuncts(condition: Any) -> Iterator[Any]:
         yield condition
 
 
-def _children(node: Any) -> Iterator[Any]:
-    if isinstance(node, tuple):
-        yield from node
-    elif isinstance(node, ast.Node):
-        yield from (child for name in node if isinstance(child := getattr(node, name), ast.Node | tuple))
+# They have no subqueries, and most nodes are of these types.
+_LEAVES = (ast.ColumnRef, ast.ParamRef, ast.A_Const, ast.TypeName, ast.String)
+_PARENTS = (ast.Node, tuple)
+
+
+def _children(node: Any) -> Iterable[Any]:
+    values = node if isinstance(node, tuple) else _fields_of(node.__class__)(node)
+    return (child for child in values if isinstance(child, _PARENTS) and not isinstance(child, _LEAVES))
+
+
+@cache
+def _fields_of(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
+    names = tuple(kind.__slots__)
+    return attrgetter(*names) if len(names) > 1 else lambda node: tuple(getattr(node, name) for name in names)
 
 
 @contextmanager

@@ -192,7 +192,7 @@ class TracesView(ExportView):
         records = self._records(request)
         if records and otlp.without_ids(records):
             with body_errors():
-                raise Malformed("No span has a trace id of 16 bytes and a span id of 8 bytes. Are these logs?")
+                raise Malformed("No span has a trace id of 16 bytes and a span id of 8 bytes. Is this another signal?")
         rejected, message = self._store(records, utc_now())
         response = ExportTraceServiceResponse()
         if rejected:

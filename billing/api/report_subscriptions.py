@@ -78,7 +78,13 @@ class ReportSubscriptionViewSet(mixins.ListModelMixin, OrganizationScopedViewSet
         unsubscribe(organization=self.organization, subscription=self.get_object())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    @extend_schema(request=None, responses={204: OpenApiResponse(description="The report is being sent.")})
+    @extend_schema(
+        request=None,
+        responses={
+            204: OpenApiResponse(description="The report is being sent."),
+            429: OpenApiResponse(description="The member had too many emails in the last hour."),
+        },
+    )
     @action(detail=True, methods=["post"])
     def send(self, request: Request, **_: Any) -> Response:
         """Send the report of the last week or month now, in addition to the scheduled one."""

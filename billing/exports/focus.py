@@ -24,7 +24,7 @@ from billing.reports.usage.ledger_usage import count_events
 from billing.types import AllocationTarget, CommitmentKind, SplitMeasure
 from costtrack.calendar import Window
 from costtrack.clock import utc_now
-from costtrack.file_columns import FileColumn, Kind
+from costtrack.file_columns import FileColumn, FileFormat, Kind
 from costtrack.money import ZERO, plain
 from organizations.models import Organization, User
 from organizations.permissions import USAGE, Resource
@@ -352,6 +352,8 @@ VERSIONS: Mapping[str, tuple[str, ...]] = {
 }
 """The columns of each version, in the order of the file."""
 DEFAULT_VERSION = "1.2"
+FOCUS_FORMATS = ((FileFormat.CSV, "CSV"), (FileFormat.PARQUET, "Parquet"))
+"""With their labels."""
 
 
 class FocusFile(msgspec.Struct, frozen=True, tag="focus", kw_only=True):

@@ -5,7 +5,7 @@ docs/ingestion.md has the rules. `billing_match_calls` (billing/migrations/sql) 
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from uuid import UUID
 
 from billing.ingest.types import ParsedEvent, UsageEventInput
@@ -31,27 +31,32 @@ def take_call_identity(entry: LedgerEntry, parsed: ParsedEvent) -> None:
     event = parsed.event
     if entry.kind != _MODEL_CALL or (entry.status == _FAILURE and not (event.input_tokens or event.output_tokens)):
         return
-    ids = list(_ids(event, parsed.call_ids))
+    ids = _ids(event, parsed.call_ids)
     if not ids:
         return
     platform = service_name(event.service or "")
-    entry.call_keys = [call_key(platform, call_id) for call_id in dict.fromkeys(ids)]
+    entry.call_keys = [_call_digest(platform, call_id) for call_id in ids]
     entry.call_provider = "" if platform in _AMBIGUOUS_SERVICES else platform
     entry.call_model = undated_name(entry.canonical_model or entry.model or "")
     entry.may_repeat_calls = parsed.may_repeat_calls
 
 
-def _ids(event: UsageEventInput, call_ids: Iterable[str]) -> Iterable[str]:
-    if event.request_id:
-        yield event.request_id
+def _ids(event: UsageEventInput, call_ids: Iterable[str]) -> Collection[str]:
+    ids = [event.request_id] if event.request_id else []
     if event.id and event.id != event.request_id and _PROVIDER_ID.fullmatch(event.id):
-        yield event.id
-    yield from call_ids
+        ids.append(event.id)
+    ids += call_ids
+    return ids if len(ids) <= 1 else dict.fromkeys(ids)
 
 
 def call_key(platform: str, call_id: str) -> UUID:
-    """Return the digest of an id. Most ids are unique everywhere, so that a source that names another provider or none
-    has the same key; the others are unique at their provider."""
+    """Return the key of an id. Most ids are unique everywhere, so that a source that names another provider or none has
+    the same key; the others are unique at their provider."""
+    return UUID(_call_digest(platform, call_id))
+
+
+def _call_digest(platform: str, call_id: str) -> str:
+    """Return the hexadecimal digits of a key, which take less time than a UUID."""
     is_unique = len(call_id) >= _MIN_UNIQUE_LENGTH and _NUMBERED.fullmatch(call_id) is None
     text = call_id if is_unique else f"{platform}\0{call_id}"
-    return UUID(bytes=hashlib.blake2b(text.encode(), digest_size=16, person=b"call").digest())
+    return hashlib.blake2b(text.encode(), digest_size=16, person=b"call").hexdigest()

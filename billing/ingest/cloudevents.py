@@ -81,7 +81,7 @@ def parse(records: Sequence[msgspec.Raw | bytes], *, now: datetime, requires_sub
             if reading is not None and parsed.is_gateway_cost and attributes["source"] == _LITELLM:
                 reading = without_known_caches(reading)
         except InvalidEventError as error:
-            batch.errors.append(error.at(index, _id(record)))
+            batch.errors.append(error.at(index, _id(record), time=_name_of_time(attributes)))
         except (ValueError, RecursionError) as error:
             batch.errors.append(to_record_error(index, record, error))
         else:
@@ -113,6 +113,12 @@ def _id(record: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     return value[:255] if isinstance(value, str) else None
+
+
+def _name_of_time(attributes: Mapping[str, Any]) -> str:
+    data = attributes.get("data")
+    is_in_data = isinstance(data, dict) and "occurred_at" in data
+    return "occurred_at" if is_in_data or attributes.get("time") is None else "time"
 
 
 def _parsed_event(index: int, attributes: dict[str, Any], *, requires_subject: bool) -> ParsedEvent:

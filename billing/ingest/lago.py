@@ -59,7 +59,7 @@ def parse(events: Sequence[Mapping[str, Any]], *, now: datetime) -> ParsedBatch:
             refuse_nul(parsed.event)
             reading = normalize(parsed.event, now)
         except InvalidEventError as error:
-            batch.errors.append(error.at(index, event_id))
+            batch.errors.append(error.at(index, event_id, time="timestamp"))
         except msgspec.ValidationError as error:
             message = f"properties: {error}."
             batch.errors.append(

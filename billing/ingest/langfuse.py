@@ -172,10 +172,15 @@ def to_events(generations: Iterable[Generation], *, now: datetime) -> ParsedBatc
             parsed = _parsed_event(index, generation)
             normalize(parsed.event, now, reading=parsed.reading)
         except InvalidEventError as error:
-            batch.errors.append(error.at(index, short_text(generation.id)))
+            time = next((theirs for name, theirs in _TIMES.items() if getattr(generation, name)), "timestamp")
+            batch.errors.append(error.at(index, short_text(generation.id), time=time))
         else:
             batch.events.append(parsed)
     return batch
+
+
+# The times of a generation; the first that it has is the one of the event.
+_TIMES = {"end_time": "endTime", "start_time": "startTime"}
 
 
 def _parsed_event(index: int, generation: Generation) -> ParsedEvent:

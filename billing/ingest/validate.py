@@ -53,9 +53,12 @@ class InvalidEventError(Exception):
         self.code = code
         self.message = message
 
-    def at(self, index: int, event_id: str | None) -> RecordError:
-        """Return the error of the record at `index`."""
-        return RecordError(index=index, id=event_id, field=self.field, code=self.code, message=self.message)
+    def at(self, index: int, event_id: str | None, *, time: str = "occurred_at") -> RecordError:
+        """Return the error of the record at `index`. `time` is the name of `occurred_at` in the sender's format."""
+        is_of_time = self.field == "occurred_at"
+        field = time if is_of_time else self.field
+        message = self.message.replace("occurred_at", time, 1) if is_of_time else self.message
+        return RecordError(index=index, id=event_id, field=field, code=self.code, message=message)
 
 
 def normalize(event: UsageEventInput, now: datetime, *, reading: UsageReading | None = None) -> UsageReading | None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from uuid import UUID
 
 from django.db import IntegrityError, connection
 from psycopg import errors as postgres
@@ -169,7 +168,7 @@ def _write_summary(written: Written, organization_id: int, batch: NewBatch, summ
 
 def _by_first_of_each_key(entries: Sequence[LedgerEntry]) -> tuple[list[LedgerEntry], list[LedgerEntry]]:
     """Split the entries into those without a key and the first of each key, and the others."""
-    seen: set[UUID] = set()
+    seen: set[str] = set()
     firsts: list[LedgerEntry] = []
     repeated: list[LedgerEntry] = []
     for entry in entries:

@@ -15,7 +15,8 @@ from costtrack.money import ZERO
 
 class LedgerEntry(Struct, gc=False, omit_defaults=True):
     """A row to insert. Fields are named like the columns of `billing.models.UsageEvent`; `key` and `payload_hash` are
-    those of `billing.models.EventKey`. The batch sets `id` and `received_at`, and the database the organization.
+    those of `billing.models.EventKey`, keys in hexadecimal digits. The batch sets `id` and `received_at`, and the
+    database the organization.
 
     The fields before `credential_id` are those of an event, named as in the API; None means that the column keeps its
     default. Choices are plain strings, the values of the enumerations in `billing.types`.
@@ -70,7 +71,7 @@ class LedgerEntry(Struct, gc=False, omit_defaults=True):
     provider: str = ""
     environment: str = ""
     event_id: str = ""
-    key: UUID | None = None
+    key: str | None = None
     payload_hash: int | None = None
     requests: int = 0
     tool_calls: int = 0
@@ -97,7 +98,7 @@ class LedgerEntry(Struct, gc=False, omit_defaults=True):
     adjustment_reason: str = ""
     id: UUID | None = None
     received_at: datetime | None = None
-    call_keys: list[UUID] | None = None
+    call_keys: list[str] | None = None
     """The keys of the call's response and request ids (`billing.models.CallKey`), with its provider and model as they
     are compared. Not columns."""
     call_provider: str = ""
@@ -118,7 +119,7 @@ class NamedCall(Struct, gc=False):
 
     id: UUID | None
     source: str
-    keys: list[UUID]
+    keys: list[str]
     provider: str
     model: str
     may_repeat_calls: bool

@@ -178,5 +178,5 @@ class ReportSubscription(TenantModel):
         )
 
     def __str__(self) -> str:
-        about = f"{self.get_scope_display().lower()} {self.value}".strip()
+        about = f"{self.get_scope_display().lower()} {self.value}" if self.value else "the organization"
         return f"{self.get_frequency_display()} report of {about}"

@@ -16,6 +16,7 @@ from billing.notifications.anomaly_text import anomalies_headline, anomaly_detai
 from billing.types import (
     LimitAction,
     LimitScope,
+    LimitState,
     LimitUnit,
     LimitWindow,
     NoticeKind,
@@ -592,9 +593,13 @@ def _report_sections(context: EmailContext) -> tuple[Section, ...]:
             for name, rows in tops.items()
             if rows
         ]
-    rows = tuple((limit["name"], f"{limit['used']}, {limit['state'].lower()}") for limit in limits)
+    rows = tuple((limit["name"], limit["used"] + _state_text(LimitState(limit["state"]))) for limit in limits)
     sections.append(Section("Limits now", rows, "" if rows else "There are no limits."))
     return tuple(section for section in sections if section.rows or section.text)
+
+
+def _state_text(state: LimitState) -> str:
+    return "" if state is LimitState.OK else f", {state.label.lower()}"
 
 
 def _forecast_section(context: EmailContext) -> Section:

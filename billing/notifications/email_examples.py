@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.models import Notice
-from billing.types import LimitAction, LimitScope, LimitWindow, NoticeKind, ReportFrequency, ReportScope
+from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, NoticeKind, ReportFrequency, ReportScope
 from costtrack.calendar import Unit
 from costtrack.clock import DAY, HOUR, iso, start_of_hour
 from costtrack.money import ZERO, plain
@@ -103,7 +103,7 @@ def _examples(now: datetime) -> dict[NoticeKind, tuple[str, dict[str, Any]]]:
                 "time_zone": "Europe/Berlin",
             },
         ),
-        NoticeKind.REPORT: ("Acme Research: weekly report of team search", _report(now)),
+        NoticeKind.REPORT: ("Acme Research: Weekly report of team search", _report(now)),
         NoticeKind.TEST: ("A test message for Acme Research", {}),
     }
 
@@ -133,7 +133,7 @@ def _report(now: datetime) -> dict[str, Any]:
             "users": [["ada", "700"], ["", "534.5"]],
         },
         "limits": [
-            {"name": "weekly limit of team search", "used": "$1,234.50 of $1,500.00", "state": "Near the limit"}
+            {"name": "weekly limit of team search", "used": "$1,234.50 of $1,500.00", "state": LimitState.WARNING.value}
         ],
         "forecast": {
             "start": iso(month.start),

@@ -140,7 +140,7 @@ def test_amounts_are_those_of_explore_for_the_same_days(
     assert "$1.00 less than in the previous week (-25%)." in text
     assert "Top teams\n  ads: $2.00\n  search: $1.00\n" in text
     assert "Top users\n  ada: $3.00\n" in text
-    assert re.search(r"of team search: \$13\.00 of \$10\.00, ", text)
+    assert re.search(r"of team search: \$13\.00 of \$10\.00, (paused|over the limit)\n", text)
     assert "There is not enough history for a forecast." in text
     assert "1 event, whose cost is not known and not included" in text
     assert "/o/acme/admin/explore/?start_date=2026-11-09&end_date=2026-11-15" in text

@@ -17,6 +17,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from playwright.sync_api import Page, expect
 
+from billing.models import ReportSubscription
+from billing.notifications.report_subscriptions import unsubscribe_url
 from costtrack.clock import utc_now
 from organizations.models import User
 from tests import profiles
@@ -242,10 +244,19 @@ def test_every_page_can_be_used_whatever_one_sees_and_hears_and_is_light_however
     assert {path: queries(client, path) for path in more} == {path: owners.queries[path] for path in more}
 
 
-def test_strangers_can_use_the_pages_for_everybody(browse: Browse) -> None:
+def test_strangers_can_use_the_pages_for_everybody(browse: Browse, owner: User) -> None:
+    signed_in(owner).post("/o/acme/admin/reports/new/", {"frequency": "weekly", "scope": "organization"})
+    subscription = ReportSubscription.objects.get()
     page = browse(viewport=DESK, reduced_motion="reduce")
     page.goto("/admin/login/")
     assert list(violations(page, *colors_of(0))) == []
+    page.goto(unsubscribe_url(subscription.organization_id, subscription.pk))
+    assert list(violations(page, *colors_of(1))) == []
+    page.set_viewport_size(HAND)
+    assert_well_formed(page)
+    page.get_by_role("button", name="Unsubscribe").click()
+    expect(page.get_by_role("heading", name="You are unsubscribed")).to_be_visible()
+    assert not ReportSubscription.objects.exists()
 
 
 def calls(number: int) -> list[dict[str, Any]]:

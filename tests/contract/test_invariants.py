@@ -34,11 +34,14 @@ def readers(stage: Stage) -> Iterator[tuple[Reader, ExpectedLedger]]:
 
 @few
 @given(history=histories)
-def test_1_the_same_money_everywhere(stage: Stage, history: History) -> None:
+def test_1_2_3_and_9_what_belongs_together_adds_up(stage: Stage, history: History) -> None:
+    """Of one history, because making it takes as long as reading all that it has become."""
     with stage.after(history):
         for reader, ledger in readers(stage):
             _assert_totals(reader, ledger, total(ledger.entries))
             _assert_breakdowns(reader, ledger)
+            _assert_sessions_and_executions(reader, ledger)
+            _assert_runs_and_descendants(reader, ledger)
 
 
 def _assert_totals(reader: Reader, ledger: ExpectedLedger, sums: dict[str, Decimal]) -> None:
@@ -96,28 +99,22 @@ def _assert_breakdowns(reader: Reader, ledger: ExpectedLedger) -> None:
     assert activity["sum_api_requests"] == total(entries)["requests"]
 
 
-@few
-@given(history=histories)
-def test_2_sessions_and_executions_add_up(stage: Stage, history: History) -> None:
-    with stage.after(history):
-        for reader, ledger in readers(stage):
-            sessions = {session["session_id"]: session for session in reader.get("/costs/sessions", limit=200)}
-            assert sessions.keys() == ledger.values("session_id")
-            for name, session in sessions.items():
-                assert session == reader.get(f"/costs/sessions/{name}")
-                _assert_session_costs(session, ledger.where(session_id=name))
-            executions = {
-                execution["execution_id"]: execution for execution in reader.get("/costs/executions", limit=200)
-            }
-            for name, execution in executions.items():
-                _assert_execution_costs(
-                    execution, [session for session in sessions.values() if session["execution_id"] == name]
-                )
-                assert amounts(execution["cost_by_phase"]) == _by_phase(ledger, execution["session_ids"])
-            assert executions.keys() == {
-                entry.text("execution_id") for entry in ledger.having("execution_id") if entry.text("session_id")
-            }
-            _assert_summary(reader.get("/costs/summary"), sessions, executions)
+def _assert_sessions_and_executions(reader: Reader, ledger: ExpectedLedger) -> None:
+    sessions = {session["session_id"]: session for session in reader.get("/costs/sessions", limit=200)}
+    assert sessions.keys() == ledger.values("session_id")
+    for name, session in sessions.items():
+        assert session == reader.get(f"/costs/sessions/{name}")
+        _assert_session_costs(session, ledger.where(session_id=name))
+    executions = {execution["execution_id"]: execution for execution in reader.get("/costs/executions", limit=200)}
+    for name, execution in executions.items():
+        _assert_execution_costs(
+            execution, [session for session in sessions.values() if session["execution_id"] == name]
+        )
+        assert amounts(execution["cost_by_phase"]) == _by_phase(ledger, execution["session_ids"])
+    assert executions.keys() == {
+        entry.text("execution_id") for entry in ledger.having("execution_id") if entry.text("session_id")
+    }
+    _assert_summary(reader.get("/costs/summary"), sessions, executions)
 
 
 def _assert_session_costs(session: dict[str, Any], entries: list[Entry]) -> None:
@@ -173,29 +170,25 @@ def _assert_summary(summary: dict[str, Any], sessions: dict[str, Any], execution
     ]
 
 
-@few
-@given(history=histories)
-def test_3_and_9_runs_add_up_with_all_their_descendants(stage: Stage, history: History) -> None:
+def _assert_runs_and_descendants(reader: Reader, ledger: ExpectedLedger) -> None:
     """Whatever circles their parents make."""
-    with stage.after(history):
-        for reader, ledger in readers(stage):
-            for run in ledger.parents:
-                _assert_run_costs(reader.get(f"/costs/runs/{run}"), ledger, {run})
-                _assert_run_costs(
-                    reader.get(f"/costs/runs/{run}", include_children="true"), ledger, ledger.with_descendants({run})
-                )
-                assert summed(entry["amount"] for entry in reader.entries(run)) == cost(
-                    entry for entry in ledger.where(run_id=run) if not entry.is_unpriced
-                )
-            for flow in {"flow-1", *ledger.workflows.values()} - {""}:
-                runs = {run for run, workflow in ledger.workflows.items() if workflow == flow}
-                _assert_run_costs(reader.get("/costs/runs", workflow_id=flow), ledger, runs)
-                _assert_run_costs(
-                    reader.get("/costs/runs", workflow_id=flow, include_children="true"),
-                    ledger,
-                    ledger.with_descendants(runs),
-                )
-            _assert_run_costs(reader.get("/costs/runs", include_children="true"), ledger, set(ledger.parents))
+    for run in ledger.parents:
+        _assert_run_costs(reader.get(f"/costs/runs/{run}"), ledger, {run})
+        _assert_run_costs(
+            reader.get(f"/costs/runs/{run}", include_children="true"), ledger, ledger.with_descendants({run})
+        )
+        assert summed(entry["amount"] for entry in reader.entries(run)) == cost(
+            entry for entry in ledger.where(run_id=run) if not entry.is_unpriced
+        )
+    for flow in {"flow-1", *ledger.workflows.values()} - {""}:
+        runs = {run for run, workflow in ledger.workflows.items() if workflow == flow}
+        _assert_run_costs(reader.get("/costs/runs", workflow_id=flow), ledger, runs)
+        _assert_run_costs(
+            reader.get("/costs/runs", workflow_id=flow, include_children="true"),
+            ledger,
+            ledger.with_descendants(runs),
+        )
+    _assert_run_costs(reader.get("/costs/runs", include_children="true"), ledger, set(ledger.parents))
 
 
 def _assert_run_costs(answer: dict[str, Any], ledger: ExpectedLedger, runs: set[str]) -> None:

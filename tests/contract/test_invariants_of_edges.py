@@ -47,7 +47,19 @@ def test_5_pages_of_groups_hold_at_their_edges(api: APIClient, stage: Stage, siz
 
 @few
 @given(history=histories)
-def test_5_and_11_groups_are_sorted_over_all_their_pages(stage: Stage, history: History) -> None:
+def test_5_6_10_11_and_12_pages_tenants_filters_and_estimates(stage: Stage, history: History) -> None:
+    with stage.after(history):
+        for reader, ledger in readers(stage):
+            _assert_groups_are_sorted_over_all_their_pages(reader, ledger)
+            _assert_filters_count_and_an_export_has_a_row_for_each_event(reader, ledger)
+            _assert_filters_of_the_log(reader, ledger)
+        for (reader, ledger), (_, theirs) in zip(readers(stage), list(readers(stage))[::-1], strict=True):
+            _assert_nothing_of_another_organization_shows(reader, ledger, theirs)
+        for reader, _ in readers(stage):
+            _assert_calculating_changes_nothing(reader)
+
+
+def _assert_groups_are_sorted_over_all_their_pages(reader: Reader, ledger: ExpectedLedger) -> None:
     """However small pages are; the last is followed by an empty one (`Reader.groups`)."""
     fields = {
         "date": "last_run_at",
@@ -55,15 +67,13 @@ def test_5_and_11_groups_are_sorted_over_all_their_pages(stage: Stage, history: 
         "total_tokens": "total_tokens",
         "run_count": "run_count",
     }
-    with stage.after(history):
-        for reader, ledger in readers(stage):
-            for sort_by, name in fields.items():
-                for order in ("asc", "desc"):
-                    rows = [row for page in reader.groups(2, sort_by=sort_by, sort_order=order) for row in page]
-                    values = [row[name] if sort_by == "date" else exact(row[name]) for row in rows]
-                    assert values == sorted(values, reverse=order == "desc")
-                    assert {row["group_key"] for row in rows} == ledger.values("group_id")
-            _assert_group_costs(reader, ledger)
+    for sort_by, name in fields.items():
+        for order in ("asc", "desc"):
+            rows = [row for page in reader.groups(2, sort_by=sort_by, sort_order=order) for row in page]
+            values = [row[name] if sort_by == "date" else exact(row[name]) for row in rows]
+            assert values == sorted(values, reverse=order == "desc")
+            assert {row["group_key"] for row in rows} == ledger.values("group_id")
+    _assert_group_costs(reader, ledger)
 
 
 def _assert_group_costs(reader: Reader, ledger: ExpectedLedger) -> None:
@@ -76,25 +86,21 @@ def _assert_group_costs(reader: Reader, ledger: ExpectedLedger) -> None:
         assert set(row["model_names"]) == {entry.text("model") for entry in entries} - {""}
 
 
-@few
-@given(history=histories)
-def test_11_filters_count_and_an_export_has_a_row_for_each_event(stage: Stage, history: History) -> None:
-    with stage.after(history):
-        for reader, ledger in readers(stage):
-            daily = reader.post("/system/pricing")
-            for option in daily["model_options"]:
-                filtered = reader.post("/system/pricing", model_ids=[option["value"]])
-                assert filtered["total_count"] == option["count"]
-                assert filtered["model_options"] == daily["model_options"]
-                groups = reader.post("/system/groups", model_ids=[option["value"]])
-                assert groups["total_count"] == len(groups["data"])
-                assert all(row["model_ids"] == [option["value"]] for row in groups["data"])
-            answer = reader.post("/system/export")
-            rows = _rows_of(answer["content"])
-            entries = [entry for entry in ledger.entries if not entry.is_voided]
-            assert len(rows) == answer["row_count"] == len(entries)
-            assert summed(row["cost"] for row in rows) == cost(entries)
-            assert reader.other.own_word not in str(rows)
+def _assert_filters_count_and_an_export_has_a_row_for_each_event(reader: Reader, ledger: ExpectedLedger) -> None:
+    daily = reader.post("/system/pricing")
+    for option in daily["model_options"]:
+        filtered = reader.post("/system/pricing", model_ids=[option["value"]])
+        assert filtered["total_count"] == option["count"]
+        assert filtered["model_options"] == daily["model_options"]
+        groups = reader.post("/system/groups", model_ids=[option["value"]])
+        assert groups["total_count"] == len(groups["data"])
+        assert all(row["model_ids"] == [option["value"]] for row in groups["data"])
+    answer = reader.post("/system/export")
+    rows = _rows_of(answer["content"])
+    entries = [entry for entry in ledger.entries if not entry.is_voided]
+    assert len(rows) == answer["row_count"] == len(entries)
+    assert summed(row["cost"] for row in rows) == cost(entries)
+    assert reader.other.own_word not in str(rows)
 
 
 def _rows_of(content: str) -> list[dict[str, str]]:
@@ -104,24 +110,22 @@ def _rows_of(content: str) -> list[dict[str, str]]:
         return list(csv.DictReader(io.StringIO(archive.read(name).decode())))
 
 
-@few
-@given(history=histories)
-def test_6_nothing_of_another_organization_shows(stage: Stage, history: History) -> None:
+def _assert_nothing_of_another_organization_shows(
+    reader: Reader, ledger: ExpectedLedger, theirs: ExpectedLedger
+) -> None:
     """Neither by an id of theirs nor by any filter; and no answer has a word of theirs in it (`Reader`)."""
-    with stage.after(history):
-        for (reader, ledger), (_, theirs) in zip(readers(stage), list(readers(stage))[::-1], strict=True):
-            for path, own_ids, foreign_ids in (
-                ("/costs/runs/{}", set(ledger.parents), set(theirs.parents)),
-                ("/costs/runs/{}/entries", set(ledger.parents), set(theirs.parents)),
-                ("/costs/sessions/{}", ledger.values("session_id"), theirs.values("session_id")),
-                ("/costs/executions/{}", ledger.values("execution_id"), theirs.values("execution_id")),
-            ):
-                for name in foreign_ids - own_ids:
-                    reader.get(path.format(name), status=404)
-            for event in UsageEvent.objects.of(reader.other.organization)[:3]:
-                reader.get(f"/usage/events/{event.pk}", status=404)
-                reader.post(f"/usage/events/{event.pk}/void", status=404, reason="not mine")
-            _assert_foreign_filters_match_nothing(reader)
+    for path, own_ids, foreign_ids in (
+        ("/costs/runs/{}", set(ledger.parents), set(theirs.parents)),
+        ("/costs/runs/{}/entries", set(ledger.parents), set(theirs.parents)),
+        ("/costs/sessions/{}", ledger.values("session_id"), theirs.values("session_id")),
+        ("/costs/executions/{}", ledger.values("execution_id"), theirs.values("execution_id")),
+    ):
+        for name in foreign_ids - own_ids:
+            reader.get(path.format(name), status=404)
+    for event in UsageEvent.objects.of(reader.other.organization)[:3]:
+        reader.get(f"/usage/events/{event.pk}", status=404)
+        reader.post(f"/usage/events/{event.pk}/void", status=404, reason="not mine")
+    _assert_foreign_filters_match_nothing(reader)
 
 
 def _assert_foreign_filters_match_nothing(reader: Reader) -> None:
@@ -141,25 +145,21 @@ def _assert_foreign_filters_match_nothing(reader: Reader) -> None:
         assert reader.post("/system/groups", model_ids=theirs)["total_count"] == 0
 
 
-@few
-@given(history=histories)
-def test_10_filters_of_the_log(stage: Stage, history: History) -> None:
-    with stage.after(history):
-        for reader, ledger in readers(stage):
-            key = reader.side.key
-            rows = reader.log_rows()
-            client_id = key.credential.client_id
-            by_name = [reader.log_rows(api_key=name) for name in (client_id, key_hash(client_id), key.api_key)]
-            assert all(same_rows == rows for same_rows in by_name)
-            assert reader.log_rows(request_id="nobody's") == []
-            for user in ("ada", f"{reader.side.own_word}-user"):
-                of_user = reader.log_rows(user_id=user)
-                assert of_user == [row for row in rows if row["user"] == user]
-                assert len(of_user) == len(ledger.where(user_id=user))
-                assert reader.log_rows(user_id=user, api_key=client_id) == of_user
-                assert reader.log_rows(user_id=user, api_key="nobody's") == []
-            _assert_open_windows(reader, rows)
-            assert all(newer["startTime"] >= older["startTime"] for newer, older in pairwise(rows))
+def _assert_filters_of_the_log(reader: Reader, ledger: ExpectedLedger) -> None:
+    key = reader.side.key
+    rows = reader.log_rows()
+    client_id = key.credential.client_id
+    by_name = [reader.log_rows(api_key=name) for name in (client_id, key_hash(client_id), key.api_key)]
+    assert all(same_rows == rows for same_rows in by_name)
+    assert reader.log_rows(request_id="nobody's") == []
+    for user in ("ada", f"{reader.side.own_word}-user"):
+        of_user = reader.log_rows(user_id=user)
+        assert of_user == [row for row in rows if row["user"] == user]
+        assert len(of_user) == len(ledger.where(user_id=user))
+        assert reader.log_rows(user_id=user, api_key=client_id) == of_user
+        assert reader.log_rows(user_id=user, api_key="nobody's") == []
+    _assert_open_windows(reader, rows)
+    assert all(newer["startTime"] >= older["startTime"] for newer, older in pairwise(rows))
 
 
 def _assert_open_windows(reader: Reader, rows: list[dict[str, Any]]) -> None:
@@ -170,19 +170,15 @@ def _assert_open_windows(reader: Reader, rows: list[dict[str, Any]]) -> None:
         assert row in reader.log_rows(request_id=row["request_id"])
 
 
-@few
-@given(history=histories)
-def test_12_calculating_changes_nothing(stage: Stage, history: History) -> None:
-    with stage.after(history):
-        for reader, _ in readers(stage):
-            set_price("gpt-4o", input="1", output="2", organization=reader.side.organization)
-            before = _state(), reader.log_rows(), reader.post("/system/pricing")
-            usage = {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21}
-            message = {"role": "user", "content": "Hey, how's it going?"}
-            reader.post("/spend/calculate", model="gpt-4o", messages=[message])
-            reader.post("/spend/calculate", completion_response={"model": "gpt-4o", "usage": usage})
-            reader.post("/spend/calculate", status=400, model="nobody's", messages=[message])
-            assert (_state(), reader.log_rows(), reader.post("/system/pricing")) == before
+def _assert_calculating_changes_nothing(reader: Reader) -> None:
+    set_price("gpt-4o", input="1", output="2", organization=reader.side.organization)
+    before = _state(), reader.log_rows(), reader.post("/system/pricing")
+    usage = {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21}
+    message = {"role": "user", "content": "Hey, how's it going?"}
+    reader.post("/spend/calculate", model="gpt-4o", messages=[message])
+    reader.post("/spend/calculate", completion_response={"model": "gpt-4o", "usage": usage})
+    reader.post("/spend/calculate", status=400, model="nobody's", messages=[message])
+    assert (_state(), reader.log_rows(), reader.post("/system/pricing")) == before
 
 
 def _state() -> tuple[Any, ...]:

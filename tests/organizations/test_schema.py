@@ -1,5 +1,6 @@
 """The OpenAPI document."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from django.core.management import call_command
 from django.test import Client
+from drf_spectacular import validation
 from jsonschema_rs import Draft202012Validator
 
 from tests.example_requests import endpoints
@@ -20,7 +22,7 @@ _OF_EVERY_OPERATION = {"400", "406", "503"}
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("schema") / "schema.yaml"
-    call_command("spectacular", validate=True, fail_on_warn=True, file=str(path))
+    call_command("spectacular", fail_on_warn=True, file=str(path))
     return path.read_text()
 
 
@@ -45,17 +47,14 @@ def body_of(document: dict[str, Any], response: dict[str, Any]) -> dict[str, Any
 
 
 def test_it_is_made_without_warnings_in_the_newest_version(document: dict[str, Any]) -> None:
+    """By the schema of `make schema`, whose validator in Python takes six seconds."""
     assert document["openapi"].startswith("3.1")
+    of_documents = json.loads(Path(validation.__file__).with_name("openapi_3_1_schema.json").read_text())
+    assert [error.message for error in Draft202012Validator(of_documents).iter_errors(document)] == []
 
 
 def test_the_committed_copy_is_up_to_date(written: str) -> None:
     assert _COMMITTED.read_text() == written, "docs/openapi.yaml has changed: write it with `make schema`."
-
-
-def test_it_is_the_same_each_time(written: str, tmp_path: Path) -> None:
-    again = tmp_path / "schema.yaml"
-    call_command("spectacular", file=str(again))
-    assert again.read_text() == written
 
 
 def test_every_endpoint_is_in_it(document: dict[str, Any]) -> None:
@@ -134,23 +133,26 @@ def examples(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
 def test_every_example_is_what_its_schema_says(document: dict[str, Any]) -> None:
     examples_found = list(examples(document))
     assert len(examples_found) > 30
-    for where, schema, example in examples_found:
-        validator = Draft202012Validator({**schema, "components": document["components"]})
-        assert [error.message for error in validator.iter_errors(example)] == [], where
+    assert errors_of(document, examples_found) == []
 
 
 def test_every_example_of_a_field_is_what_its_schema_says(document: dict[str, Any]) -> None:
-    fields = [
-        (f"{component}.{name}", field)
+    examples_found = [
+        (f"{component}.{name}", field, example)
         for component, schema in document["components"]["schemas"].items()
         for name, field in schema.get("properties", {}).items()
-        if "examples" in field
+        for example in field.get("examples", ())
     ]
-    assert len(fields) > 50
-    for where, field in fields:
-        validator = Draft202012Validator({**field, "components": document["components"]})
-        for example in field["examples"]:
-            assert [error.message for error in validator.iter_errors(example)] == [], where
+    assert len({where for where, _, _ in examples_found}) > 50
+    assert errors_of(document, examples_found) == []
+
+
+def errors_of(document: dict[str, Any], examples_found: list[tuple[str, Any, Any]]) -> list[tuple[str, str]]:
+    """Where, and what is wrong. To compile the components for each example took three seconds."""
+    schemas = [schema for _, schema, _ in examples_found]
+    validator = Draft202012Validator({"prefixItems": schemas, "components": document["components"]})
+    errors = validator.iter_errors([example for _, _, example in examples_found])
+    return [(examples_found[int(error.instance_path[0])][0], error.message) for error in errors]
 
 
 def test_no_path_ends_in_a_slash(document: dict[str, Any]) -> None:
@@ -197,9 +199,11 @@ def test_the_secret_is_in_no_answer_but_those_that_show_it_once(document: dict[s
 
 
 @pytest.mark.django_db
-def test_the_document_and_its_page_are_served_without_signing_in(client: Client) -> None:
+def test_the_document_and_its_page_are_served_without_signing_in(client: Client, written: str) -> None:
+    """The document is the same each time."""
     response = client.get("/schema")
     assert response.status_code == 200
+    assert response.content.decode() == written
     page = client.get("/schema/docs")
     assert page.status_code == 200
     assert b"cdn" not in page.content

@@ -155,8 +155,12 @@ class ReportPage(_ReportPage):
             unsubscribe(organization=self.organization, subscription=subscription)
             messages.success(request, f"You no longer get this report: {subscription}.")
             return HttpResponseRedirect(admin_url("reports"))
-        send_now(organization=self.organization, subscription=subscription, now=self.now)
-        messages.success(request, f"The report is being sent to {self.user.email}.")
+        try:
+            send_now(organization=self.organization, subscription=subscription, now=self.now)
+        except DomainError as refused:
+            messages.error(request, refused.message)
+        else:
+            messages.success(request, f"The report is being sent to {self.user.email}.")
         return HttpResponseRedirect(admin_url("report", subscription.pk))
 
     def _subscription(self) -> ReportSubscription:

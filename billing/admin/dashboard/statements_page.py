@@ -21,7 +21,7 @@ from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, event_url, url_with
-from billing.exports.focus import DEFAULT_VERSION, VERSIONS, FocusFile
+from billing.exports.focus import DEFAULT_VERSION, FOCUS_FORMATS, VERSIONS, FocusFile
 from billing.exports.statement_files import StatementFile, StatementFormat, statement_response
 from billing.exports.table_files import FileQuery
 from billing.month_closing import check_may_close, close_month
@@ -45,7 +45,6 @@ from billing.reports.usage.figures import DIMENSION_OF, GroupBy
 from billing.types import AllocationTarget
 from costtrack.admin_site import register_page
 from costtrack.errors import DomainError, InvalidError
-from costtrack.file_columns import FileFormat
 from organizations.types import Role
 
 _LINES_PER_PAGE = 100
@@ -55,7 +54,6 @@ _FORMATS = (
     (StatementFormat.CSV, "CSV"),
     (StatementFormat.PARQUET, "Parquet"),
 )
-_FOCUS_FORMATS = ((FileFormat.CSV, "CSV"), (FileFormat.PARQUET, "Parquet"))
 _CLOSED = (
     "The statement can no longer change. What arrives or is corrected later is booked in the open month, and names the"
     " month that it corrects. A closed month cannot be opened again."
@@ -171,7 +169,7 @@ class StatementsPage(_StatementPage):
         focus_files = [
             (f"FOCUS {version} {label}", f"{focus}?month={month}&version={version}&format={name}")
             for version in VERSIONS
-            for name, label in _FOCUS_FORMATS
+            for name, label in FOCUS_FORMATS
         ]
         return {"files": files, "focus_files": focus_files}
 
@@ -256,6 +254,7 @@ class CloseMonthPage(OrganizationPage):
             "amount": formatting.exact(total.cost_usd),
             "summary": [
                 "All earlier months that are still open are closed as well.",
+                "Shared cost and commitments are fixed, too: rules and fees for these months cannot be added later.",
                 *([warning] if unpriced else []),
             ],
             "text": _CLOSED,

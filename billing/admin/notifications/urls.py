@@ -4,5 +4,5 @@ from billing.admin.notifications.unsubscribe_page import unsubscribe_from_report
 from costtrack.secret_links import secret_path
 
 urlpatterns = [
-    secret_path("email/unsubscribe/<str:token>", unsubscribe_from_report, name="report_unsubscribe"),
+    secret_path("account/unsubscribe/<str:token>", unsubscribe_from_report, name="report_unsubscribe"),
 ]

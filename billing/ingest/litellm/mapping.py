@@ -72,7 +72,7 @@ def parse(records: Sequence[msgspec.Raw | bytes], *, now: datetime) -> ParsedBat
             parsed = _parsed_event(index, payload)
             normalize(parsed.event, now, reading=parsed.reading)
         except InvalidEventError as error:
-            batch.errors.append(error.at(index, short_text(payload.id)))
+            batch.errors.append(error.at(index, short_text(payload.id), time="startTime"))
         except RecursionError as error:
             batch.errors.append(to_record_error(index, record, error))
         else:

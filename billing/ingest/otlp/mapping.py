@@ -146,7 +146,7 @@ def _groups(records: Sequence[Record], errors: list[RecordError]) -> list[list[i
         if record.is_log:
             groups.append([index])
         elif not _has_ids(record):
-            message = "A span needs a trace id and span id."
+            message = "A span needs a trace id of 16 bytes and a span id of 8 bytes."
             errors.append(RecordError(index=index, code="invalid", field="traceId", message=message))
         else:
             by_features.setdefault(features_of(record), []).append(index)
@@ -170,7 +170,7 @@ def _calls(indexes: Iterable[int], records: Sequence[Record], errors: list[Recor
         try:
             call = _call_in_log(record) if record.is_log else _call_in_span(record)
         except InvalidEventError as error:
-            errors.append(error.at(index, _record_id(record)))
+            errors.append(_error(error, index, record))
             continue
         if call is not None:
             call.index = index
@@ -204,7 +204,7 @@ def _similar_calls(
             try:
                 found = pattern.event_of(record, ids, now)
             except InvalidEventError as error:
-                errors.append(error.at(index, _record_id(record)))
+                errors.append(_error(error, index, record))
                 continue
             if found is None:
                 others.append(index)
@@ -220,10 +220,16 @@ def _is_valid(call: "_Call", now: datetime, errors: list[RecordError]) -> bool:
     try:
         normalize(call.event, now, reading=call.reading)
     except InvalidEventError as error:
-        errors.append(error.at(call.index, _record_id(call.record)))
+        errors.append(_error(error, call.index, call.record))
         return False
     call.payload_hash = payload_hash(call.event)
     return True
+
+
+def _error(error: InvalidEventError, index: int, record: Record) -> RecordError:
+    """Return the error of a record, with the name that its time has in OTLP."""
+    time = "timeUnixNano" if record.is_log else "endTimeUnixNano" if record.end else "startTimeUnixNano"
+    return error.at(index, _record_id(record), time=time)
 
 
 def _record_id(record: Record) -> str | None:

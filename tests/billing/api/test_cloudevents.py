@@ -173,6 +173,14 @@ def test_a_batch_of_lago_is_stored_all_or_none(api: APIClient) -> None:
     assert (response.status_code, "up to 100 events" in response.content.decode()) == (413, True)
 
 
+def test_a_time_in_the_future_is_named_as_each_format_names_it(api: APIClient) -> None:
+    response = post(api, "/events", event(1, time="2999-01-01T00:00:00Z"), STRUCTURED)
+    assert response.json()["errors"][0]["field"] == "time"
+    response = post(api, V1, {"event": lago("a", timestamp=32_503_680_000)}, "application/json")
+    assert response.status_code == 422
+    assert "timestamp" in response.json()["error_details"]
+
+
 def test_bodies_that_are_none_are_refused(api: APIClient) -> None:
     for path in ("/events", V1, V3, f"{V1}/batch"):
         for body in (b"", b"5", b"{", b'"a"', b"[1,", b"[" * 100_000, b"\xff"):

@@ -5,7 +5,9 @@ import time_machine
 from django.core import mail
 from rest_framework.test import APIClient
 
+from billing.models import Notice
 from billing.notifications.emails import deliver_emails
+from billing.notifications.recipients import MAX_PER_HOUR
 from billing.notifications.report_subscriptions import MAX_SUBSCRIPTIONS
 from organizations.models import AuditEntry, Organization, User
 from organizations.types import Role
@@ -42,6 +44,9 @@ def test_a_member_subscribes_sends_the_last_report_and_unsubscribes(viewer: User
     assert own.post(f"{one}/send").status_code == 204
     deliver_emails(now=NOW)
     assert [message.to for message in mail.outbox] == [[viewer.email]]
+    for _ in range(MAX_PER_HOUR - 1):
+        assert own.post(f"{one}/send").status_code == 204
+    assert (own.post(f"{one}/send").status_code, Notice.objects.count()) == (429, MAX_PER_HOUR)
     assert own.delete(one).status_code == 204
     assert list(AuditEntry.objects.order_by("id").values_list("action", flat=True))[-3:] == [
         "report.subscribed",

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections import defaultdict
+from datetime import date
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
+from billing.commitments import end_commitment
 from billing.exports.focus import VERSIONS
+from billing.models import Commitment
 from billing.reports.allocation.allocation import allocations
 from billing.reports.allocation.rules import AllocationBasis
 from billing.reports.charges import reader as charge_reader
@@ -19,10 +22,21 @@ from billing.reports.charges.reader import split_exactly
 from billing.reports.months import ReportMonth
 from billing.reports.statements.months import month_of
 from billing.reports.statements.statement import StatementQuery, statement_totals
+from billing.rollups.fold import fold
 from billing.types import AllocationTarget
 from costtrack.file_columns import FileFormat
 from organizations.models import Organization
-from tests.billing.exports.focus_month import OCTOBER, closed_month, file_of, organization, rows_of
+from tests.billing.exports.focus_month import (
+    CALL,
+    IN_OCTOBER,
+    OCTOBER,
+    PLAN,
+    closed_month,
+    file_of,
+    organization,
+    rows_of,
+)
+from tests.usage import send_events
 
 __all__ = ["closed_month", "organization"]  # fixtures from another module
 
@@ -122,6 +136,16 @@ def test_shared_charges_are_split_as_in_the_report_of_shared_cost(
     assert by_charge(rows) == by_charge(rows_of(organization, "1.4", by=AllocationTarget.END_USER))
     ratios = [json.loads(row["AllocatedMethodDetails"])["Elements"][0]["AllocatedRatio"] for row in parts]
     assert 0 < sum(ratios) == pytest.approx(len(parts) / len(given))
+
+
+def test_the_file_of_a_closed_month_does_not_change(organization: Organization) -> None:
+    files = [file_of(organization, version) for version in VERSIONS]
+    plan = Commitment.objects.of(organization).get(name="Team plan")
+    end_commitment(organization=organization, commitment_id=plan.pk, ends=date(2026, 10, 2), actor="ada")
+    send_events(organization, {**PLAN, "input_tokens": 10}, {**CALL, "team": "", "cost_usd": "3"}, now=IN_OCTOBER)
+    assert [file_of(organization, version) for version in VERSIONS] == files
+    fold(now=IN_OCTOBER)
+    assert [file_of(organization, version) for version in VERSIONS] == files
 
 
 def test_token_kinds_are_meters_with_list_contracted_and_billed_costs(organization: Organization) -> None:

@@ -10,7 +10,16 @@ from billing.ingest import litellm
 from billing.ingest.types import UsageEventInput
 from billing.ingest.usage.types import LARGEST_COUNT
 from billing.pricing.kinds import TOKEN_COUNTS
-from tests.billing.ingest.litellm_payloads import NAMES, NOW, all_payloads, event_of, parsed_one, payload, with_usage
+from tests.billing.ingest.litellm_payloads import (
+    NAMES,
+    NOW,
+    all_payloads,
+    event_of,
+    fault_of,
+    parsed_one,
+    payload,
+    with_usage,
+)
 
 
 def counts_of(event: UsageEventInput) -> dict[str, int]:
@@ -205,3 +214,8 @@ def test_the_address_of_vertex_ai_is_the_region_of_the_call() -> None:
     vertex = {"custom_llm_provider": "vertex_ai", "model": "gemini-2.5-pro", "api_base": address}
     assert event_of(payload(**vertex)).region == "us-central1"
     assert event_of(payload(api_base=address)).region is None
+
+
+def test_a_time_in_the_future_is_named_as_litellm_names_it() -> None:
+    fault = fault_of(payload(startTime=9e9))
+    assert (fault.field, fault.message) == ("startTime", "startTime is more than one hour in the future.")

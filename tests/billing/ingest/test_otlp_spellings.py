@@ -1,6 +1,7 @@
 """Attributes of each convention, now and before, under every name that senders use for them."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from billing.ingest import otlp
@@ -180,3 +181,12 @@ def test_the_address_of_vertex_ai_is_the_region_unless_the_response_names_one() 
     assert read({**vertex, **address}, "region") == ("europe-west4",)
     assert read({**vertex, **address, "inference_geo": "us"}, "region") == ("us",)
     assert read({**BASE, **GEN_AI, **address}, "region") == (None,)
+
+
+def test_a_time_in_the_future_is_named_as_the_protocol_names_it() -> None:
+    body = traces([span({**BASE, **GEN_AI}, at=NOW + timedelta(days=2))]).SerializeToString()
+    [error] = otlp.to_events(protobuf.spans(body, max_records=10), now=NOW).errors
+    assert (error.field, error.message) == (
+        "endTimeUnixNano",
+        "endTimeUnixNano is more than one hour in the future.",
+    )

@@ -64,7 +64,7 @@ def test_every_kind_is_complete_in_both_parts(kind: NoticeKind) -> None:
     text, page = rendered(kind)
     assert page.open == []
     assert all(
-        re.match("http://localhost:8000((/o/[a-z-]+)?/admin|/email/unsubscribe)/", link) for link in page.links
+        re.match("http://localhost:8000((/o/[a-z-]+)?/admin|/account/unsubscribe)/", link) for link in page.links
     ), "no image, and nothing remote"
     for part in (text, page.text):
         assert not {"None", "{{", "{%", "&amp;", "&#x27;"} & set(part.split())

@@ -21,6 +21,7 @@ from billing.admin.components.source_fields import source_text
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.exports.allocation_files import AllocationFile
+from billing.exports.focus import FOCUS_FORMATS, VERSIONS
 from billing.exports.table_files import FileQuery
 from billing.models import AllocationRule
 from billing.reports.allocation.allocation import Allocation, RuleResult, TargetCost, allocations
@@ -108,6 +109,7 @@ class AllocationPage(AllocationQueryPage):
             "chart": _chart(shown) if len(shown) > 1 else None,
             "cards": [targets_card(allocation), *rule_cards(allocation)],
             "files": self._files(month, parameters),
+            "focus_files": self._focus_files(month, parameters),
             "month": f"{month:%B %Y}",
             "note": self._note(allocation),
         }
@@ -125,6 +127,17 @@ class AllocationPage(AllocationQueryPage):
         if refusal is not None:
             return FileLinks(refused=refusal.message)
         return FileLinks.of(admin_url("allocation_file"), urlencode({**parameters, "month": f"{month:%Y-%m}"}))
+
+    def _focus_files(self, month: date, parameters: dict[str, str]) -> list[tuple[str, str]]:
+        if self.plan_rights.exports_refusal() is not None:
+            return []
+        given = {**parameters, "month": f"{month:%Y-%m}"}
+        return [
+            (f"FOCUS {version} {label}", f"{admin_url('statement_focus')}?{urlencode({**given, **chosen})}")
+            for version in VERSIONS
+            for file_format, label in FOCUS_FORMATS
+            for chosen in ({"version": version, "format": file_format.value},)
+        ]
 
     def _versions_card(self, basis: AllocationBasis, current: date, parameters: dict[str, str]) -> Card:
         rows = list_rules(self.organization, basis)

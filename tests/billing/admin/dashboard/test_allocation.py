@@ -4,6 +4,7 @@ import csv
 import html
 import re
 from io import StringIO
+from typing import Any
 
 from django.test import Client
 from rest_framework.test import APIClient
@@ -61,6 +62,11 @@ def test_a_rule_is_previewed_saved_seen_and_ended(
 
     rows = csv.DictReader(StringIO(browser.get(f"{PATH}file/").getvalue().decode("utf-8-sig")))
     assert {row["target"]: row["total_usd"] for row in rows} == {"core": "4.25", "ops": "1.25", "search": "1", "": "0"}
+
+    focus: Any = browser.get(f"/o/acme/admin/statements/focus/?month={month:%Y-%m}&version=1.4&by=team")
+    charges = csv.DictReader(StringIO(b"".join(focus.streaming_content).decode()))
+    assert {row["x_AllocatedTo"] for row in charges if row["AllocatedMethodId"] == "fixed"} == {"core", "ops"}
+    assert "FOCUS 1.4 CSV" in after
 
     edit = browser.get(f"{RULE}?version={version.pk}").content.decode()
     assert "core = 50" in edit
