@@ -74,9 +74,9 @@ def main() -> None:
 def _forecast() -> list[Figure]:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costtrack.settings")
     django.setup()
-    from benchmarks import forecast  # models are imported after the setup
+    from benchmarks import anomalies, forecast  # models are imported after the setup
 
-    return forecast.run()
+    return [*forecast.run(), *anomalies.run()]
 
 
 def _show(arguments: argparse.Namespace, load: int, figures: list[Figure]) -> None:
