@@ -67,7 +67,7 @@ _WINDOW = [
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0062_team_hours"), ("organizations", "0014_lower_case_addresses")]
+    dependencies = [("billing", "0073_team_hours"), ("organizations", "0014_lower_case_addresses")]
 
     operations = [
         migrations.AlterField(
