@@ -1,4 +1,4 @@
-"""`python -m benchmarks <name> [--events N] [--load N] [--rounds N] [--json FILE]`."""
+"""`python -m benchmarks <name> [--events N] [--load N] [--rounds N] [--seed N] [--json FILE]`."""
 
 import argparse
 import json
@@ -12,6 +12,7 @@ import django
 from benchmarks import (
     authorize,
     buffers,
+    chaos,
     connections,
     contention,
     disk,
@@ -48,6 +49,8 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 FORECAST = "forecast"
 """It needs no servers."""
+CHAOS = "chaos"
+"""It starts `costtrack up` as a user does."""
 
 
 def main() -> None:
@@ -58,6 +61,9 @@ def main() -> None:
     load = min(arguments.load, arguments.events)
     if arguments.name == FORECAST:
         _show(arguments, load, _forecast())
+        return
+    if arguments.name == CHAOS:
+        _show(arguments, load, chaos.run(events=arguments.events, seed=arguments.seed))
         return
     figures: list[Figure] = []
     with Stack() as stack:
@@ -74,9 +80,9 @@ def main() -> None:
 def _forecast() -> list[Figure]:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costtrack.settings")
     django.setup()
-    from benchmarks import forecast  # models are imported after the setup
+    from benchmarks import anomalies, forecast  # models are imported after the setup
 
-    return forecast.run()
+    return [*forecast.run(), *anomalies.run()]
 
 
 def _show(arguments: argparse.Namespace, load: int, figures: list[Figure]) -> None:
@@ -87,12 +93,13 @@ def _show(arguments: argparse.Namespace, load: int, figures: list[Figure]) -> No
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=[*BENCHMARKS, FORECAST, "all"])
+    parser.add_argument("name", choices=[*BENCHMARKS, FORECAST, CHAOS, "all"])
     parser.add_argument(
         "--events", type=int, default=10_000_000, help="events in the large ledger (memory: sent in all, at most 1M)"
     )
     parser.add_argument("--load", type=int, default=200_000, help="events sent in each measured round")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each leg; the median counts")
+    parser.add_argument("--seed", type=int, default=1, help="of the faults of chaos")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     return parser.parse_args()
 

@@ -19,7 +19,7 @@ COVERAGE = (0.7, 0.9)
 """What the forecast page claims: about eight of ten outcomes are within the band."""
 MAX_ERROR = {6: 0.30, 24: 0.25, 72: 0.22, 168: 0.20, 336: 0.20, 744: 0.22}
 _HOURS_OF_DAY, _WORKING_DAYS, _DAYS_OF_WEEK = 24, 5, 7
-_ZONE = "Europe/Berlin"
+ZONE = "Europe/Berlin"
 _YEARS = 10
 
 
@@ -28,7 +28,7 @@ def year_of_spend(seed: int, *, days: int = 364) -> dict[datetime, float]:
     outage of eight hours, a launch that adds 80%, and a runaway loop of half a day."""
     chance = random.Random(seed)
     spend: dict[datetime, float] = {}
-    drift, zone = 0.0, ZoneInfo(_ZONE)
+    drift, zone = 0.0, ZoneInfo(ZONE)
     for day in range(days):
         if day % _DAYS_OF_WEEK == 0:
             drift = 0.6 * drift + chance.gauss(0, 0.06)
@@ -51,7 +51,7 @@ def year_of_spend(seed: int, *, days: int = 364) -> dict[datetime, float]:
 
 def checks_of_year(seed: int) -> list[HorizonCheck]:
     spend = year_of_spend(seed)
-    hourly = HourlySpend.of(spend, until=max(spend) + timedelta(hours=1), calendar=Calendar(ZoneInfo(_ZONE)))
+    hourly = HourlySpend.of(spend, until=max(spend) + timedelta(hours=1), calendar=Calendar(ZoneInfo(ZONE)))
     assert hourly is not None
     return back_test(hourly)
 

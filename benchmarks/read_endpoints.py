@@ -88,6 +88,7 @@ ENDPOINTS = (
     Endpoint("/usage/provider-bills/keys", "/usage/provider-bills/keys"),
     Endpoint("/usage/commitments", "/usage/commitments"),
     Endpoint("/usage/commitments/report", "/usage/commitments/report"),
+    Endpoint("/usage/anomalies", "/usage/anomalies"),
     Endpoint("/usage/forecast", "/usage/forecast"),
     Endpoint("/usage/outcomes", "/usage/outcomes"),
     Endpoint("/usage/outcomes/costs, a day", "/usage/outcomes/costs?start_date=<day>&end_date=<day>"),

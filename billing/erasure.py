@@ -50,6 +50,7 @@ _JSON_KEYS = frozenset(
 """Names whose values have ids of persons in JSON that costtrack writes. In the JSON of senders any name may be one."""
 _LIMITS = SpendLimit._meta.db_table  # noqa: SLF001 - documented for such use
 _SHARED_ROWS = ("billing_scopehour", "billing_scopetotal")
+_ROWS_OF_SCOPES = (*_SHARED_ROWS, "billing_anomaly", "billing_anomalywindow")
 _KEYED_ROWS = ("billing_detailday", "billing_detailhour")
 _ROWS_OF_LIMITS = ("billing_thresholdevent", "billing_limitoverride", "billing_increaserequest")
 _TEXTS = (
@@ -219,7 +220,7 @@ class _Replacement:
         """Limits of the person, and the rows and events of limits for each person."""
         self._show("billing_spendlimit")
         for scope in _PERSON_SCOPES:
-            for table in _SHARED_ROWS:
+            for table in _ROWS_OF_SCOPES:
                 self._update(table, table, "value", self._old, self._new, scope=scope)
         for limit in SpendLimit.objects.of(self._organization):
             scopes = (limit.scope, *limit.further_scopes)

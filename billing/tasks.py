@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
+from billing.anomalies import detect_anomalies
 from billing.deletion import delete_closed_organizations
 from billing.exports.jobs import delete_old_exports, run_export, stalled_exports
 from billing.forecasts import back_test_forecasts
@@ -193,6 +194,16 @@ def back_test_forecasts_task(organization_id: int | None = None) -> None:
             enqueue_on_commit("billing.back_test_forecasts", organization_id=pk)
         return
     back_test_forecasts(organization=Organization.objects.get(pk=organization_id), now=utc_now())
+
+
+@app.task(name="billing.detect_anomalies")
+def detect_anomalies_task(organization_id: int | None = None) -> None:
+    """Find unusual spend of an organization; without one, enqueue the task for each."""
+    if organization_id is None:
+        for pk in Organization.objects.open().order_by("pk").values_list("pk", flat=True):
+            enqueue_on_commit("billing.detect_anomalies", organization_id=pk)
+        return
+    detect_anomalies(organization=Organization.objects.get(pk=organization_id), now=utc_now())
 
 
 @app.task(name="billing.fetch_bills")

@@ -307,6 +307,7 @@ class NoticeKind(models.TextChoices):
     INCREASE_DECLINED = "increase.declined", "Increase declined"
     UNPRICED_USAGE = "usage.unpriced", "Model without a price"
     FLAGGED_USAGE = "usage.flagged", "Usage needs a review"
+    ANOMALY = "usage.anomaly", "Unusual spend"
     WEBHOOK_DISABLED = "webhook.disabled", "Webhook disabled"
     EXPORT_READY = "export.ready", "Export ready"
     EXPORT_FAILED = "export.failed", "Export failed"

@@ -1,4 +1,4 @@
-"""The scheduler of Celery beat. It also writes a heartbeat, and stops sending frequent tasks to a queue without a
+"""Celery beat with a scheduler that also writes a heartbeat, and stops sending frequent tasks to a queue without a
 worker.
 
 `expires` alone is not enough: an expired message stays in the broker until a worker drops it.
@@ -11,7 +11,10 @@ from contextlib import suppress
 from typing import Any
 
 import redis
+from celery.apps import beat
 from celery.beat import PersistentScheduler, ScheduleEntry, SchedulingError
+from django.conf import settings
+from django.utils.log import configure_logging
 
 from costtrack import heartbeat
 
@@ -19,6 +22,13 @@ logger = logging.getLogger(__name__)
 
 _MAX_PENDING = 100
 _FREQUENT_SECONDS = 60
+
+
+class Beat(beat.Beat):
+    """Sends the names of tasks and does not load the tasks, which take most of the time and memory of a start."""
+
+    def init_loader(self) -> None:
+        configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
 
 
 class Scheduler(PersistentScheduler):

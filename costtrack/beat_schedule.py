@@ -33,6 +33,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "pack-rollups": _send("billing.pack_rollups", crontab(day_of_month="3", hour="2", minute="0"), expires=20 * _HOUR),
     "verify-limits": _send("billing.verify_limits", crontab(hour="4", minute="0"), expires=20 * _HOUR),
     "back-test-forecasts": _send("billing.back_test_forecasts", crontab(hour="4", minute="30"), expires=20 * _HOUR),
+    "detect-anomalies": _send("billing.detect_anomalies", crontab(minute="10"), expires=_HOUR),
     "reprice": _send("billing.reprice", crontab(), expires=60),
     "process-uploads": _send("billing.process_upload", crontab(), expires=60),
     "delete-old-uploads": _send("billing.delete_old_uploads", crontab(minute="20"), expires=_HOUR),

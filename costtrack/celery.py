@@ -4,6 +4,7 @@ A task has the `request_id` of the request that enqueued it, in its log lines an
 """
 
 import os
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -29,7 +30,16 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costtrack.settings")
 # By the scheme of the broker's URL. (The setting `broker_transport` has no effect on URLs of Unix sockets.)
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "costtrack.broker:Transport"))
 
-app = Celery("costtrack")
+
+class CosttrackCelery(Celery):
+    @cached_property
+    def Beat(self) -> Any:  # noqa: N802 - Celery's name
+        from costtrack.beat import Beat  # only this process needs it
+
+        return self.subclass_with_self(Beat)
+
+
+app = CosttrackCelery("costtrack")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["costtrack", "organizations", "billing"])
 app.steps["consumer"].add(Heartbeat)

@@ -50,6 +50,7 @@ ENTRIES = (
         (
             Tab("Usage", "usage", words="home spend cost dashboard chart"),
             Tab("Forecast", "forecast", words="expected prediction estimate month end band"),
+            Tab("Anomalies", "billing_anomaly_changelist", words="unusual spend spike outlier runaway drop"),
             Tab("My usage", "own_usage"),
         ),
     ),

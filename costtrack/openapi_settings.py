@@ -95,6 +95,7 @@ OPENAPI: dict[str, Any] = {
         "SplitMethod": "billing.types.SplitMethod.choices",
         "StatementDimension": "billing.api.usage.statements.STATEMENT_DIMENSION_NAMES",
         "TokenErrorCode": "organizations.api.oauth.ERROR_CODES",
+        "UnitEnum": "billing.types.LimitUnit.choices",
         "UnpricedReason": "billing.types.UnpricedReason.choices",
         "SelectableNoticeKind": "billing.api.webhooks.SELECTABLE_KINDS",
         "WebhookFormat": "billing.types.WebhookFormat.choices",

@@ -46,6 +46,7 @@ TASKS: dict[str, Queue] = {
     "billing.retain": Queue.MAINTENANCE,
     "billing.verify_limits": Queue.MAINTENANCE,
     "billing.back_test_forecasts": Queue.MAINTENANCE,
+    "billing.detect_anomalies": Queue.MAINTENANCE,
     "billing.delete_organizations": Queue.MAINTENANCE,
     "billing.notify_usage_issues": Queue.NOTIFICATIONS,
     "billing.send_reports": Queue.MAINTENANCE,

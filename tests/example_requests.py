@@ -22,6 +22,8 @@ from billing.limits.validation import LimitInput
 from billing.models import (
     Agreement,
     AllocationRule,
+    Anomaly,
+    AnomalyWindow,
     BillConnection,
     BillKey,
     Commitment,
@@ -134,6 +136,7 @@ class Examples:
                 actor="tests",
                 created_at=utc_now(),
             )
+            self._anomaly(number)
             report = OutcomeReport("done", is_success=True, run_id=f"run-{number}")
             record_outcomes(organization=self.organization, reports=[report], now=utc_now())
             make_key(self.organization, name=f"credential-{number}")
@@ -169,6 +172,24 @@ class Examples:
             if number < MAX_UNFINISHED // 2:
                 self._export(ExportState.QUEUED)
         self.rows += rows
+
+    def _anomaly(self, number: int) -> None:
+        """An hour of a user in which an agent has spent more than usual."""
+        start = utc_now().replace(minute=0, second=0, microsecond=0) - (number + 1) * timedelta(hours=1)
+        window: dict[str, Any] = {
+            "organization": self.organization,
+            "scope": "user",
+            "value": f"user-{number}",
+            "unit": "hour",
+            "starts_at": start,
+            "ends_at": start + timedelta(hours=1),
+            "actual_usd": 50,
+            "expected_usd": 5,
+            "explained_by": [{"scope": "agent", "value": f"agent-{number}", "usd": "45"}],
+        }
+        span = {"began_at": start, "ended_at": start + timedelta(hours=1), "found_at": utc_now()}
+        anomaly = Anomaly.objects.create(**window, **span, is_rise=True)
+        AnomalyWindow.objects.create(**window, anomaly=anomaly)
 
     def _limit(self, number: int, user: User) -> None:
         """A limit of each credential with a raise, a crossing of the first one, and a request for more."""

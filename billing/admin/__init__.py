@@ -1,6 +1,7 @@
 """The Django admin of billing. Importing this package registers the model admins and the dashboard pages."""
 
 from billing.admin import dashboard
+from billing.admin.anomalies import anomaly_admin
 from billing.admin.events import batch_admin, event_admin, metric_sender_admin, quarantine_admin, upload_admin
 from billing.admin.limits import authorization_admin, increase_request_admin, limit_admin, threshold_event_admin
 from billing.admin.notifications import (
@@ -16,6 +17,7 @@ from billing.admin.runs import generation_group_admin, run_admin, session_admin
 
 __all__ = [
     "agreement_admin",
+    "anomaly_admin",
     "authorization_admin",
     "batch_admin",
     "credit_admin",

@@ -32,7 +32,8 @@ class PreferencesChangeSerializer(StrictSerializer):
     pauses = serializers.BooleanField(required=False, help_text="Access was paused or resumed.")
     requests = serializers.BooleanField(required=False, help_text="An increase was requested, approved or declined.")
     usage = serializers.BooleanField(
-        required=False, help_text="A model has no price, usage was not read with certainty, or a month is closed."
+        required=False,
+        help_text="A model has no price, usage was not read with certainty, spend is unusual, or a month is closed.",
     )
     webhooks = serializers.BooleanField(required=False, help_text="A webhook was disabled because it kept failing.")
 

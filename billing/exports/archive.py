@@ -20,6 +20,8 @@ from billing.exports.ledger_events import export_credits, export_events
 from billing.models import (
     Agreement,
     AllocationRule,
+    Anomaly,
+    AnomalyWindow,
     BillImport,
     BillKey,
     BillRow,
@@ -61,6 +63,8 @@ _TABLES: dict[str, type[Model]] = {
     "agreements": Agreement,
     "credits-with-voided": Credit,
     "allocation-rules": AllocationRule,
+    "anomalies": Anomaly,
+    "anomaly-windows": AnomalyWindow,
     "commitments": Commitment,
     "outcomes": Outcome,
     "bill-imports": BillImport,

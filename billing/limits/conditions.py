@@ -29,7 +29,8 @@ SHARED_SCOPES = frozenset(
         LimitScope.SESSION,
     }
 )
-"""The scopes with rollup rows for every value. The rows of other limits are written while there is such a limit."""
+"""The scopes whose rollup rows have every value. The rows of other limits are written while there is such a limit; also
+those of teams, whose shared rows are only for forecasts (`billing.rollups.definitions`)."""
 
 SEPARATOR = "\x1f"
 DISPLAYED_SEPARATOR = " x "

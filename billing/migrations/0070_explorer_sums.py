@@ -6,7 +6,7 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0072_erasures")]
+    dependencies = [("billing", "0068_bill_connections")]
 
     operations = [
         *run_sql_files(__file__, "explorer_sums"),

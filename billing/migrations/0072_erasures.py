@@ -7,7 +7,7 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0068_bill_connections"), ("organizations", "0014_lower_case_addresses")]
+    dependencies = [("billing", "0070_explorer_sums"), ("organizations", "0014_lower_case_addresses")]
 
     operations = [
         migrations.CreateModel(

@@ -1,6 +1,7 @@
 """One module per aggregate."""
 
 from billing.models.allocation import AllocationRule
+from billing.models.anomalies import Anomaly, AnomalyWindow
 from billing.models.authorizations import Authorization
 from billing.models.commitments import Commitment
 from billing.models.coverage import Coverage, MetricPoint, MetricSender
@@ -43,6 +44,8 @@ __all__ = [
     "PAUSING",
     "Agreement",
     "AllocationRule",
+    "Anomaly",
+    "AnomalyWindow",
     "Authorization",
     "BillConnection",
     "BillDay",

@@ -139,7 +139,7 @@ class NotificationPreference(TenantModel):
     usage = models.BooleanField(
         default=True,
         db_default=True,
-        help_text="A model has no price, usage was not read with certainty, or a month is closed.",
+        help_text="A model has no price, usage was not read with certainty, spend is unusual, or a month is closed.",
     )
     webhooks = models.BooleanField(default=True, help_text="A webhook was disabled because it kept failing.")
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from billing.notifications.anomaly_text import anomalies_headline, anomaly_details
 from billing.types import (
     LimitAction,
     LimitScope,
@@ -94,6 +95,7 @@ class Page(StrEnum):
     STATEMENT = "statement"
     HOME = "home"
     EXPORTS = "exports"
+    ANOMALIES = "anomalies"
     EXPLORE = "explore"
     LIMITS = "limits"
     FORECAST = "forecast"
@@ -409,6 +411,23 @@ def _flagged_usage(context: EmailContext) -> Content:
     )
 
 
+def _anomalies(context: EmailContext) -> Content:
+    listed, more = context.data["anomalies"], context.data["more"]
+    headline = anomalies_headline(listed, len(listed) + more, context.organization)
+    details = anomaly_details(listed, context.organization, context.zone)
+    return Content(
+        label="Unusual spend",
+        tone=Tone.WARNING,
+        headline=headline[:1].upper() + headline[1:],
+        lead="The spend is outside of what is usual at this time. You get one email about it, no matter how long it"
+        " continues.",
+        details=(*details, *([("More", f"{more:,}")] if more else [])),
+        button="View anomalies",
+        page=Page.ANOMALIES,
+        why=_why_category(context, "prices and usage"),
+    )
+
+
 def _issue_headline(context: EmailContext, one: str, many: str) -> str:
     models = {issue["model"] for issue in context.data["issues"]}
     more: int = context.data["more"]
@@ -700,6 +719,7 @@ _CONTENTS: dict[NoticeKind, Callable[[EmailContext], Content]] = {
     NoticeKind.INCREASE_DECLINED: _declined,
     NoticeKind.UNPRICED_USAGE: _unpriced_usage,
     NoticeKind.FLAGGED_USAGE: _flagged_usage,
+    NoticeKind.ANOMALY: _anomalies,
     NoticeKind.WEBHOOK_DISABLED: _webhook_disabled,
     NoticeKind.EXPORT_READY: _export_ready,
     NoticeKind.EXPORT_FAILED: _export_failed,

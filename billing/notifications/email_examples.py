@@ -7,7 +7,7 @@ from typing import Any
 from billing.models import Notice
 from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, NoticeKind, ReportFrequency, ReportScope
 from costtrack.calendar import Unit
-from costtrack.clock import DAY, HOUR, iso
+from costtrack.clock import DAY, HOUR, iso, start_of_hour
 from costtrack.money import ZERO, plain
 from organizations.models import Organization
 
@@ -77,6 +77,10 @@ def _examples(now: datetime) -> dict[NoticeKind, tuple[str, dict[str, Any]]]:
         NoticeKind.FLAGGED_USAGE: (
             "Acme Research: usage of gpt-7 needs a review",
             _issues(now, ("openai", "gpt-7", "unread_usage", "usage.thought_tokens")),
+        ),
+        NoticeKind.ANOMALY: (
+            "Acme Research: user ada spent $734.00, expected about $45.00",
+            {"anomalies": [_anomaly(now)], "more": 0, "as_of": iso(now), "time_zone": "Europe/Berlin"},
         ),
         NoticeKind.WEBHOOK_DISABLED: (
             "Webhook disabled: On-call channel",
@@ -154,6 +158,26 @@ def _issues(now: datetime, *issues: tuple[str, str, str, str]) -> dict[str, Any]
         for issue in issues
     ]
     return {"issues": listed, "more": 0, "as_of": iso(now), "time_zone": "Europe/Berlin"}
+
+
+def _anomaly(now: datetime) -> dict[str, Any]:
+    return {
+        "id": 4,
+        "direction": "rise",
+        "scope": LimitScope.USER.value,
+        "scope_value": "ada",
+        "unit": Unit.HOUR.value,
+        "start": iso(start_of_hour(now - HOUR)),
+        "end": iso(start_of_hour(now)),
+        "spent_usd": "734",
+        "expected_usd": "45",
+        "low_usd": "9",
+        "high_usd": "180",
+        "explained_by": [
+            {"scope": LimitScope.CREDENTIAL.value, "scope_value": "ct_batch", "usd": "681.2"},
+            {"scope": LimitScope.MODEL.value, "scope_value": "gpt-5", "usd": "640"},
+        ],
+    }
 
 
 def _limit(

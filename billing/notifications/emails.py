@@ -36,6 +36,7 @@ _LISTS = {
     Page.UNPRICED: "billing_unpricedevent_changelist",
     Page.PRICE_CHECK: "price_check",
     Page.STATEMENT: "statements",
+    Page.ANOMALIES: "billing_anomaly_changelist",
     Page.LIMITS: "billing_spendlimit_changelist",
     Page.FORECAST: "forecast",
     Page.REPORTS: "reports",

@@ -21,6 +21,7 @@ CATEGORIES: Mapping[NoticeKind, str] = {
     NoticeKind.INCREASE_DECLINED: "requests",
     NoticeKind.UNPRICED_USAGE: "usage",
     NoticeKind.FLAGGED_USAGE: "usage",
+    NoticeKind.ANOMALY: "usage",
     NoticeKind.MONTH_CLOSED: "usage",
     NoticeKind.WEBHOOK_DISABLED: "webhooks",
 }

@@ -29,6 +29,8 @@ FRESHNESS = timedelta(hours=24)
 CONFIRMED_AFTER = timedelta(hours=24)
 """Two equal reports this far apart close a day."""
 MAX_DAYS = 92
+MAX_KEYS = 500
+"""Of the bills of a period that are listed."""
 _TOLERANCE = Decimal("1e-6")
 _COLUMNS = {
     "input": "input_tokens",
@@ -150,6 +152,37 @@ def list_imports(organization: Organization, *, before: int | None = None, limit
 
 def list_keys(organization: Organization) -> list[BillKey]:
     return list(BillKey.objects.of(organization).order_by("provider", "key"))
+
+
+@dataclass(frozen=True, slots=True)
+class BillKeyUse:
+    """A key of a provider in the bills of a period. `client_id` is empty for a key that is not the organization's, and
+    None for one that is not assigned."""
+
+    provider: str
+    key: str
+    amount_usd: Decimal | None
+    client_id: str | None
+
+
+def list_key_uses(organization: Organization, *, first: date, last: date, provider: str = "") -> list[BillKeyUse]:
+    """Return the keys of bills and all assigned ones: those that are not assigned first, the most expensive first."""
+    filters = {"provider": provider} if provider else {}
+    billed = (
+        BillRow.objects.of(organization)
+        .filter(day__range=(first, last), **filters)
+        .exclude(key="")
+        .values("provider", "key")
+        .annotate(usd=Sum("amount_usd"))
+        .order_by("provider", "key")
+    )
+    amounts = {(row["provider"], row["key"]): row["usd"] for row in billed[:MAX_KEYS]}
+    assigned = {(row.provider, row.key): row for row in list_keys(organization) if provider in ("", row.provider)}
+    uses = [
+        BillKeyUse(*names, amounts.get(names), assigned[names].client_id if names in assigned else None)
+        for names in {**amounts, **dict.fromkeys(assigned)}
+    ]
+    return sorted(uses, key=lambda use: (use.client_id is not None, -(use.amount_usd or ZERO), use.provider, use.key))
 
 
 def compare_bills(*, organization: Organization, first: date, last: date, provider: str = "") -> BillComparison:

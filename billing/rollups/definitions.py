@@ -317,7 +317,7 @@ def _text(column: str) -> str:
 
 # The scopes of an event with their values. The live views contain this expression with the same aliases.
 _SHARED = (
-    *(LimitScope.CREDENTIAL, LimitScope.USER, LimitScope.MODEL),
+    *(LimitScope.CREDENTIAL, LimitScope.USER, LimitScope.TEAM, LimitScope.MODEL),
     *(LimitScope.WORKFLOW, LimitScope.RUN, LimitScope.SESSION),
 )
 _SCOPE_VALUES = ",\n        ".join(f"('{scope}', {_text(SCOPE_COLUMNS[scope])})" for scope in _SHARED)

@@ -1,4 +1,5 @@
-"""`costtrack usage summary|timeseries|breakdown|forecast|runs`: document 001, dashboard figures, forecasts and runs."""
+"""`costtrack usage summary|timeseries|breakdown|forecast|anomalies|runs`: document 001, dashboard figures, forecasts,
+unusual spend and runs."""
 
 import argparse
 from typing import Any
@@ -45,6 +46,15 @@ def add_to(commands: Subparsers) -> None:
     forecast = add_command(usage, "forecast", _forecast, "what today, this week and this month will have cost")
     forecast.add_argument("--by", choices=("team", "credential"), help="default: the organization")
 
+    anomalies = add_command(usage, "anomalies", _anomalies, "hours and days with unusual spend, the latest first")
+    add_dates(anomalies)
+    anomalies.add_argument("--by", choices=("organization", "credential", "user", "team", "model"))
+    anomalies.add_argument("--key", metavar="NAME", help="only of this value of --by; of credentials the Client ID")
+    anomalies.add_argument("--direction", choices=("rise", "drop"))
+    anomalies.add_argument("--state", choices=("open", "closed"))
+    anomalies.add_argument("--limit", type=int, metavar="N", help="1 to 200 (default: 50)")
+    anomalies.add_argument("--cursor", metavar="CURSOR", help="the next page")
+
     runs = add_command(usage, "runs", _runs, "workflow runs with their costs, newest first")
     add_dates(runs)
     runs.add_argument("--workflow-id", metavar="ID", help="only runs of this workflow")
@@ -76,6 +86,11 @@ def _breakdown(options: argparse.Namespace) -> int:
 
 def _forecast(options: argparse.Namespace) -> int:
     return get(options, "/usage/forecast", _forecasts, {"by": options.by})
+
+
+def _anomalies(options: argparse.Namespace) -> int:
+    names = ("start_date", "end_date", "by", "key", "direction", "state", "limit", "cursor")
+    return get(options, "/usage/anomalies", _anomaly_list, {name: getattr(options, name) for name in names})
 
 
 def _runs(options: argparse.Namespace) -> int:
@@ -128,6 +143,26 @@ def _forecasts(data: Any) -> list[Section]:
         *table("", rows, nothing="no forecasts yet"),
         *(note("Not enough history: less than a week.") if has_gaps else []),
     ]
+
+
+def _anomaly_list(data: Any) -> list[Section]:
+    """Show an anomaly as a row, with what most of the difference is due to."""
+    if not isinstance(data, dict) or not isinstance(data.get("results"), list):
+        return describe(data)
+    names = ("id", "direction", "start", "end", "by", "key", "unit", "window_start", "spent_usd", "expected_usd")
+    rows = [
+        {**{name: row.get(name) for name in names}, "due_to": _due_to(row.get("explained_by"))}
+        for row in data["results"]
+        if isinstance(row, dict)
+    ]
+    cursor = data.get("next_cursor")
+    more = note(f"More anomalies: --cursor {cursor}") if cursor else []
+    return [*table("", rows, nothing="no unusual spend"), *more]
+
+
+def _due_to(causes: Any) -> str:
+    listed = [cause for cause in causes if isinstance(cause, dict)] if isinstance(causes, list) else []
+    return ", ".join(f"{cause.get('by')} {cause.get('key')} {cause.get('usd')}" for cause in listed)
 
 
 def _run_list(data: Any) -> list[Section]:

@@ -28,6 +28,7 @@ from costtrack.errors import InvalidError
 from organizations.models import AuditEntry, Organization, User
 from organizations.principals import Principal
 from tests.billing.ingest.litellm_payloads import payload
+from tests.billing.stored_anomalies import make_anomaly
 from tests.limits import take
 from tests.usage import NOW, Send, send_events, set_price, total_cost
 
@@ -131,6 +132,8 @@ def record_everything_about(person: str, organization: Organization, owner: User
     ingest_or_quarantine(organization=organization, credential=None, format="litellm", records=[record], now=NOW)
     view = urlencode({"user": person, "group_by": "model"})
     SavedView.objects.create(organization=organization, user=owner, name="Mine", parameters=view, created_at=NOW)
+    cause = {"scope": "end_user", "value": person, "usd": "480"}
+    make_anomaly(organization, ("user", person), ("team", "research"), at=NOW, explained_by=[cause])
     send_events(organization, {**call, "id": "call-5", "user_id": person})  # not folded
     return limit
 
@@ -145,7 +148,10 @@ def test_no_table_has_the_id_afterwards_and_another_organization_is_untouched(
     everything: SpendLimit, organization: Organization, other_organization: Organization
 ) -> None:
     before, others = tables_with(PERSON, organization), tables_with(PERSON, other_organization)
-    assert {"billing_usageevent", "billing_scopehour", "billing_notice", "organizations_auditentry"} <= set(before)
+    assert {
+        *("billing_usageevent", "billing_scopehour", "billing_anomaly", "billing_anomalywindow", "billing_notice"),
+        "organizations_auditentry",
+    } <= set(before)
     assert len(before) >= 18
     erased = erase_person(organization=organization, user_id=PERSON, actor="system")
     # A longer id that begins with it is another person's.

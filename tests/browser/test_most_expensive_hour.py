@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
-from playwright.sync_api import Locator, Page, ViewportSize, expect
+from playwright.sync_api import Locator, Page, expect
 
 from billing.rollups.fold import fold
 from costtrack.clock import iso
@@ -23,7 +23,7 @@ from costtrack.money import usd
 from organizations.models import Organization, User
 from tests import profiles
 from tests.browser.conftest import Browse
-from tests.browser.screens import DESK, SCREENS, assert_well_formed
+from tests.browser.screens import DESK, SCREENS, assert_well_formed, show_on
 from tests.browser.test_quality import WITHOUT_SIDEBAR, violations
 from tests.browser.test_sign_in import sign_in
 from tests.usage import Send
@@ -194,25 +194,29 @@ def test_times_are_filters_that_are_seen_changed_and_cleared(
     expect(page).to_have_url(re.compile("/requests/$"))
 
 
-@pytest.mark.parametrize(("size", "colors"), SCREENS)
 @pytest.mark.parametrize("now", MOMENTS[-1:], indirect=True)
-def test_the_steps_fit_every_screen_and_are_accessible(
-    size: ViewportSize, colors: str, browse: Browse, owner: User, most_expensive: list[Call]
-) -> None:
-    page = browse(owner, viewport=size, color_scheme=colors)
+def test_the_steps_fit_every_screen_and_are_accessible(browse: Browse, owner: User, most_expensive: list[Call]) -> None:
+    """Each page is opened once; its window and its colors change."""
+    page = browse(owner, viewport=DESK)
+    found: list[str] = []
+
+    def examine_on_every_screen(*, first_cell: Locator | None = None) -> None:
+        for size, colors in SCREENS:
+            show_on(page, size, colors)
+            assert_well_formed(page)
+            found.extend(violations(page, colors, context=WITHOUT_SIDEBAR))
+            if first_cell is not None:
+                # The costs are seen without scrolling.
+                box = first_cell.bounding_box()
+                assert box is not None
+                assert box["x"] + box["width"] <= size["width"]
+
     page.goto("/o/acme/admin/usage/?range=yesterday")
-    assert_well_formed(page)
-    found = [*violations(page, colors, context=WITHOUT_SIDEBAR)]
+    examine_on_every_screen()
     page.locator(".ct-peak").get_by_role("link").click()
     expect(rows(page)).to_have_count(len(most_expensive))
-    assert_well_formed(page)
-    # The costs are seen without scrolling.
-    box = rows(page).first.locator("td").first.bounding_box()
-    assert box is not None
-    assert box["x"] + box["width"] <= size["width"]
-    found += violations(page, colors, context=WITHOUT_SIDEBAR)
+    examine_on_every_screen(first_cell=rows(page).first.locator("td").first)
     for query in ("start=soon", "range=times", "start=2026-11-01T01:00-05:00&end=2026-11-01T02:00", "sort_by=cost"):
         page.goto(f"/o/acme/admin/requests/?{query}")
-        assert_well_formed(page)
-        found += violations(page, colors, context=WITHOUT_SIDEBAR)
+        examine_on_every_screen()
     assert not found, "\n".join(found)

@@ -90,7 +90,8 @@ _VIOLATIONS = """async ([colors, context, options, severe, practice, rows]) => {
 def violations(page: Page, *schemes: str, context: Any = None) -> Iterator[str]:
     """Severe violations, and those of `BEST_PRACTICE`, that axe finds in these colors, on the whole page or in the part
     that `context` selects."""
-    page.add_script_tag(url=AXE_URL)
+    if page.evaluate("typeof axe") == "undefined":
+        page.add_script_tag(url=AXE_URL)
     for colors in schemes:
         found = page.evaluate(_VIOLATIONS, [colors, context, _OPTIONS, SEVERE, BEST_PRACTICE, _ROWS])
         yield from (f"{urlsplit(page.url).path} {violation}" for violation in found)

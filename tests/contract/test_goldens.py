@@ -36,6 +36,7 @@ _NATIVE_ROUTES = (
     "usage/breakdown",
     "usage/statements",
     "usage/price-check",
+    "usage/anomalies",
     "usage/forecast",
     "usage/runs",
     "usage/allocation",

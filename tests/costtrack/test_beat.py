@@ -9,7 +9,7 @@ from celery.beat import ScheduleEntry, SchedulingError
 from pytest_django import Settings
 
 from costtrack import heartbeat
-from costtrack.beat import Scheduler
+from costtrack.beat import Beat, Scheduler
 from costtrack.beat_schedule import SCHEDULE
 from costtrack.celery import app
 from costtrack.queues import TASKS, TICK, Queue
@@ -37,6 +37,7 @@ def entry(scheduler: Scheduler, name: str) -> ScheduleEntry:
 
 
 def test_beat_is_the_projects_own(scheduler: Scheduler) -> None:
+    assert issubclass(app.Beat, Beat)
     assert app.conf.beat_scheduler == "costtrack.beat:Scheduler"
     assert set(scheduler.schedule) == set(SCHEDULE)
 

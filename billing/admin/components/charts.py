@@ -38,13 +38,14 @@ class Role(StrEnum):
     LIMIT = "limit"
     EXPECTED = "expected"
     PREVIOUS = "previous"
+    ANOMALY = "anomaly"
     BAND = "band"
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """A series beside the bars: a limit, what is expected, the previous period, or an edge of a band, whose upper edge
-    comes directly before the lower one. None: not drawn there."""
+    """A series beside the bars: a limit, what is expected, the previous period, marks of unusual spend, or an edge of a
+    band, whose upper edge comes directly before the lower one. None: not drawn there."""
 
     name: str
     role: Role

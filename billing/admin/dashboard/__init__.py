@@ -5,6 +5,7 @@ One package per page. Importing this package registers them.
 
 from billing.admin.dashboard import (
     bill_connections_page,
+    bill_key_page,
     commitments_page,
     forecast_page,
     index_page,
@@ -30,6 +31,7 @@ from billing.admin.dashboard.usage import usage_page
 __all__ = [
     "allocation_page",
     "bill_connections_page",
+    "bill_key_page",
     "commitments_page",
     "execution_page",
     "explore_page",

@@ -51,6 +51,7 @@ _HELP = (
 class BillConnectionsPage(OrganizationPage):
     title: ClassVar[str] = "Bill connections"
     template_name: ClassVar[str] = "admin/dashboard/bill_connections.html"
+    stylesheets = ("costtrack/breakdowns.css",)
 
     def page_context(self) -> dict[str, Any]:
         connections = list_connections(self.organization)
@@ -159,25 +160,16 @@ def connections_card(
     times = page.times
     columns = [
         Column[BillConnection](
-            "Account", lambda row: formatting.two_lines(BillProvider(row.provider).label, row.account)
+            "Account", lambda row: formatting.two_lines(BillProvider(row.provider).label, row.account), css="ct-names"
         ),
         Column[BillConnection]("State", _state),
-        Column[BillConnection](
-            "Last fetch",
-            lambda row: (
-                formatting.two_lines(times.inline(row.fetched_at), f"{row.days} day{'' if row.days == 1 else 's'}")
-                if row.fetched_at is not None
-                else formatting.NOTHING
-            ),
-        ),
+        Column[BillConnection]("Last fetch", lambda row: times.two_lines(row.fetched_at)),
         Column[BillConnection](
             "Next fetch",
-            lambda row: (
-                times.inline(row.next_fetch_at) if row.next_fetch_at is not None else "After the key is replaced"
-            ),
+            lambda row: times.two_lines(row.next_fetch_at) if row.next_fetch_at is not None else "Stopped",
         ),
         Column[BillConnection](
-            "Key entered", lambda row: formatting.two_lines(row.actor, times.inline(row.key_changed_at))
+            "Key entered", lambda row: formatting.two_lines(times.relative(row.key_changed_at), row.actor)
         ),
     ]
     if has_actions:
@@ -192,6 +184,8 @@ def connections_card(
 def _state(row: BillConnection) -> SafeString:
     badge = formatting.choice_badge(FetchState(row.state), _BADGES)
     text = row.error or row.progress
+    if row.state == FetchState.DONE:
+        text = f"{row.days} day{'' if row.days == 1 else 's'}"
     return formatting.two_lines(badge, text) if text else badge
 
 
@@ -206,7 +200,7 @@ def _actions(row: BillConnection, page: OrganizationPage) -> SafeString:
         )
     return format_html(
         '<form class="ct-buttons" method="post" action="{}"><input type="hidden" name="csrfmiddlewaretoken" value="{}">'
-        '{}<a class="ct-button" href="{}" aria-label="Replace the key of {}">Replace key</a>'
+        '{}<a class="ct-button" href="{}" aria-label="New key of {}">New key</a>'
         '<a class="ct-button" href="{}" aria-label="Remove {}">Remove</a></form>',
         *(url, get_token(page.request), fetch, replace, name, url, name),
     )

@@ -25,8 +25,8 @@ from billing.reports.forecast.forecasts import (
     DayForecast,
     PeriodForecast,
     SeriesForecast,
+    forecast_by_day,
     forecasts,
-    month_by_day,
 )
 from billing.reports.forecast.model import BAND, HorizonCheck
 from billing.reports.usage.figures import DIMENSION_OF, GroupBy
@@ -72,9 +72,7 @@ class ForecastPage(TableFilesPage):
         return {
             "form": form,
             "figures": [_figure(period) for period in whole.periods],
-            "chart": _month_chart(
-                month_by_day(organization=self.organization, now=self.now), self.organization.calendar
-            ),
+            "chart": _chart(*forecast_by_day(organization=self.organization, now=self.now), self.organization.calendar),
             "cards": [self._checks_card(whole.checks, tested)],
         }
 
@@ -133,15 +131,15 @@ def _figure(period: PeriodForecast) -> Figure:
     return Figure(_PERIOD_NAMES[period.unit], _about(period.expected_usd), notes)
 
 
-def _month_chart(days: Sequence[DayForecast], calendar: Calendar) -> Chart:
-    """Return the running sum of this month: what is spent, what is expected, and the band."""
+def _chart(unit: Unit, days: Sequence[DayForecast], calendar: Calendar) -> Chart:
+    """Return the running sum of a period: what is spent, what is expected, and the band."""
     spent = [day.spent_usd for day in days if day.spent_usd is not None]
     band = [
         _overlay("High", Role.BAND, [day.high_usd for day in days]),
         _overlay("Low", Role.BAND, [day.low_usd for day in days]),
     ]
     return Chart(
-        "Spend of this month, day by day",
+        f"Spend of this {unit}, day by day",
         [period_label(calendar, Unit.DAY, day.span) for day in days],
         [Line.of_costs("Spent", spent)],
         unit="usd",

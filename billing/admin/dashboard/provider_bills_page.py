@@ -26,14 +26,22 @@ from billing.admin.components.urls import admin_url
 from billing.admin.dashboard.bill_connections_page import connections_card
 from billing.models import BillImport
 from billing.provider_bills.connections import list_connections
-from billing.provider_bills.imports import MAX_ACCOUNT_LENGTH, MAX_BYTES, MAX_PROVIDER_LENGTH, NewBill, import_bill
+from billing.provider_bills.imports import (
+    MAX_ACCOUNT_LENGTH,
+    MAX_BYTES,
+    MAX_PROVIDER_LENGTH,
+    NewBill,
+    import_bill,
+)
 from billing.reports.provider_bills import (
     MAX_DAYS,
     BillComparison,
     BillDayState,
     BillDifference,
+    BillKeyUse,
     compare_bills,
     list_imports,
+    list_key_uses,
 )
 from billing.types import BillCause, BillFormat
 from costtrack.admin_site import register_page
@@ -106,6 +114,7 @@ class ProviderBillsPage(OrganizationPage):
             "cards": [
                 self._differences(comparison.rows),
                 self._days(comparison.days),
+                *self._keys(list_key_uses(self.organization, first=first, last=last, provider=provider)),
                 *([fetching] if connections else []),
                 self._imports(imports, links[0] if links else None),
             ],
@@ -144,6 +153,21 @@ class ProviderBillsPage(OrganizationPage):
             "were downloaded a day apart agree."
         )
         return Card("Days", text=text, table=Table("Days", columns, days, empty="No bill covers this period."))
+
+    def _keys(self, uses: Sequence[BillKeyUse]) -> list[Card]:
+        """Return the card of keys; none if no bill has any."""
+        if not uses:
+            return []
+        columns = [
+            Column[BillKeyUse]("Key", lambda use: formatting.two_lines(use.key, use.provider)),
+            Column[BillKeyUse]("Bill", lambda use: _usd(use.amount_usd), is_number=True),
+            Column[BillKeyUse]("Compared with", _compared_with),
+        ]
+        if self.role.may_change:
+            columns.append(Column[BillKeyUse]("Actions", _assign_link))
+        first = f"The first {_SHOWN_ROWS} of {formatting.count(len(uses))} keys. " if len(uses) > _SHOWN_ROWS else ""
+        text = "Assign each key to the credential whose calls it makes. Without assignments, all are compared together."
+        return [Card("Keys", text=first + text, table=Table("Keys", columns, uses[:_SHOWN_ROWS]))]
 
     def _imports(self, imports: Sequence[BillImport], link: tuple[str, str] | None) -> Card:
         columns = (
@@ -276,6 +300,17 @@ def _key(row: BillDifference) -> str:
     if row.is_unassigned:
         return f"{row.key}, not assigned"
     return row.key or "All other calls"
+
+
+def _compared_with(use: BillKeyUse) -> str:
+    if use.client_id is None:
+        return "Not assigned"
+    return use.client_id or "Nothing: not your key"
+
+
+def _assign_link(use: BillKeyUse) -> SafeString:
+    url = admin_url("bill_key", provider=use.provider, key=use.key)
+    return formatting.link(url, "Assign" if use.client_id is None else "Change")
 
 
 def _state(day: BillDayState) -> SafeString:

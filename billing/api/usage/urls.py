@@ -13,6 +13,7 @@ from billing.api.usage.allocation import (
     UsageAllocationRulesView,
     UsageAllocationView,
 )
+from billing.api.usage.anomalies import UsageAnomaliesView
 from billing.api.usage.authorizations import AuthorizationsView, AuthorizationView
 from billing.api.usage.breakdown import UsageBreakdownView
 from billing.api.usage.commitments import (
@@ -79,6 +80,7 @@ urlpatterns = [
     path("commitments", UsageCommitmentsView.as_view(), name="usage-commitments"),
     path("commitments/report", UsageCommitmentReportView.as_view(), name="usage-commitment-report"),
     path("commitments/<int:pk>/end", UsageCommitmentEndView.as_view(), name="usage-commitment-end"),
+    path("anomalies", UsageAnomaliesView.as_view(), name="usage-anomalies"),
     path("forecast", UsageForecastView.as_view(), name="usage-forecast"),
     path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
     path("provider-bills", UsageProviderBillsView.as_view(), name="usage-provider-bills"),

@@ -20,6 +20,7 @@ FORECAST_UNITS = (Unit.DAY, Unit.WEEK, Unit.MONTH)
 _GROUPS = {LimitScope.TEAM: GroupBy.TEAM, LimitScope.CREDENTIAL: GroupBy.CREDENTIAL}
 FORECAST_DIMENSIONS = {group: scope for scope, group in _GROUPS.items()}
 _WHOLE = ""
+_ALMOST_OVER = timedelta(days=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class SeriesForecast:
 
 @dataclass(frozen=True, slots=True)
 class DayForecast:
-    """The running sum of a month at the end of a day: what is spent, None for days to come; what is expected, None for
+    """The running sum of a period at the end of a day: what is spent, None for days to come; what is expected, None for
     days that are over; and its band, None where it is not known."""
 
     span: Span
@@ -64,18 +65,23 @@ class DayForecast:
     high_usd: Decimal | None = None
 
 
-def month_by_day(*, organization: Organization, now: datetime) -> list[DayForecast]:
-    """Return the days of this month with the organization's forecast; none without a week of history."""
+def forecast_by_day(*, organization: Organization, now: datetime) -> tuple[Unit, list[DayForecast]]:
+    """Return the days of this month with the organization's forecast, or those of this week if it ends later and the
+    month is almost over. There are none without a week of history."""
     calendar = organization.calendar
-    month = calendar.period(Unit.MONTH, now)
+    unit = Unit.MONTH
+    span = calendar.period(unit, now)
+    week = calendar.period(Unit.WEEK, now)
+    if span.end - now < _ALMOST_OVER and week.end > span.end:
+        unit, span = Unit.WEEK, week
     hours = read_hours(organization, LimitScope.ORGANIZATION, [_WHOLE], since=now - MAX_WEEKS * WEEK, until=now)
     history = HourlySpend.of(hours.get(_WHOLE, {}), until=now, calendar=calendar)
     pace = history.pace_at(now) if history is not None else None
     if pace is None:
-        return []
+        return unit, []
     stored = ForecastCheck.objects.of(organization).filter(scope=LimitScope.ORGANIZATION.value, value=_WHOLE).first()
     checks = tuple(HorizonCheck(*fields) for fields in stored.horizons) if stored is not None else ()
-    days = list(calendar.periods(Unit.DAY, month))
+    days = list(calendar.periods(Unit.DAY, span))
     begun = [day for day in days if day.start <= now]
     figures = totals(organization=organization, filters=UsageFilter(), windows=begun)
     sums = list(accumulate(day.cost_usd for day in figures))
@@ -89,7 +95,7 @@ def month_by_day(*, organization: Organization, now: datetime) -> list[DayForeca
         low = None if rest.low_usd is None else sums[-1] + rest.low_usd
         high = None if rest.high_usd is None else sums[-1] + rest.high_usd
         rows.append(DayForecast(day, spent, sums[-1] + rest.usd, low, high))
-    return rows
+    return unit, rows
 
 
 def forecasts(*, organization: Organization, by: GroupBy | None, now: datetime) -> list[SeriesForecast]:

@@ -35,17 +35,21 @@
       order: 1,
     }));
 
-  // Series beside the bars: what is expected continues the stack, the others are lines.
-  const overlaysOf = (chart, faint, grid) =>
+  // Series beside the bars: what is expected continues the stack, unusual bars have a triangle, the others are lines.
+  const overlaysOf = (chart, faint, grid, strong) =>
     chart.overlays.map((overlay, index) => {
       const common = { label: overlay.name, data: overlay.values, texts: overlay.texts, urls: [], role: overlay.role };
       if (overlay.role === "expected") {
-        const style = { backgroundColor: grid, borderColor: faint, borderWidth: 1, borderDash: [3, 3], pointRadius: 0 };
-        return { ...common, ...style, maxBarThickness: 48, order: 2 };
+        const style = { backgroundColor: grid, borderColor: faint, borderDash: [3, 3], pointRadius: 0 };
+        return { ...common, ...style, borderWidth: chart.kind === "line" ? 2 : 1, maxBarThickness: 48, order: 2 };
+      }
+      if (overlay.role === "anomaly") {
+        const style = { type: "line", stack: overlay.role, showLine: false, pointStyle: "triangle", pointRadius: 6 };
+        return { ...common, ...style, pointHoverRadius: 7, borderColor: strong, backgroundColor: strong, clip: false, order: -1 };
       }
       if (overlay.role === "band") {
         const isUpper = chart.overlays[index + 1]?.role === "band";
-        const style = { backgroundColor: grid, borderColor: grid, borderWidth: 1, pointRadius: 0 };
+        const style = { backgroundColor: grid, borderColor: faint, borderWidth: 0.5, pointRadius: 0 };
         return { ...common, ...style, type: "line", fill: isUpper ? "+1" : false, order: 3 };
       }
       const color = overlay.role === "limit" ? LIMIT_COLOR : faint;
@@ -88,7 +92,7 @@
     Chart.getChart(canvas)?.destroy();
     const chart = JSON.parse(source.textContent);
     const write = { usd, percent, count }[chart.unit];
-    const [gridColor, faint] = [colorOf("--ct-line"), colorOf("--ct-faint")];
+    const [gridColor, faint, strong] = [colorOf("--ct-line"), colorOf("--ct-faint"), colorOf("--ct-strong")];
     // Stacked bars are narrow targets: anywhere in a column leads to its period.
     const urlAt = (event, instance) => {
       const [exact] = instance.getElementsAtEventForMode(event.native, "nearest", { intersect: true }, false);
@@ -97,7 +101,7 @@
     };
     const instance = new Chart(canvas, {
       type: chart.kind,
-      data: { labels: chart.labels, datasets: [...barsOf(chart), ...overlaysOf(chart, faint, gridColor)] },
+      data: { labels: chart.labels, datasets: [...barsOf(chart), ...overlaysOf(chart, faint, gridColor, strong)] },
       options: {
         animation: false,
         responsive: true,

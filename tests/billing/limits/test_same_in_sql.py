@@ -74,7 +74,8 @@ class SameInSql(TestCase):
 
         with connection.cursor() as cursor:
             cursor.execute(SCOPES)
-            assert sorted(cursor.fetchall()) == sorted(expected)
+            # Forecasts read rows of teams, whose limits have rows of their own.
+            assert sorted(cursor.fetchall()) == sorted(expected | {("team", name) for name in [call["team"]] if name})
         rules = [_rule("1", scope, value) for scope in SHARED_SCOPES for value in ("", "a", "b", str(credential_id))]
         for rule, balance in zip(rules, read_balances(organization=organization, rules=rules, now=NOW), strict=True):
             is_covered = (rule.scope.value, rule.value) in expected

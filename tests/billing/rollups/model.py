@@ -14,7 +14,14 @@ SUMS = ("requests", "unpriced", "input_tokens", "output_tokens", "token_cost_usd
 
 # The names of the sums in the scope rollups. (No event here has compute costs.)
 _OTHER_NAMES = {"token_cost_usd": "cost_usd"}
-_SCOPES = {"user": "user_id", "model": "model", "workflow": "workflow_id", "run": "run_id", "session": "session_id"}
+_SCOPES = {
+    "user": "user_id",
+    "team": "team",
+    "model": "model",
+    "workflow": "workflow_id",
+    "run": "run_id",
+    "session": "session_id",
+}
 
 
 def columns_of(rollup: Rollup) -> dict[str, str]:

@@ -30,7 +30,7 @@ FULL = {
 }
 """One event that has a row in every rollup."""
 
-_ROWS = {"tag_days": 2, "scope_hours": 8, "scope_totals": 8}
+_ROWS = {"tag_days": 2, "scope_hours": 9, "scope_totals": 9}
 
 
 def rows_of_full(rollup: Rollup) -> int:

@@ -54,20 +54,30 @@ class Cluster:
         path = str(self.server.program(program))
         return subprocess.run([path, *arguments], capture_output=True, text=True, check=False, timeout=60)
 
-    def forget(self, *, may_create_roles: bool = True) -> None:
-        """Make the database empty, and the roles what they are in a new cluster."""
+    def forget(self, *, may_create_roles: bool = True, template: str = "template1") -> None:
+        """Make the database empty, or what it is in the template, and the roles what they are in a new cluster. The
+        embedded server has made the user."""
         with self.superuser() as admin:
             admin.execute("DROP DATABASE IF EXISTS restored WITH (FORCE)")
             admin.execute("DROP DATABASE IF EXISTS costtrack")  # of the embedded server, with the same user
             admin.execute("DROP ROLE IF EXISTS costtrack_tenant")
-            admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(USER)))
             option = sql.SQL("CREATEROLE" if may_create_roles else "NOCREATEROLE")
-            admin.execute(sql.SQL("CREATE ROLE {} LOGIN {}").format(sql.Identifier(USER), option))
-            admin.execute(sql.SQL("CREATE DATABASE restored OWNER {}").format(sql.Identifier(USER)))
+            admin.execute(sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(USER), option))
+            admin.execute(
+                sql.SQL("CREATE DATABASE restored TEMPLATE {} OWNER {} STRATEGY file_copy").format(
+                    sql.Identifier(template), sql.Identifier(USER)
+                )
+            )
+
+    def rename_to(self, template: str) -> None:
+        """Rename the database, so that `forget` can copy it."""
+        with self.superuser() as admin:
+            admin.execute(sql.SQL("ALTER DATABASE restored RENAME TO {}").format(sql.Identifier(template)))
+            admin.execute("CREATE DATABASE restored")
 
 
 @pytest.fixture(scope="session")
-def _second_server() -> Iterator[embedded.Postgres]:
+def second_server() -> Iterator[embedded.Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="ct-second-"))
     folder.chmod(0o755)
     server = embedded.Postgres(folder, _FAST)
@@ -80,8 +90,8 @@ def _second_server() -> Iterator[embedded.Postgres]:
 
 
 @pytest.fixture
-def new_cluster(_second_server: embedded.Postgres) -> Cluster:
-    cluster = Cluster(_second_server)
+def new_cluster(second_server: embedded.Postgres) -> Cluster:
+    cluster = Cluster(second_server)
     cluster.forget()
     return cluster
 

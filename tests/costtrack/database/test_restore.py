@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 from django.db import connection
 from django.test import Client
+from pytest_django import DjangoDbBlocker
 
 from costtrack import embedded, heartbeat
 from costtrack.cli import main
@@ -25,12 +27,14 @@ from costtrack.database.inspection import Kind
 from costtrack.database.repair import find_problems
 from costtrack.settings import BASE_DIR
 from organizations.models import Organization, User
-from tests.conftest import Key
+from organizations.types import Scope
+from tests import database
+from tests.conftest import Key, make_key
 from tests.costtrack.database.conftest import Cluster, serving
 from tests.costtrack.heartbeats import all_well
 from tests.limits import set_limit
 from tests.stack.running import run, start
-from tests.usage import Send
+from tests.usage import NOW, send_events
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,24 +56,56 @@ def _workers() -> Iterator[None]:
     heartbeat.client.cache_clear()
 
 
+@dataclass(frozen=True)
+class Dumped:
+    """A dump, with credentials and the operator of the dumped database, and what `pg_restore` said when a cluster had
+    no role of tenants."""
+
+    file: Path
+    key: Key
+    other_key: Key
+    operator: User
+    pg_restore: "subprocess.CompletedProcess[str]"
+
+
+_TEMPLATE = "restored_without_role"
+
+
+@pytest.fixture(scope="module")
+def dumped(
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+    second_server: embedded.Postgres,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Dumped]:
+    """Acme has spent 3 USD of 5, Globex 7; one of Acme's calls is not folded yet. It is dumped and restored once: each
+    takes two seconds of a processor."""
+    cluster = Cluster(second_server)
+    cluster.forget()
+    with django_db_blocker.unblock():
+        acme, globex = (Organization.objects.create(slug=name, name=name.title()) for name in ("acme", "globex"))
+        key, other_key = make_key(acme, *Scope), make_key(globex, *Scope)
+        operator = User.objects.create_superuser("operator@costtrack.example", "correct-horse-battery")
+        set_limit(acme, "5")
+        send_events(acme, {"id": "a", "model": "m", "cost_usd": "2"}, now=NOW)
+        send_events(globex, {"id": "secret", "model": "m", "cost_usd": "7"}, now=NOW)
+        call_command("rollups", "fold", stdout=io.StringIO())
+        send_events(acme, {"id": "b", "model": "m", "cost_usd": "1"}, now=NOW)
+        file = cluster.dump(tmp_path_factory.mktemp("dump"))
+        database.empty()
+        connection.close()
+    pg_restore = cluster.restore(file)
+    cluster.rename_to(_TEMPLATE)
+    yield Dumped(file, key, other_key, operator, pg_restore)
+    with cluster.superuser() as admin:
+        admin.execute(f"DROP DATABASE {_TEMPLATE}")
+
+
 @pytest.fixture
-def dump(
-    new_cluster: Cluster,
-    organization: Organization,
-    key: Key,
-    other_key: Key,
-    operator: User,
-    send: Send,
-    tmp_path: Path,
-) -> Path:
-    """Acme has spent 3 USD of 5, Globex 7; one of Acme's calls is not folded yet."""
-    del key, operator
-    set_limit(organization, "5")
-    send({"id": "a", "model": "m", "cost_usd": "2"})
-    send({"id": "secret", "model": "m", "cost_usd": "7"}, to=other_key.credential.organization)
-    call_command("rollups", "fold", stdout=io.StringIO())
-    send({"id": "b", "model": "m", "cost_usd": "1"})
-    return new_cluster.dump(tmp_path)
+def restored(new_cluster: Cluster, dumped: Dumped) -> Dumped:
+    """The dump in a cluster without the tenants' role."""
+    new_cluster.forget(template=_TEMPLATE)
+    return dumped
 
 
 def client_of(key: Key) -> Any:
@@ -101,14 +137,13 @@ def repaired(**options: Any) -> list[str]:
 
 
 def test_a_restore_without_the_role_fails_closed_and_is_reported_until_it_is_repaired(
-    dump: Path, new_cluster: Cluster, client: Client, operator: User, key: Key, other_key: Key
+    restored: Dumped, new_cluster: Cluster, client: Client
 ) -> None:
-    finished = new_cluster.restore(dump)
-    assert finished.returncode == 1
-    assert 'role "costtrack_tenant" does not exist' in finished.stderr
+    assert restored.pg_restore.returncode == 1
+    assert 'role "costtrack_tenant" does not exist' in restored.pg_restore.stderr
 
     with serving(new_cluster.url):
-        api = client_of(key)
+        api = client_of(restored.key)
         for answer in (
             api.get("/usage/summary"),
             api.post("/usage/events", {"model": "m", "cost_usd": "1"}),
@@ -118,7 +153,7 @@ def test_a_restore_without_the_role_fails_closed_and_is_reported_until_it_is_rep
             assert answer.status_code == 500
             assert b"secret" not in answer.content
         assert tenant_role(client) == (503, "missing")
-        client.force_login(operator)
+        client.force_login(restored.operator)
         page = client.get("/admin/health/").content.decode()
         assert "Role missing (1): costtrack_tenant; policies missing" in page
         assert "Run the management command repair_roles." in page
@@ -141,31 +176,31 @@ def test_a_restore_without_the_role_fails_closed_and_is_reported_until_it_is_rep
         for name in ("rollups", "limits"):
             call_command(name, "verify", stdout=io.StringIO(), stderr=io.StringIO())
         assert api.post("/usage/events", {"id": "c", "model": "m", "cost_usd": "0.5"}).status_code == 200
-        assert spent(key) == ["3.5"]
+        assert spent(restored.key) == ["3.5"]
         assert api.get("/usage/access").json()["allowed"] is True
         assert api.post("/usage/authorizations", {"estimated_cost_usd": "1"}).status_code == 201
         assert api.post("/usage/authorizations", {"estimated_cost_usd": "1"}).status_code == 429
-        assert event_ids(key) == {"a", "b", "c"}
-        assert event_ids(other_key) == {"secret"}
+        assert event_ids(restored.key) == {"a", "b", "c"}
+        assert event_ids(restored.other_key) == {"secret"}
         assert "repair_roles" not in client.get("/admin/health/").content.decode()
 
 
-def test_with_the_role_made_first_a_restore_has_no_errors(dump: Path, new_cluster: Cluster, key: Key) -> None:
+def test_with_the_role_made_first_a_restore_has_no_errors(dumped: Dumped, new_cluster: Cluster) -> None:
     with new_cluster.superuser() as admin:
         admin.execute("CREATE ROLE costtrack_tenant NOLOGIN")
         admin.execute("GRANT costtrack_tenant TO costtrack")
-    finished = new_cluster.restore(dump, "--no-privileges", "--exit-on-error")
+    finished = new_cluster.restore(dumped.file, "--no-privileges", "--exit-on-error")
     assert (finished.returncode, finished.stderr) == (0, "")
     with serving(new_cluster.url):
         assert {problem.kind for problem in find_problems()} == {Kind.TABLE_GRANT}
         repaired()
         assert find_problems() == []
-        assert spent(key) == ["3"]
+        assert spent(dumped.key) == ["3"]
 
 
-def test_a_user_who_may_not_create_roles_sees_the_statements_for_a_superuser(dump: Path, new_cluster: Cluster) -> None:
-    new_cluster.forget(may_create_roles=False)
-    new_cluster.restore(dump)
+@pytest.mark.usefixtures("dumped")
+def test_a_user_who_may_not_create_roles_sees_the_statements_for_a_superuser(new_cluster: Cluster) -> None:
+    new_cluster.forget(may_create_roles=False, template=_TEMPLATE)
     with serving(new_cluster.url):
         with pytest.raises(CommandError) as error:
             repaired()
@@ -183,8 +218,8 @@ def test_a_user_who_may_not_create_roles_sees_the_statements_for_a_superuser(dum
         assert find_problems() == []
 
 
-def test_tables_of_another_owner_are_named(dump: Path, new_cluster: Cluster) -> None:
-    new_cluster.restore(dump)
+@pytest.mark.usefixtures("restored")
+def test_tables_of_another_owner_are_named(new_cluster: Cluster) -> None:
     with new_cluster.superuser("restored") as admin:
         admin.execute("ALTER TABLE billing_run OWNER TO postgres")
     output = io.StringIO()
@@ -194,8 +229,8 @@ def test_tables_of_another_owner_are_named(dump: Path, new_cluster: Cluster) -> 
         assert "Not repaired: tables owned by another user (2): billing_run, billing_run_id_seq" in output.getvalue()
 
 
-def test_ready_is_taken_back_when_the_role_goes_away_later(dump: Path, new_cluster: Cluster, client: Client) -> None:
-    new_cluster.restore(dump)
+@pytest.mark.usefixtures("restored")
+def test_ready_is_taken_back_when_the_role_goes_away_later(new_cluster: Cluster, client: Client) -> None:
     with serving(new_cluster.url):
         repaired()
         assert tenant_role(client) == (200, "complete")
@@ -214,9 +249,9 @@ def test_a_database_without_tables_is_one_line_of_every_command(new_cluster: Clu
         assert repaired() == ["No migrations are applied yet, so there is nothing to repair. Run migrate."]
 
 
-def test_migrate_ends_with_an_error_and_names_the_command(dump: Path, new_cluster: Cluster) -> None:
+@pytest.mark.usefixtures("restored")
+def test_migrate_ends_with_an_error_and_names_the_command(new_cluster: Cluster) -> None:
     """As its user runs it."""
-    new_cluster.restore(dump)
     finished = subprocess.run(
         [sys.executable, "manage.py", "migrate"],
         cwd=BASE_DIR,
@@ -263,30 +298,32 @@ def back_up_meanwhile(action: Callable[[], None], *arguments: str) -> None:
 
 
 def test_a_data_folder_is_restored_from_a_dump_and_to_a_point_in_time_with_events_flowing(
-    dump: Path, key: Key, other_key: Key, send: Send, tmp_path: Path
+    dumped: Dumped, tmp_path: Path
 ) -> None:
     """Both in one test, because each server and each command takes a second."""
     folder = Path(tempfile.mkdtemp(prefix="ct-backup-"))
     data, backups, restored = folder / "data", folder / "backups", folder / "restored"
+    dump, organization = str(dumped.file), dumped.key.credential.organization
+    assert organization is not None
     sent: list[str] = []
 
     def send_more() -> None:
         sent.append(f"flowing-{len(sent)}")
-        send({"id": sent[-1], "model": "m", "cost_usd": "0.01"})
+        send_events(organization, {"id": sent[-1], "model": "m", "cost_usd": "0.01"}, now=NOW)
 
     try:
-        finished = run("restore", "--no-verify", "--data-dir", str(data), str(dump))
+        finished = run("restore", "--no-verify", "--data-dir", str(data), dump)
         assert finished.returncode == 0, finished.stderr
         assert "The ledger has 3 events of 3 batches." in finished.stdout
         assert "First copy the old secret.key" in finished.stdout
-        again = run("restore", "--data-dir", str(data), str(dump))
+        again = run("restore", "--data-dir", str(data), dump)
         assert (again.returncode, again.stderr.count("\n")) == (1, 1)
         assert "has a database already" in again.stderr
 
         with database_of(data):
             assert find_problems() == []
-            assert spent(key) == ["3"]
-            assert event_ids(other_key) == {"secret"}
+            assert spent(dumped.key) == ["3"]
+            assert event_ids(dumped.other_key) == {"secret"}
             file = tmp_path / "backup.dump"
             backup = run("backup", "--data-dir", str(data), str(file))
             assert backup.returncode == 0, backup.stderr

@@ -102,6 +102,7 @@ class UsageChart:
     peak: Peak | None
     groups: Sequence[Series]
     note: str
+    has_anomalies: bool
 
     @property
     def has_expected(self) -> bool:
@@ -136,9 +137,10 @@ def usage_chart(
     before: Sequence[Figures],
     pace: WeeklyPace | None,
     limit: LimitLine | None,
+    unusual: Sequence[str] = (),
 ) -> UsageChart:
     """Return the chart. `before` are the figures of the time before, `pace` that of all spend: None if what is shown is
-    not all of it."""
+    not all of it. `unusual` are texts about the periods with unusual spend."""
     view, by, unit, calendar = form.view_shown, form.stacked_by, times.unit, query.calendar
     layers = _layers_of(query, view, by, times.periods)
     lead = _leading(query, unit, times.periods, request)
@@ -166,6 +168,8 @@ def usage_chart(
             overlays.append(limit.overlay(len(times.bars)))
         else:
             note = f"{limit.name} is above the chart."
+    if any(unusual):
+        overlays.append(_marks(view, layers.periods, unusual))
     is_single_day = len(times.bars) <= _HOURS_OF_ONE_DAY and unit is Unit.HOUR
     names = [_name(calendar, unit, period, is_single_day=is_single_day) for period in times.periods]
     stacked = dict(STACKS)[by.value].lower() if by is not None else ""
@@ -196,6 +200,7 @@ def usage_chart(
         peak=_peak_of(layers, unit, names, urls),
         groups=layers.groups,
         note=note,
+        has_anomalies=any(unusual),
     )
 
 
@@ -268,6 +273,12 @@ def _previous(view: View, before: Sequence[Figures], *, is_cumulative: bool) -> 
         values = _sums(view, before)
         texts = [_amount_text(view, value) for value in values]
     yield Overlay("Previous period", Role.PREVIOUS, values, texts)
+
+
+def _marks(view: View, periods: Sequence[Figures], unusual: Sequence[str]) -> Overlay:
+    """Return marks at the upper ends of bars."""
+    values = [_value(view, figures) if text else None for figures, text in zip(periods, unusual, strict=True)]
+    return Overlay("Unusual", Role.ANOMALY, values, unusual)
 
 
 def _accumulated(view: View, line: Line, elapsed: int) -> Line:

@@ -9,7 +9,7 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import EmptyState
 from billing.admin.components.date_range import period_of
 from billing.admin.components.urls import admin_url, url_with
-from billing.admin.components.usage_form import UsageQueryPage
+from billing.admin.components.usage_form import FILTERS, UsageQueryPage
 from billing.admin.dashboard.operator_overview import queues
 from billing.admin.dashboard.usage.limit_line import LimitLine, limit_line, own_limits
 from billing.admin.dashboard.usage.usage_chart import Timeline, timeline, usage_chart
@@ -20,9 +20,11 @@ from billing.admin.limits.limit_summary_card import LimitOverview, limit_overvie
 from billing.exports.usage_files import Rows
 from billing.limits.pace import organization_pace
 from billing.models import IngestBatch
+from billing.reports.anomalies import anomaly_texts
+from billing.reports.forecast.explanation import SERIES_SCOPES
 from billing.reports.overview import backlog
 from billing.reports.usage.breakdown import View
-from billing.reports.usage.figures import DIMENSIONS, Figures, UsageFilter
+from billing.reports.usage.figures import DIMENSION_OF, DIMENSIONS, Figures, GroupBy, UsageFilter
 from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.totals import headline
 from costtrack.admin_site import register_page
@@ -31,6 +33,8 @@ from costtrack.date_text import day_text
 from costtrack.errors import DomainError
 from organizations.admin.switcher import offered_organizations
 
+_SERIES = {DIMENSION_OF[GroupBy(scope.value)].parameter: scope for scope in SERIES_SCOPES}
+"""The filters that a chart of one series has, with their scopes."""
 _FILES = ((Rows.DAYS, "Days"), (Rows.REQUESTS, "Calls"))
 
 
@@ -70,6 +74,7 @@ class UsagePage(UsageQueryPage):
             before=summary.periods,
             pace=pace if is_forecast else None,
             limit=self._limit_line(limits, whole, times, form) if is_all else None,
+            unusual=self._unusual(query, form, times),
         )
         by = form.stacked_by
         return {
@@ -93,6 +98,18 @@ class UsagePage(UsageQueryPage):
             "since": self._since(query),
             **self._files(),
         }
+
+    def _unusual(self, query: UsageQuery, form: UsagePageForm, times: Timeline) -> list[str]:
+        """Return texts about unusual spend of what a chart of costs shows: of everything, or of one value of a
+        dimension that has bands."""
+        given = {name: value for name in FILTERS if (value := getattr(query.filters, name))}
+        series = None
+        if len(given) == 1:
+            ((name, value),) = given.items()
+            series = (_SERIES[name], value) if name in _SERIES else None
+        if form.view_shown is not View.COST or form.is_cumulative or (given and series is None):
+            return []
+        return anomaly_texts(organization=self.organization, periods=times.periods, series=series)
 
     def _limit_line(self, limits: LimitOverview, whole: Span, times: Timeline, form: UsagePageForm) -> LimitLine | None:
         calendar = self.organization.calendar

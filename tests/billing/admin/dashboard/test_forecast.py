@@ -2,7 +2,7 @@
 
 import calendar
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -13,6 +13,8 @@ from rest_framework.test import APIClient
 from billing.forecasts import back_test_forecasts
 from billing.models import ForecastCheck
 from billing.models.rollups import ScopeHour
+from billing.reports.forecast.forecasts import forecast_by_day
+from costtrack.calendar import Unit
 from organizations.models import Organization, User
 from tests.billing.admin.conftest import SignIn
 from tests.usage import NOW
@@ -101,6 +103,15 @@ def test_without_a_week_of_history_the_page_says_so(
     assert not whole["has_history"]
     assert whole["periods"][0]["expected_usd"] is None
     assert "Not enough history" in text(sign_in(viewer), "/o/acme/admin/forecast/")
+
+
+def test_the_chart_shows_the_week_when_the_month_is_almost_over(organization: Organization) -> None:
+    now = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    ScopeHour.objects.bulk_create(_hour(organization, "organization", "", now - n * HOUR) for n in range(1, 8 * 24))
+    unit, days = forecast_by_day(organization=organization, now=now)
+    assert (unit, len(days)) == (Unit.WEEK, 7)
+    assert [day.spent_usd is None for day in days] == [False] + [True] * 6
+    assert days[-1].expected_usd == pytest.approx(Decimal(6 * 24 + 12))
 
 
 def text(browser: Client, url: str) -> str:

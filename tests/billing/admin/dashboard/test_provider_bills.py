@@ -8,12 +8,14 @@ from typing import Any
 from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
-from billing.models import BillConnection, BillImport
+from billing.models import BillConnection, BillImport, BillKey
 from billing.provider_bills.connections import save_connection
+from billing.provider_bills.imports import NewBill, import_bill
 from billing.types import FetchState
 from costtrack.clock import utc_now
 from organizations.models import Organization, User
 from tests.billing.admin.conftest import SignIn
+from tests.conftest import make_key
 
 CONNECTIONS = "/o/acme/admin/provider-bills/connections/"
 PATH, FORM = "/o/acme/admin/provider-bills/", "/o/acme/admin/provider-bills/import/"
@@ -69,7 +71,7 @@ def test_an_account_is_connected_fetched_and_removed(
     given = {"provider": "openai", "account": "Research", "key": "sk-admin-1234"}
     response = browser.post(key_page, given, follow=True)
     shown = text_of(response)
-    for part in ("The account is connected.", "OpenAI", "Research", "Queued", owner.email, "Replace key"):
+    for part in ("The account is connected.", "OpenAI", "Research", "Queued", owner.email, "New key"):
         assert part in shown, part
     assert "sk-admin-1234" not in response.content.decode()
     assert "OpenRouter" not in shown
@@ -79,7 +81,7 @@ def test_an_account_is_connected_fetched_and_removed(
     row = BillConnection.objects.of(organization)
     row.update(state=FetchState.FAILED.value, error="The provider refuses the key (401).", next_fetch_at=None)
     shown = text_of(browser.get(CONNECTIONS))
-    for part in ("Failed", "The provider refuses the key (401).", "After the key is replaced", "Fetch now"):
+    for part in ("Failed", "The provider refuses the key (401).", "Stopped", "Fetch now"):
         assert part in shown, part
     assert "The provider refuses the key (401)." in text_of(browser.get(PATH))
     action = f"{CONNECTIONS}{row.get().pk}/"
@@ -87,7 +89,7 @@ def test_an_account_is_connected_fetched_and_removed(
     assert "The key is replaced." in text_of(browser.post(key_page, {**given, "key": "sk-admin-5678"}, follow=True))
 
     reader = sign_in(viewer)
-    assert "Replace key" not in text_of(reader.get(CONNECTIONS))
+    assert "New key" not in text_of(reader.get(CONNECTIONS))
     for path in (key_page, action):
         assert reader.get(path).status_code == reader.post(path, {}).status_code == 403
 
@@ -96,3 +98,30 @@ def test_an_account_is_connected_fetched_and_removed(
     assert "are deleted" in text_of(browser.post(action, {}, follow=True))
     assert not row.exists()
     assert browser.get(action).status_code == 404
+
+
+def test_keys_of_bills_are_assigned_on_the_page(
+    sign_in: SignIn, owner: User, viewer: User, organization: Organization
+) -> None:
+    bot = make_key(organization, name="Bot").credential.client_id
+    day = f"{utc_now():%Y-%m-%d}"
+    content = f"date,key,model,amount_usd\n{day},key_a,m,3\n{day},key_b,m,5\n"
+    import_bill(organization=organization, bill=NewBill(content.encode(), provider="mistral"), actor="a", now=utc_now())
+    browser = sign_in(owner)
+    assert text_of(browser.get(PATH)).count("Not assigned Assign") == 2
+    page = "/o/acme/admin/provider-bills/key/?provider=mistral&key=key_a"
+    assert "Not assigned" not in text_of(browser.get(page))
+    assert "Select a valid choice" in text_of(browser.post(page, {"credential": "missing"}))
+    shown = text_of(browser.post(page, {"credential": bot}, follow=True))
+    assert "The key is assigned." in shown
+    assert f"{bot} Change" in shown
+    assert "key_b, not assigned" in shown
+    assert "Unassigned keys +$5.00" in shown
+    assert "not your key" in text_of(
+        browser.post(page.replace("key_a", "key_b"), {"credential": "-foreign"}, follow=True)
+    )
+    assert "The assignment is deleted." in text_of(browser.post(page, {"credential": "-none"}, follow=True))
+    assert [row.key for row in BillKey.objects.of(organization)] == ["key_b"]
+    reader = sign_in(viewer)
+    assert "your key Change" not in text_of(reader.get(PATH))
+    assert reader.get(page).status_code == reader.post(page, {}).status_code == 403
