@@ -82,7 +82,7 @@ NOT_MENDABLE = [
     (
         "DROP TRIGGER auditentry_append_only ON organizations_auditentry",
         Kind.MISSING_TRIGGER,
-        "auditentry_append_only on organizations_auditentry (organizations.0013_closing)",
+        "auditentry_append_only on organizations_auditentry (billing.0072_erasures)",
     ),
 ]
 
