@@ -53,12 +53,12 @@ _TOO_MANY = '"too_many_requests"'
 
 @dataclass
 class _Result:
-    """What clients know. `waits` are the first attempt and the acknowledgment of each request."""
+    """What clients know. `requests` are the times of the first attempt and of the answer."""
 
     costs: dict[str, Decimal] = field(default_factory=dict)
     granted: int = 0
     refused: int = 0
-    waits: list[tuple[float, float]] = field(default_factory=list)
+    requests: list[tuple[float, float]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, costs: dict[str, Decimal]) -> None:
@@ -209,7 +209,7 @@ def _until_acknowledged(
             last = repr(error)
         else:
             if response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR and _TOO_MANY not in response.text:
-                result.waits.append((started, time.monotonic()))
+                result.requests.append((started, time.monotonic()))
                 return response
             last = response.text
         time.sleep(_RETRY_SECONDS)
@@ -316,13 +316,13 @@ def _stop_for_a_moment(service: psutil.Process, chance: random.Random) -> None:
 
 def _outages(result: _Result, faults: list[tuple[str, float]]) -> list[Figure]:
     """How long the slowest request waited that was in progress at a fault or began within a second of it."""
-    waits: dict[str, list[float]] = {}
+    by_kind: dict[str, list[float]] = {}
     for kind, at in faults:
-        felt = [ended - max(began, at) for began, ended in result.waits if began <= at + 1 and ended >= at]
-        waits.setdefault(kind, []).append(max(felt, default=0.0))
+        felt = [ended - max(began, at) for began, ended in result.requests if began <= at + 1 and ended >= at]
+        by_kind.setdefault(kind, []).append(max(felt, default=0.0))
     return [
         Figure(f"longest wait of a client: {kind} ({len(seconds)} x)", "s", [max(seconds)], lower_is_better=True)
-        for kind, seconds in sorted(waits.items())
+        for kind, seconds in sorted(by_kind.items())
     ]
 
 

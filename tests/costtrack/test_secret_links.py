@@ -98,7 +98,8 @@ def test_no_logger_writes_the_secret_of_a_link(address: str, pattern: URLPattern
         getattr(client, method)(path, headers={"Host": "other.example"})
     lines = written()
     assert lines.count("request_id") >= 3 * len(METHODS)
-    for message in ("Not Found", "Referer checking failed", "DisallowedHost"):
+    is_exempt = getattr(pattern.callback, "csrf_exempt", False)  # for mail programs, which have no cookies
+    for message in ("Not Found", "DisallowedHost", *(() if is_exempt else ("Referer checking failed",))):
         assert message in lines
     assert MARK not in lines
     assert MARK.upper() not in lines

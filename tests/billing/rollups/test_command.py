@@ -162,7 +162,7 @@ def test_long_work_reports_its_progress(send: Send, monkeypatch: pytest.MonkeyPa
 
     run("verify", stderr=text)
 
-    assert text.getvalue().splitlines()[:2] == ["acme: usage_hours (1 of 84)", "acme: organization_hours (5 of 84)"]
+    assert text.getvalue().splitlines()[:2] == ["acme: usage_hours (1 of 85)", "acme: organization_hours (5 of 85)"]
     assert len(text.getvalue().splitlines()) == len(ROLLUPS)
 
 
