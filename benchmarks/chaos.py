@@ -80,7 +80,9 @@ def run(
             result = _Result()
             faults: list[tuple[str, float]] = []
             over = threading.Event()
-            work = [(_send, number, events // _SENDERS) for number in range(_SENDERS)]
+            work: list[tuple[Callable[[_Stack, _Result, int, int], None], int, int]] = [
+                (_send, number, events // _SENDERS) for number in range(_SENDERS)
+            ]
             work += [(_call, number, calls // _GATEWAYS) for number in range(_GATEWAYS)]
             started = time.monotonic()
             with ThreadPoolExecutor(len(work) + 1) as pool:

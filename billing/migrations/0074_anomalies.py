@@ -1,5 +1,7 @@
 """Unusual spend, and notices about it."""
 
+from typing import Any
+
 import django.contrib.postgres.fields
 import django.db.models.deletion
 from django.db import migrations, models
@@ -42,7 +44,7 @@ _SCOPES = [
     ("run", "Run"),
     ("session", "Session"),
 ]
-_WINDOW = [
+_WINDOW: list[tuple[str, Any]] = [
     ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
     ("scope", models.CharField(choices=_SCOPES, max_length=16)),
     ("value", costtrack.fields.dimension_field()),
