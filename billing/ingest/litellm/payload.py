@@ -6,6 +6,7 @@ value of another type makes the record invalid. All others are `Any` and ignored
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -215,7 +216,15 @@ def _clean(value: Any) -> Any:
             return value
 
 
+def _host(value: Any) -> str | None:
+    """Return the host of an address: its query can have the key of the provider, as Gemini's has."""
+    match = _HOST.match(value) if isinstance(value, str) else None
+    return match["host"] if match is not None else None
+
+
+_HOST = re.compile(r"(?:[a-z]+://)?(?:[^/?#@]*@)?(?P<host>[^/?#:@]+)", re.IGNORECASE)
 _FILTERS: dict[str, Callable[[Any], Any]] = {
+    "api_base": _host,
     "spend_logs_metadata": _of_caller,
     "requester_metadata": _of_requester,
     "requester_custom_headers": _user_header,

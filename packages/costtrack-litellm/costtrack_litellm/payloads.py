@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 Json = dict[str, Any]
 
@@ -10,7 +11,7 @@ Json = dict[str, Any]
 PAYLOAD_FIELDS = (
     *("id", "litellm_call_id", "trace_id", "session_id", "call_type", "status", "custom_llm_provider", "model"),
     *("model_group", "model_id", "prompt_tokens", "completion_tokens", "startTime", "endTime", "response_cost"),
-    *("response_cost_failure_debug_info", "cache_hit", "request_tags", "end_user"),
+    *("response_cost_failure_debug_info", "cache_hit", "request_tags", "end_user", "api_base"),
 )
 METADATA_FIELDS = (
     *("user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_api_key_end_user_id"),
@@ -34,6 +35,8 @@ class Usage:
     @classmethod
     def of(cls, payload: Any) -> "Usage":
         read = {name: payload.get(name) for name in PAYLOAD_FIELDS}
+        # The rest of the address may have the provider's key.
+        read["api_base"] = urlsplit(str(read["api_base"] or "")).hostname
         metadata = _some(payload.get("metadata"), METADATA_FIELDS)
         if isinstance(requester := metadata.get("requester_metadata"), dict):
             others = {name: value for name, value in requester.items() if name not in _REQUESTER_HEADERS}

@@ -60,6 +60,23 @@ def test_nothing_is_stored_of_what_is_not_an_object(record: bytes) -> None:
     assert litellm.without_prompts(record) == b""
 
 
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        (
+            "https://generativelanguage.googleapis.com/v1beta/models/g:generateContent?key=s3cret",
+            "generativelanguage.googleapis.com",
+        ),
+        ("https://user:s3cret@proxy.example:8443/v1?x=s3cret", "proxy.example"),
+        ("us-east5-aiplatform.googleapis.com", "us-east5-aiplatform.googleapis.com"),
+        (17, None),
+    ],
+)
+def test_only_the_host_of_an_address_is_stored_because_the_rest_can_have_a_key(address: Any, host: str | None) -> None:
+    stored = json.loads(litellm.without_prompts(json.dumps(payload(api_base=address)).encode()))
+    assert stored["api_base"] == host
+
+
 # --- Odd records -----------------------------------------------------------------------------------------------
 
 
