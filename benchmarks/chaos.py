@@ -337,8 +337,8 @@ GROUP BY event_id
 _RESERVED = "SELECT count(*) FROM billing_authorization WHERE status = 'reserved'"
 _SETTLED = "SELECT count(*), coalesce(sum(settled_usd), 0) FROM billing_authorization WHERE status = 'settled'"
 _NOTICES = """
-SELECT count(*), count(DISTINCT (data -> 'limit' ->> 'id', kind, data -> 'threshold_event' ->> 'threshold'))
-FROM billing_notice
+SELECT count(*), count(DISTINCT (data -> 'limit' ->> 'id', kind, data ->> 'threshold'))
+FROM billing_notice WHERE kind LIKE 'limit.%'
 """
 _EACH_THRESHOLD = "SELECT count(*), count(DISTINCT (limit_id, value, threshold)) FROM billing_thresholdevent"
 
