@@ -191,7 +191,8 @@ def test_usage_of_the_synchronous_functions_is_recorded(run: Programs, organizat
     run(
         """
         await asyncio.to_thread(litellm.completion, "openai/fine", messages=MESSAGES, **where())
-        await asyncio.sleep(1)
+        while not callback.reporter.sent:  # LiteLLM reports it by a thread of its own
+            await asyncio.sleep(0.01)
         """
     )
     assert UsageEvent.objects.get().cost_usd == COST
