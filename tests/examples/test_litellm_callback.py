@@ -108,7 +108,8 @@ def test_a_stream_that_breaks_is_settled_by_what_had_come(run: Programs, organiz
                 results.append(chunk.choices[0].delta.content)
         except Exception:
             results.append("broken")
-        await asyncio.sleep(0.2)
+        while not callback.reporter.sent:
+            await asyncio.sleep(0.01)
         """
     )
     assert results == ["These ", "are ", "some ", "broken"]
