@@ -4,8 +4,8 @@ Requests, tasks and database statements are spans; a task belongs to the trace o
 SDK's own variables (`OTEL_*`) have the endpoint, headers, sampling and the limits of its queues. Exporting happens in
 threads of the SDK, and what a collector does not take is dropped, so that no request waits for it.
 
-Nothing that may be secret is exported: paths and log lines are masked as in the log, statements have no parameters, and
-there are no query strings, headers, bodies or arguments of tasks.
+No secrets are exported: paths and log lines have the log's masking, statements have no parameters, and there are no
+query strings, headers, bodies or arguments of tasks.
 """
 
 import json
@@ -163,7 +163,7 @@ def _trace_statement(
 
 
 class _Handler(logging.Handler):
-    """Exports the lines of the log, masked as they are printed."""
+    """Exports the lines of the log, with the same masking."""
 
     def __init__(self, provider: LoggerProvider) -> None:
         super().__init__()

@@ -151,13 +151,13 @@ def _assert_filters_of_the_log(reader: Reader, ledger: ExpectedLedger) -> None:
     client_id = key.credential.client_id
     by_name = [reader.log_rows(api_key=name) for name in (client_id, key_hash(client_id), key.api_key)]
     assert all(same_rows == rows for same_rows in by_name)
-    assert reader.log_rows(request_id="nobody's") == []
+    assert reader.log_rows(request_id="no-such") == []
     for user in ("ada", f"{reader.side.own_word}-user"):
         of_user = reader.log_rows(user_id=user)
         assert of_user == [row for row in rows if row["user"] == user]
         assert len(of_user) == len(ledger.where(user_id=user))
         assert reader.log_rows(user_id=user, api_key=client_id) == of_user
-        assert reader.log_rows(user_id=user, api_key="nobody's") == []
+        assert reader.log_rows(user_id=user, api_key="no-such") == []
     _assert_open_windows(reader, rows)
     assert all(newer["startTime"] >= older["startTime"] for newer, older in pairwise(rows))
 
@@ -177,7 +177,7 @@ def _assert_calculating_changes_nothing(reader: Reader) -> None:
     message = {"role": "user", "content": "Hey, how's it going?"}
     reader.post("/spend/calculate", model="gpt-4o", messages=[message])
     reader.post("/spend/calculate", completion_response={"model": "gpt-4o", "usage": usage})
-    reader.post("/spend/calculate", status=400, model="nobody's", messages=[message])
+    reader.post("/spend/calculate", status=400, model="no-such", messages=[message])
     assert (_state(), reader.log_rows(), reader.post("/system/pricing")) == before
 
 

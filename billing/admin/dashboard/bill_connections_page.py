@@ -120,7 +120,7 @@ class BillConnectionPage(OrganizationPage):
 
 
 class BillConnectionActionPage(OrganizationPage):
-    """A POST fetches now, or removes the connection that the page has asked about."""
+    """A POST fetches now, or removes the connection after its confirmation."""
 
     title: ClassVar[str] = "Remove connection"
     template_name: ClassVar[str] = "admin/confirm_action.html"
