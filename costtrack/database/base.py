@@ -7,6 +7,7 @@ each time would cost a round trip, as much as many requests need.
 import select
 from typing import Any
 
+from django.db import connections
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 from psycopg import Connection
@@ -28,6 +29,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._connection_pools.setdefault(self.alias, pool)  # type: ignore[attr-defined]
         shared_pool: ConnectionPool | None = super().pool
         return shared_pool
+
+
+def use_no_pool() -> None:
+    """Let the connections that this process opens from now on have no pool."""
+    for database in connections.settings.values():
+        database["OPTIONS"]["pool"] = False
 
 
 def check_if_requested(connection: Connection[Any]) -> None:
