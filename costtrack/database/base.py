@@ -13,8 +13,12 @@ from django.db.backends.postgresql import base
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
+from costtrack.database.schema_editor import SchemaEditor
+
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    SchemaEditorClass = SchemaEditor
+
     @property
     def pool(self) -> "ConnectionPool | None":
         options = self.settings_dict["OPTIONS"].get("pool")
