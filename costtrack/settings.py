@@ -146,6 +146,9 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
     }
 )
 
+# The database is distributed by organization with Citus (docs/distribution.md).
+DISTRIBUTED = env.boolean("COSTTRACK_DISTRIBUTED", default=False)
+
 # Seconds that one statement of a request may run, and one of an export or a download; 0: no limit. Workers and commands
 # have none.
 _MAX_TIMEOUT_SECONDS = (2**31 - 1) // 1000  # PostgreSQL counts milliseconds in 32 bits
