@@ -10,6 +10,7 @@ from psycopg.errors import LockNotAvailable
 
 from costtrack.database.declared import pending
 from costtrack.database.first_schema import refuse_first_schema
+from costtrack.database.historical_models import only_dependents
 from costtrack.database.repair import applied_migrations
 from costtrack.database.schema_editor import LOCK_TIMEOUT_SECONDS
 from costtrack.database.statistics import collect_missing_statistics
@@ -26,7 +27,8 @@ class Command(migrate.Command):
         if applied and pending(applied) and not only_shows:
             self._collect_statistics()
         try:
-            super().handle(*args, **options)
+            with only_dependents():
+                super().handle(*args, **options)
         except OperationalError as error:
             if not isinstance(error.__cause__, LockNotAvailable):
                 raise
