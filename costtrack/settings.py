@@ -164,6 +164,9 @@ if _replica is not None:
     )
 REPLICA_MAX_LAG = env.integer("COSTTRACK_REPLICA_MAX_LAG", 10, minimum=1, maximum=3600)
 
+# The database is distributed by organization with Citus (docs/distribution.md).
+DISTRIBUTED = env.boolean("COSTTRACK_DISTRIBUTED", default=False)
+
 # Seconds that one statement of a request may run, and one of an export or a download; 0: no limit. Workers and commands
 # have none.
 _MAX_TIMEOUT_SECONDS = (2**31 - 1) // 1000  # PostgreSQL counts milliseconds in 32 bits
