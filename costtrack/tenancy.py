@@ -66,6 +66,18 @@ def owner_scope() -> Iterator[None]:
 
 
 @contextmanager
+def same_scope() -> Iterator[None]:
+    """Run in the tenant scope that is open already, if there is one, also on another connection
+    (`costtrack.replica.reads`)."""
+    organization_ids = _scope.get()
+    if organization_ids is None:
+        yield
+        return
+    with _transaction(organization_ids):
+        yield
+
+
+@contextmanager
 def _transaction(organization_ids: tuple[int, ...] | None) -> Iterator[None]:
     outer = _scope.get()
     joined = connection.in_atomic_block
