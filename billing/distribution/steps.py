@@ -93,7 +93,7 @@ def steps(present: dict[str, str]) -> list[Step]:
     affected = [key for key in keys if key.table in missing or key.referenced in missing]
     found = [
         Step("Settings of this database, on every server", tuple(_settings())),
-        Step("The tenants' role connects to the workers, and numbers its rows", tuple(_role())),
+        Step("The tenants' role connects to the workers", tuple(_role())),
         Step("Functions without what Citus refuses: cached plans, COPY, and SQL with parameters", tuple(_functions())),
         Step("Policies without a subquery, which Citus refuses", tuple(_policies())),
         Step("The ledger has one level of partitions, the months", tuple(_months())),
@@ -101,6 +101,7 @@ def steps(present: dict[str, str]) -> list[Step]:
         Step("Every server has a copy of these tables", tuple(_references(missing))),
         Step("The tables of tenants are distributed by organization", tuple(_distributed(missing))),
         Step("The foreign keys are added again", tuple(_adds([*affected, *dropped]))),
+        Step("The tenants' role numbers the rows that it inserts", tuple(_sequences())),
     ]
     return [step for step in found if step.statements]
 
@@ -140,6 +141,9 @@ def _settings() -> Iterator[str]:
 def _role() -> Iterator[str]:
     if fetch_rows(_CANNOT_SIGN_IN, [TENANT_ROLE]):
         yield f"ALTER ROLE {TENANT_ROLE} LOGIN"
+
+
+def _sequences() -> Iterator[str]:
     for (name,) in fetch_rows(_SEQUENCES, {"role": TENANT_ROLE}):
         yield f"GRANT USAGE ON SEQUENCE {name} TO {TENANT_ROLE}"
 
