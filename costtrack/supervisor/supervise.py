@@ -15,7 +15,7 @@ from costtrack.supervisor.services import Service, stop_signal
 
 _MAX_DELAY = 30
 # A service that has run for this long counts as healthy: its next failure is the first one.
-_HEALTHY_SECONDS = 60
+_HEALTHY_SECONDS = 20
 _LOG_CHECK_SECONDS = 60
 
 

@@ -8,6 +8,7 @@ from django.db import OperationalError
 
 from costtrack.database.declared import pending
 from costtrack.database.first_schema import refuse_first_schema
+from costtrack.database.historical_models import only_dependents
 from costtrack.database.repair import applied_migrations
 from costtrack.database.statistics import collect_missing_statistics
 
@@ -22,7 +23,8 @@ class Command(migrate.Command):
         only_shows = options["plan"] or options["check_unapplied"]
         if applied and pending(applied) and not only_shows:
             self._collect_statistics()
-        super().handle(*args, **options)
+        with only_dependents():
+            super().handle(*args, **options)
 
     def _collect_statistics(self) -> None:
         tables = collect_missing_statistics()
