@@ -1,6 +1,6 @@
 """Manual corrections of an event: void it, or set its cost. Both append an adjustment and are audited."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -51,10 +51,12 @@ def void(*, organization: Organization, event_id: UUID, reason: str, actor: str,
     the reason; StorageError if the archive cannot be read.
     """
     reason = clean_text(reason, param="reason")
-    with tenant_scope(organization.pk):
-        adjusted_event = _correctable(organization, event_id)
+
+    def correct(adjusted_event: AdjustedEvent) -> Corrected:
         changes = _negated(adjusted_event)
         return _correct(organization, adjusted_event, CorrectionKind.VOID, changes, reason=reason, actor=actor, now=now)
+
+    return _correct_event(organization, event_id, correct)
 
 
 def adjust(
@@ -65,8 +67,8 @@ def adjust(
     Raises the errors of `void`; ConflictError also if the event already has that cost, InvalidError also for the cost.
     """
     reason, cost_usd = clean_text(reason, param="reason"), _validate_cost(cost_usd)
-    with tenant_scope(organization.pk):
-        adjusted_event = _correctable(organization, event_id)
+
+    def correct(adjusted_event: AdjustedEvent) -> Corrected:
         if adjusted_event.cost_usd == cost_usd:
             raise ConflictError(
                 f"cost_usd: The cost of the event is already {plain(cost_usd)} USD.", code="nothing_to_adjust"
@@ -75,6 +77,8 @@ def adjust(
         return _correct(
             organization, adjusted_event, CorrectionKind.ADJUST, changes, reason=reason, actor=actor, now=now
         )
+
+    return _correct_event(organization, event_id, correct)
 
 
 def take_back(*, organization: Organization, events: Iterable[UsageEvent], reason: str, now: datetime) -> None:
@@ -146,15 +150,32 @@ def why_not_correctable(adjusted_event: AdjustedEvent) -> ConflictError | None:
     return None
 
 
-def _correctable(organization: Organization, event_id: UUID) -> AdjustedEvent:
-    """Return the event, locked against other corrections and pricing until the transaction ends."""
-    stored = UsageEvent.objects.of(organization).filter(pk=event_id)
-    # Files are read before the lock is taken; what they have does not change.
-    archived = None if stored.exists() else find_archived_event(organization=organization, event_id=event_id)
+def _correct_event(
+    organization: Organization, event_id: UUID, correct: Callable[[AdjustedEvent], Corrected]
+) -> Corrected:
+    """Correct an event of the ledger, or an archived one. Files are read while no lock is held; what they have does not
+    change."""
+    with tenant_scope(organization.pk):
+        adjusted_event = _correctable(organization, event_id)
+        if adjusted_event is not None:
+            return correct(adjusted_event)
+    archived = find_archived_event(organization=organization, event_id=event_id)
+    with tenant_scope(organization.pk):
+        adjusted_event = _correctable(organization, event_id, archived)
+        if adjusted_event is None:
+            raise NotFoundError("No such event.")
+        return correct(adjusted_event)
+
+
+def _correctable(
+    organization: Organization, event_id: UUID, archived: UsageEvent | None = None
+) -> AdjustedEvent | None:
+    """Return the event, locked against other corrections and pricing until the transaction ends; None if it is neither
+    in the ledger nor `archived`."""
     lock_event_corrections(organization.pk, [event_id])
-    event = archived or stored.first()
+    event = UsageEvent.objects.of(organization).filter(pk=event_id).first() or archived
     if event is None:
-        raise NotFoundError("No such event.")
+        return None
     adjusted_event = load_adjusted_event(event)
     refusal = why_not_correctable(adjusted_event)
     if refusal is not None:
