@@ -23,19 +23,34 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_DURATION_NS = 10**18
 
 
-def features_of(record: Record) -> Hashable:
-    """Return what spans of one request have in common that differ only in their ids, times and numbers."""
-    attributes = record.attributes
-    return (
-        id(record.resource),
-        record.scope,
-        record.name,
-        record.kind,
-        record.is_error,
-        tuple(attributes.texts.items()),
-        tuple(attributes.values),
-        tuple(attributes.tags) if attributes.tags else None,
-    )
+class Features:
+    """What spans of one request have in common that differ only in their ids, times and numbers.
+
+    Texts that are decoded once for many spans are numbered by their identity, so that they are compared once.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[Hashable, int] = {}
+        self._by_identity: dict[tuple[int, int], int] = {}
+
+    def of(self, record: Record) -> Hashable:
+        """Return the features of a span. The record must exist as long as this object."""
+        attributes = record.attributes
+        texts, tags = attributes.texts, attributes.tags
+        identity = (id(texts), id(tags))
+        number = self._by_identity.get(identity)
+        if number is None:
+            content = (tuple(texts.items()), tuple(tags) if tags else None)
+            number = self._by_identity[identity] = self._numbers.setdefault(content, len(self._numbers))
+        return (
+            number,
+            id(record.resource),
+            record.scope,
+            record.name,
+            record.kind,
+            record.is_error,
+            *attributes.values,
+        )
 
 
 class SpanPattern(Struct, frozen=True, gc=False):
@@ -61,7 +76,8 @@ class SpanPattern(Struct, frozen=True, gc=False):
     def ids_of(self, record: Record) -> list[str]:
         """Return the provider's ids of the call."""
         values = record.attributes.values
-        return list(dict.fromkeys([values[name] for name in self.ids]))
+        ids = [values[name] for name in self.ids]
+        return ids if len(ids) <= 1 else list(dict.fromkeys(ids))
 
     def event_of(
         self, record: Record, ids: Sequence[str], now: datetime
@@ -95,8 +111,9 @@ def instant(nanoseconds: int) -> datetime | None:
     """Return a time in nanoseconds since 1970; None for 0, which means that it is unknown. Raises InvalidEventError."""
     if not nanoseconds:
         return None
+    seconds, rest = divmod(nanoseconds, 10**9)
     try:
-        return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+        return _EPOCH + timedelta(0, seconds, rest // 1000)
     except OverflowError as error:
         raise InvalidEventError("endTimeUnixNano", "invalid", "The time is not in nanoseconds since 1970.") from error
 
