@@ -8,6 +8,7 @@ import copy
 from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -53,6 +54,12 @@ class Features:
         )
 
 
+@lru_cache(maxsize=1024)
+def _sums_reader(counts: tuple[str, ...], service: str, model: str, source: str) -> SumsReader | None:
+    """Return the reader of usage that has nothing but these whole numbers."""
+    return sums_reader(dict.fromkeys(counts, 0), service=service, model=model, source=source)
+
+
 class SpanPattern(Struct, frozen=True, gc=False):
     """The event of a span, and the names of the attributes in which similar spans differ: counts and ids."""
 
@@ -68,7 +75,9 @@ class SpanPattern(Struct, frozen=True, gc=False):
         values = record.attributes.values
         if not usage.items() <= values.items() or not _CALL_IDS.issuperset(values.keys() - usage.keys()):
             return None
-        sums = sums_reader(usage, service=event.service or "", model=event.model or "", source=event.source or "")
+        if any(type(count) is not int for count in usage.values()):
+            return None
+        sums = _sums_reader(tuple(usage), event.service or "", event.model or "", event.source or "")
         if sums is None:
             return None
         return cls(event, tuple(usage), sums, tuple(name for name in CALL_IDS if name in values))
