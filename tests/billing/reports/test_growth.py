@@ -10,6 +10,7 @@ from benchmarks.touched import touched
 from billing.rollups.fold import fold
 from organizations.models import Organization
 from organizations.types import Scope
+from tests import database
 from tests.conftest import Key, make_key
 from tests.usage import NOW, Send
 
@@ -36,29 +37,6 @@ READS = (
 )
 
 
-_REWRITE = """
-SET CONSTRAINTS ALL IMMEDIATE;
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOR name IN
-        SELECT format('CLUSTER %s USING %I', indrelid::regclass, relname)
-        FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
-        WHERE indisprimary AND relkind = 'i' AND indrelid::regclass::text LIKE 'billing\\_%'
-    LOOP
-        EXECUTE name;
-    END LOOP;
-END $$
-"""
-
-
-def compact() -> None:
-    """Rewrite the tables, for earlier tests left gaps and dead rows in them, which reads of new rows touch as well."""
-    with connection.cursor() as cursor:
-        cursor.execute(_REWRITE)
-
-
 def send_trees(organization: Organization, send: Send, trees: int) -> None:
     shared = {"service": "openai", "model": "gpt-4o", "cost_usd": "1", "user_id": "ada"}
     events = []
@@ -82,7 +60,7 @@ def buffers(api: APIClient, path: str) -> int:
 def test_reads_do_not_grow_with_the_ledger(
     organization: Organization, other_organization: Organization, send: Send
 ) -> None:
-    compact()
+    database.compact()
     send_trees(organization, send, TREES)
     send_trees(other_organization, send, TREES * TIMES)
     fold(now=NOW)
@@ -101,7 +79,7 @@ UNFOLDED = ("/costs/summary", "/costs/sessions", "/costs/executions")
 
 
 def _buffers_of_unfolded(api: APIClient) -> dict[str, int]:
-    compact()
+    database.compact()
     for path in UNFOLDED:
         buffers(api, path)  # plans the functions that other statements call
     return {path: buffers(api, path) for path in UNFOLDED}
@@ -140,7 +118,7 @@ FROM generate_series(1, 10000) AS number
 def test_a_page_of_ten_thousand_users_touches_what_one_of_a_hundred_does(
     organization: Organization, other_organization: Organization
 ) -> None:
-    compact()
+    database.compact()
     with connection.cursor() as cursor:
         for owner, users in ((organization, 100), (other_organization, 10_000)):
             cursor.execute(_USERS, {"organization": owner.pk, "day": NOW.date(), "users": users})
