@@ -32,7 +32,7 @@ _OF_PAGES = (_TABLE, "after", "before", "page", "format")
 """Parameters of a page that do not choose the rows of its file."""
 
 
-def list_links(request: HttpRequest, organization: Organization, name: str, **filters: object) -> FileLinks:
+def list_links(request: HttpRequest, organization: Organization, name: str, **filters: str | int) -> FileLinks:
     """Return the links to the file of a list (`billing.exports.list_files`), with filters as in its URL."""
     if (refusal := _rights(request, organization).exports_refusal()) is not None:
         return FileLinks(refused=refusal.message)
