@@ -220,7 +220,9 @@ class ProviderBillsPage(TableFilesPage):
     def _imports(self, imports: Sequence[BillImport], link: tuple[str, str] | None) -> Card:
         columns = (
             Column[BillImport](
-                "File", lambda row: formatting.two_lines(row.file_name or "Without a name", _format(row))
+                "File",
+                lambda row: formatting.two_lines(row.file_name or "Without a name", _format(row)),
+                css="ct-names",
             ),
             Column[BillImport]("Days", lambda row: days_text(row.first_day, row.last_day)),
             Column[BillImport]("Rows", lambda row: formatting.count(row.row_count), is_number=True),
