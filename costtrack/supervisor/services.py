@@ -13,6 +13,7 @@ from costtrack import embedded
 from costtrack.queues import Queue
 from costtrack.supervisor.environment import is_set
 from costtrack.supervisor.folder import DataFolder, StackError
+from costtrack.supervisor.forking import CAN_FORK, Process, fork_module
 
 # In start order; they are stopped in reverse.
 SERVICE_NAMES = ("postgresql", "redis", "web", "worker-rollups", "worker-limits", "worker", "beat")
@@ -36,7 +37,7 @@ class Service:
 
     name: str
     title: str
-    start: Callable[[Path], "subprocess.Popen[bytes]"]
+    start: Callable[[Path], Process]
     wait_until_ready: Callable[[], None] | None = None
     patience: float = 10.0  # seconds to stop before it is killed
     notices: Sequence[str] = ()  # lines for the user, once it is ready
@@ -68,20 +69,20 @@ def servers(folder: DataFolder) -> list[Service]:
 
 
 def programs(folder: DataFolder, environment: Mapping[str, str], host: str, port: int) -> list[Service]:
-    """Return the processes of costtrack: the web server, the Celery workers and the scheduler."""
+    """Return the processes of costtrack: the web server, the Celery workers and the scheduler. Where processes can be
+    forked, `forking.load` has the environment."""
     web = ["costtrack", "serve", "--host", host, "--port", str(port)]
     beat = [*_CELERY, "beat", "--schedule", str(folder.beat_schedule), "--loglevel", "INFO"]
     rollup_worker = worker_command("rollups", _ROLLUP_QUEUES, processes=1)
     limit_worker = worker_command("limits", _LIMIT_QUEUES, processes=1)
     worker = worker_command("worker", _OTHER_QUEUES, processes=_OTHER_PROCESSES)
-    # A worker runs one task at a time: it needs a connection, not a pool of them.
-    no_pool = {**environment, "COSTTRACK_DATABASE_POOL": "false"}
+    start = fork_module if CAN_FORK else partial(run_module, environment=environment)
     return [
-        Service("web", "Web server", partial(run_module, web, environment)),
-        Service("worker-rollups", "Rollup worker", partial(run_module, rollup_worker, no_pool)),
-        Service("worker-limits", "Limit worker", partial(run_module, limit_worker, no_pool)),
-        Service("worker", "Worker", partial(run_module, worker, no_pool)),
-        Service("beat", "Scheduler", partial(run_module, beat, no_pool)),
+        Service("web", "Web server", partial(start, web)),
+        Service("worker-rollups", "Rollup worker", partial(start, rollup_worker)),
+        Service("worker-limits", "Limit worker", partial(start, limit_worker)),
+        Service("worker", "Worker", partial(start, worker)),
+        Service("beat", "Scheduler", partial(start, beat)),
     ]
 
 
@@ -94,7 +95,7 @@ def worker_command(name: str, queues: Iterable[Queue], *, processes: int) -> lis
 
 
 def run_module(
-    arguments: list[str], environment: Mapping[str, str], log: Path, stdout: int | None = None
+    arguments: list[str], log: Path, *, environment: Mapping[str, str], stdout: int | None = None
 ) -> "subprocess.Popen[bytes]":
     """Start `python -m <arguments>` as the leader of a new process group. Its output goes to the log, or its stdout to
     the given descriptor."""
