@@ -56,9 +56,9 @@ schema: $(VENV)/.runtime  ## writes docs/openapi.yaml; it reads the code, not th
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
 lock: $(UV)  ## ARGS=--upgrade takes the newest versions
-	$(LOCK) $(ARGS) pyproject.toml --extra embedded --extra parquet --output-file requirements.txt
-	$(LOCK) $(ARGS) pyproject.toml --extra parquet --constraints requirements.txt --output-file requirements-server.txt
-	$(LOCK) $(ARGS) pyproject.toml --extra embedded --extra parquet --extra dev --constraints requirements.txt \
+	$(LOCK) $(ARGS) pyproject.toml --extra embedded --extra archive --extra parquet --output-file requirements.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra archive --extra parquet --constraints requirements.txt --output-file requirements-server.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra embedded --extra archive --extra parquet --extra dev --constraints requirements.txt \
 		--output-file requirements-dev.txt
 	$(LOCK) $(ARGS) --group build --constraints requirements-dev.txt --output-file requirements-build.txt
 	for folder in examples/* tests/clients/*/; do \

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -134,8 +134,20 @@ def postgres_settings(memory: int) -> dict[str, str]:
 def _memory() -> int:
     """Return the memory of this machine or container in bytes."""
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-    except OSError:
-        return physical
-    return min(physical, int(limit)) if limit.isdecimal() else physical
+    return min(physical, *memory_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))
+
+
+def memory_limits(membership: Path, root: Path) -> Iterator[int]:
+    """Return the limits in bytes of the control groups of a process, of version 1 and 2, and of the groups above them.
+    In a container `root` can be its own group, so that the named folders do not exist."""
+    lines = membership.read_text(encoding="utf-8").splitlines() if membership.exists() else []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            folder = root / controllers
+            file = "memory.limit_in_bytes" if controllers else "memory.max"
+            names = path.split("/")[1:] if path != "/" else []
+            for depth in range(len(names) + 1):
+                limit = folder.joinpath(*names[:depth], file)
+                if limit.exists() and (text := limit.read_text(encoding="ascii").strip()).isdecimal():
+                    yield int(text)
