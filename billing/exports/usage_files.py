@@ -10,6 +10,7 @@ import msgspec
 from django.conf import settings
 
 from billing.exports.table_files import FileQuery, FileTable, Part, Row, columns_of, dated_name
+from billing.reports.archived_events import may_have_archive
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.usage.breakdown import groups_by_period
 from billing.reports.usage.calls import Call, CallFilter, count_listed_calls, list_calls, most_expensive_calls
@@ -84,7 +85,7 @@ class RequestsFile(msgspec.Struct, frozen=True, tag="requests", kw_only=True):
             received_by=self.received_by,
             users=self.users,
             has_all_kinds=not self.only_calls,
-            with_archive=self.users is None,
+            with_archive=self.users is None and may_have_archive(organization, self.received_by),
         )
         list_rows = most_expensive_calls if self.by_cost else list_calls
 

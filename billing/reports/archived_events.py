@@ -6,6 +6,7 @@ in the ledger; both count.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg import sql
 
@@ -13,7 +14,7 @@ from billing.archives.reader import Reader, archives_between, opened
 from billing.archives.schema import schema
 from billing.ledger.adjustments import IS_VOID
 from billing.ledger.net_cost import AMOUNTS, COUNTS, KNOWN_COST
-from billing.ledger.partitions import next_month
+from billing.ledger.partitions import month_of, next_month
 from billing.models import EventArchive
 from billing.reports.cursors import Position
 from billing.reports.event_query import Row, columns_of, is_after
@@ -130,6 +131,12 @@ class ArchivedEvents:
         reader.add_table("later_adjustment", types, later)
         sums = sql.SQL(", ").join(sql.SQL("sum({0}) AS {0}").format(sql.Identifier(name)) for name in _SUMMED)
         reader.fetch(_ADJUSTED.format(sums=sums, columns=columns, in_window=_IN_WINDOW), parameters)
+
+
+def may_have_archive(organization: Organization, now: datetime) -> bool:
+    """Whether the organization existed before the current month, the earliest that is not archived. This saves a query
+    for the others."""
+    return month_of(organization.created_at) < month_of(now)
 
 
 def archived_events(organization: Organization, window: Span, condition: Condition) -> ArchivedEvents | None:

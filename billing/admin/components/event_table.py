@@ -21,7 +21,7 @@ from costtrack.money import usd
 def call_table(calls: Sequence[Call], times: LocalTimes, *, sorting: Sorting | None = None) -> Table[Call]:
     """Return a table of calls; `sorting` only if they are sorted by cost."""
     columns = (
-        Column[Call]("When", lambda call: _when(call.id, call.occurred_at, times)),
+        Column[Call]("When", lambda call: _when_called(call, times)),
         Column[Call]("Cost", lambda call: _cost(call.cost_usd), is_number=True),
         Column[Call]("Model", _model),
         Column[Call]("Status", lambda call: _status(call.status, call.status_code, is_voided=call.is_voided)),
@@ -59,6 +59,13 @@ def tokens_in(event: UsageEvent) -> int:
 
 def _when(event_id: object, instant: datetime, times: LocalTimes) -> SafeString:
     return format_html('<a class="ct-when" href="{}">{}</a>', event_url(event_id), times.two_lines(instant))
+
+
+def _when_called(call: Call, times: LocalTimes) -> SafeString:
+    """Archived calls have no page."""
+    if not call.is_archived:
+        return _when(call.id, call.occurred_at, times)
+    return format_html('<span class="ct-when">{}</span>', times.two_lines(call.occurred_at))
 
 
 def _status(status: str, code: int | None, *, is_voided: bool = False) -> SafeString:

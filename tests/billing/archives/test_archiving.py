@@ -73,6 +73,7 @@ def files_of(*archives: EventArchive) -> set[str]:
 @pytest.fixture
 def three_months(send: Send, organization: Organization, other_organization: Organization) -> None:
     """Events of two organizations received in three months, late ones among them, and corrections in later months."""
+    Organization.objects.update(created_at=AUGUST)
     for month in (AUGUST, SEPTEMBER, OCTOBER):
         for to in (organization, other_organization):
             send(
