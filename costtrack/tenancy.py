@@ -67,10 +67,10 @@ def owner_scope() -> Iterator[None]:
 
 @contextmanager
 def same_scope() -> Iterator[None]:
-    """Run in the tenant scope that is open already, if there is one, also on another connection
-    (`costtrack.replica.reads`)."""
+    """Run in the tenant scope that is open already, if there is one, on a connection that has taken the place of its
+    own (`costtrack.replica.reads`)."""
     organization_ids = _scope.get()
-    if organization_ids is None:
+    if organization_ids is None or connection.in_atomic_block:
         yield
         return
     with _transaction(organization_ids):

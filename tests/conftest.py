@@ -89,6 +89,19 @@ PARTS = {
 }
 
 
+# They start a PostgreSQL server of their own, and so say nothing about one that DATABASE_URL names.
+OWN_SERVER = (
+    "concurrency/test_replica.py",
+    "costtrack/database/test_restore.py",
+    "costtrack/test_embedded.py",
+    "stack/test_chaos.py",
+    "stack/test_first_schema.py",
+    "stack/test_up.py",
+)
+_OWN_SERVER_FIXTURES = {"second_server", "shared_stack"}
+_LEFT_OUT = "tests that start their own server"
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not import the tests of other parts if one is chosen or excluded, as by `make test-unit` and `make test`."""
     part = config.option.markexpr.removeprefix("not ")
@@ -123,6 +136,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with the part of the suite that its folder belongs to."""
     for item in items:
         item.add_marker(_part_of(item.path))
+        if _starts_a_server(item):
+            item.add_marker("own_server")
         if profiles.IS_LONG:
             item.add_marker(pytest.mark.timeout(profiles.TIMEOUT_SECONDS), append=False)
 
@@ -136,12 +151,38 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(_ALLOCATIONS_BEFORE_COLLECTION, 10, 10)
 
 
+def _starts_a_server(item: pytest.Item) -> bool:
+    fixtures: list[str] = getattr(item, "fixturenames", [])
+    is_listed = any(item.path.is_relative_to(ROOT / path) for path in OWN_SERVER)
+    return is_listed or not _OWN_SERVER_FIXTURES.isdisjoint(fixtures)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count what `make test DATABASE_URL=...` leaves out. (Every worker of pytest-xdist deselects the same.)"""
+    config = items[0].config
+    count = sum(item.get_closest_marker("own_server") is not None for item in items)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[_LEFT_OUT] = count
+    config.stash[_left_out] = count
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    node.config.stash[_left_out] = getattr(node, "workeroutput", {}).get(_LEFT_OUT, 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if count := config.stash.get(_left_out, 0):
+        terminalreporter.write_line(f"{count} {_LEFT_OUT} were left out.")
+
+
 @functools.cache
 def _part_of(path: Path) -> str:
     path = path.relative_to(ROOT)
     return next((part for folder, part in PARTS.items() if path.is_relative_to(folder)), "unit")
 
 
+_left_out = pytest.StashKey[int]()
 _ALLOCATIONS_BEFORE_COLLECTION = 50_000
 # Of `live_server`: tests connect with many clients at once, and ten would be let in.
 WSGIServer.request_queue_size = 128

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
+from urllib.parse import quote
 
 import psycopg
 from django.apps import apps
@@ -65,6 +66,14 @@ def clone_template() -> str:
         drop(name)
         _copy(admin, TEMPLATE, name)
     return name
+
+
+def database_url() -> str:
+    """The URL of the test's database."""
+    parameters = connection.get_connection_params()
+    user = ":".join(quote(parameters[name], safe="") for name in ("user", "password") if name in parameters)
+    host = quote(parameters.get("host", ""), safe="")
+    return f"postgresql://{user}@/{parameters['dbname']}?host={host}&port={parameters.get('port', 5432)}"
 
 
 @contextmanager

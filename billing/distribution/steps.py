@@ -16,8 +16,13 @@ from billing.distribution.tables import ForeignKey, TableKind, kinds, read_forei
 from billing.ledger.partitions import LEDGER, shared_name
 from costtrack.database.catalog import read_policies
 from costtrack.database.declared import declared
+from costtrack.database.distributed import (
+    MEMBERS_FUNCTION,
+    distributed_function,
+    distributed_functions,
+    without_subqueries,
+)
 from costtrack.database.inspection import expressions_of
-from costtrack.database.policies import MEMBERS_FUNCTION, without_subqueries
 from costtrack.database.queries import fetch_rows
 from costtrack.database.repair import applied_migrations
 from costtrack.roles import TENANT_ROLE
@@ -30,6 +35,8 @@ _SETTINGS = {
     # Those of the ledger and of the audit log, which refuse changes: a shard's trigger refuses them as well.
     "citus.enable_unsafe_triggers": "on",
     "plan_cache_mode": "force_custom_plan",
+    # Views call functions that read other tables of the organization, also on a worker.
+    "citus.allow_nested_distributed_execution": "on",
     # A foreign key to a reference table would make a new table one that Citus cannot distribute any longer.
     _LOCAL_KEYS: "off",
 }
@@ -38,6 +45,22 @@ SELECT unnest(setconfig) FROM pg_db_role_setting
 WHERE setrole = 0 AND setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 _CANNOT_SIGN_IN = "SELECT FROM pg_roles WHERE rolname = %s AND NOT rolcanlogin"
+# Those of identity columns in tables that the role inserts into. PostgreSQL alone needs no right for them.
+_SEQUENCES = """
+SELECT sequence.relname::text
+FROM pg_depend
+JOIN pg_class AS sequence ON sequence.oid = objid
+WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND deptype = 'i'
+    AND sequence.relnamespace = 'public'::regnamespace
+    AND has_table_privilege(%(role)s, refobjid, 'INSERT')
+    AND CASE sequence.relkind WHEN 'S' THEN NOT has_sequence_privilege(%(role)s, sequence.oid, 'USAGE') END
+ORDER BY 1
+"""
+_CHANGED_FUNCTIONS = """
+SELECT proname::text, prosrc, pg_get_functiondef(oid) FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace AND proname = ANY(%s)
+ORDER BY 1
+"""
 _FUNCTIONS = """
 SELECT oid::regprocedure::text FROM pg_proc
 WHERE pronamespace = 'public'::regnamespace AND 'plan_cache_mode=force_generic_plan' = ANY (proconfig)
@@ -69,15 +92,16 @@ def steps(present: dict[str, str]) -> list[Step]:
     missing = {name: kind for name, kind in expected.items() if present.get(name) != kind}
     affected = [key for key in keys if key.table in missing or key.referenced in missing]
     found = [
-        Step("Settings of this database", tuple(_settings())),
+        Step("Settings of this database, on every server", tuple(_settings())),
         Step("The tenants' role connects to the workers", tuple(_role())),
-        Step("Functions plan each statement with its values, because Citus does not cache plans", tuple(_functions())),
+        Step("Functions without what Citus refuses: cached plans, COPY, and SQL with parameters", tuple(_functions())),
         Step("Policies without a subquery, which Citus refuses", tuple(_policies())),
         Step("The ledger has one level of partitions, the months", tuple(_months())),
         Step("Foreign keys are stored and dropped until the tables are distributed", tuple(_drops(affected))),
         Step("Every server has a copy of these tables", tuple(_references(missing))),
         Step("The tables of tenants are distributed by organization", tuple(_distributed(missing))),
         Step("The foreign keys are added again", tuple(_adds([*affected, *dropped]))),
+        Step("The tenants' role numbers the rows that it inserts", tuple(_sequences())),
     ]
     return [step for step in found if step.statements]
 
@@ -109,7 +133,9 @@ def _settings() -> Iterator[str]:
     database = str(connection.settings_dict["NAME"])
     for name, value in _SETTINGS.items():
         if f"{name}={value}" not in present:
-            yield _text("ALTER DATABASE {} SET {} = {}", sql.Identifier(database), sql.SQL(name), sql.Literal(value))
+            change = _text("ALTER DATABASE {} SET {} = {}", sql.Identifier(database), sql.SQL(name), sql.Literal(value))
+            yield change
+            yield _text("SELECT run_command_on_workers({})", sql.Literal(change))
 
 
 def _role() -> Iterator[str]:
@@ -117,7 +143,17 @@ def _role() -> Iterator[str]:
         yield f"ALTER ROLE {TENANT_ROLE} LOGIN"
 
 
+def _sequences() -> Iterator[str]:
+    for (name,) in fetch_rows(_SEQUENCES, {"role": TENANT_ROLE}):
+        yield f"GRANT USAGE ON SEQUENCE {name} TO {TENANT_ROLE}"
+
+
 def _functions() -> Iterator[str]:
+    bodies = {item.name: item.sql for item in declared(applied_migrations()) if item.kind == "function"}
+    for name, body, created in fetch_rows(_CHANGED_FUNCTIONS, [distributed_functions()]):
+        changed = distributed_function(name, bodies[name])
+        if changed != body:
+            yield created.replace("LANGUAGE sql", "LANGUAGE plpgsql").replace(body, changed).rstrip()
     for (signature,) in fetch_rows(_FUNCTIONS):
         yield f"ALTER FUNCTION {signature} SET plan_cache_mode = force_custom_plan"
 

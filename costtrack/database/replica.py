@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
 
 from costtrack.database.queries import fetch_rows
 
 REPLICA = "replica"
 """The alias in `settings.DATABASES`; absent without a replica."""
 
-_WRITTEN = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint"
+WRITTEN = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint"
 _REPLAYED = "SELECT pg_is_in_recovery(), (pg_last_wal_replay_lsn() - '0/0')::bigint"
 
 
@@ -39,19 +39,22 @@ def connected_to_replica() -> Iterator[None]:
 def read_written_position() -> int:
     """Return the position in the write-ahead log (bytes) before which everything is that the primary has committed
     until now."""
-    [(position,)] = fetch_rows(_WRITTEN)
+    [(position,)] = fetch_rows(WRITTEN)
     return int(position)
 
 
-def read_replayed_position() -> int | None:
-    """Inside `connected_to_replica`: return the position up to which the replica shows the log. None if it is no
-    standby, for example since it was promoted; then the next connection may find another server."""
+def read_replayed_position() -> int:
+    """Inside `connected_to_replica`: return the position up to which the replica shows the log.
+
+    Raises OperationalError if the server is no standby, for example since it was promoted. The connection is closed, so
+    that the next one may find another server.
+    """
     [(is_standby, position)] = fetch_rows(_REPLAYED)
     if is_standby and position is not None:
         return int(position)
     connection.connection.close()  # not only returned to the pool
     connection.close()
-    return None
+    raise OperationalError("The server of DATABASE_REPLICA_URL is no standby.")
 
 
 def replica_parameters() -> dict[str, Any]:

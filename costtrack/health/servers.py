@@ -15,7 +15,7 @@ from costtrack.database import catalog
 from costtrack.database.declared import Migration, pending
 from costtrack.database.first_schema import ADVICE, is_first_schema
 from costtrack.database.inspection import Kind, Problem, describe, inspect
-from costtrack.database.replica import replica_parameters
+from costtrack.database.replica import WRITTEN, replica_parameters
 from costtrack.health.measures import declare
 from costtrack.health.registry import Check
 
@@ -37,7 +37,6 @@ _REPLICA_UP = declare("costtrack_replica_up", "1 if the replica is a standby tha
 _REPLICA_LAG = declare("costtrack_replica_lag_seconds", "How far the replica is behind the primary.")
 _REPLICA_LAG_BYTES = declare("costtrack_replica_lag_bytes", "Write-ahead log that the replica has not replayed yet.")
 _CATCH_UP_SECONDS = 0.2
-_WRITTEN = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint"
 _REPLAYED = """
 SELECT
     pg_is_in_recovery(),
@@ -157,7 +156,7 @@ def _replica_lag() -> _Lag | None:
     """Return how far the replica is behind; None if it is no standby. It has a moment to replay what was written just
     now: without it, the time since the last commit would count, however long that is."""
     with _connect(connection.get_connection_params()) as primary:
-        [(written,)] = primary.execute(_WRITTEN).fetchall()
+        [(written,)] = primary.execute(WRITTEN).fetchall()
     with _connect(replica_parameters()) as replica:
         deadline = time.monotonic() + _CATCH_UP_SECONDS
         while True:

@@ -95,23 +95,24 @@ _is_reading: ContextVar[bool] = ContextVar("costtrack_reads_replica", default=Fa
 
 
 @contextmanager
-def reads(caller: str) -> Iterator[None]:
-    """Run the reads of a request of this caller, on the replica if possible. Open the tenant scope inside.
+def reads(caller: str) -> Iterator[bool]:
+    """Run the reads of a request of this caller, on the replica if possible. Open the tenant scope inside. Yields
+    whether it is the replica.
 
     Raises ReplicaFailedError for an error of the replica, and for a row that it does not have and the primary may have.
     """
     if not is_configured() or _is_reading.get():
-        yield
+        yield _is_reading.get()
         return
     outcome, as_of = _choose(caller)
     REPLICA_READS.labels(outcome).inc()
     if as_of is None:
-        yield
+        yield False
         return
     token = _is_reading.set(True)
     try:
         with connected_to_replica(), reading_as_of(as_of):
-            yield
+            yield True
     except (Error, NotFoundError, Http404) as error:
         if is_query_timeout(error):
             raise
@@ -138,23 +139,19 @@ def _choose(caller: str) -> tuple[Outcome, datetime | None]:
         breaker.failed(error)
         return Outcome.UNAVAILABLE, None
     breaker.worked()
-    if replayed is None:
-        return Outcome.UNAVAILABLE, None
     if replayed < needed:
         return Outcome.OWN_WRITE, None
     return (Outcome.REPLICA, as_of) if as_of is not None else (Outcome.LAGGING, None)
 
 
-def _examine(needed: int) -> tuple[int | None, datetime | None]:
-    """Return the position of the replica (None: it is no standby), and until when it is complete.
+def _examine(needed: int) -> tuple[int, datetime | None]:
+    """Return the position of the replica, and until when it is complete (None: not known, or too long ago).
 
     A process that knows no earlier position, as in a quiet hour, waits a moment for the one that it has just noted.
     """
     deadline = time.monotonic() + (_CATCH_UP_SECONDS if positions.may_wait() else 0)
     while True:
         replayed = read_replayed_position()
-        if replayed is None:
-            return None, None
         as_of = positions.complete_until(replayed)
         if as_of is not None or replayed < needed:
             return replayed, as_of

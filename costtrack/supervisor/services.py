@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from costtrack import embedded
 from costtrack.queues import Queue
 from costtrack.supervisor.environment import is_set
 from costtrack.supervisor.folder import DataFolder, StackError
-from costtrack.supervisor.forking import CAN_FORK, Process, fork_module
+from costtrack.supervisor.forking import Process
 
 # In start order; they are stopped in reverse.
 SERVICE_NAMES = ("postgresql", "redis", "web", "worker-rollups", "worker-limits", "worker", "beat")
@@ -68,15 +68,14 @@ def servers(folder: DataFolder) -> list[Service]:
     return services
 
 
-def programs(folder: DataFolder, environment: Mapping[str, str], host: str, port: int) -> list[Service]:
-    """Return the processes of costtrack: the web server, the Celery workers and the scheduler. Where processes can be
-    forked, `forking.load` has the environment."""
+def programs(folder: DataFolder, host: str, port: int, start: Callable[[list[str], Path], Process]) -> list[Service]:
+    """Return the processes of costtrack: the web server, the Celery workers and the scheduler. `start` runs a module
+    with arguments and writes its output to a log."""
     web = ["costtrack", "serve", "--host", host, "--port", str(port)]
     beat = [*_CELERY, "beat", "--schedule", str(folder.beat_schedule), "--loglevel", "INFO"]
     rollup_worker = worker_command("rollups", _ROLLUP_QUEUES, processes=1)
     limit_worker = worker_command("limits", _LIMIT_QUEUES, processes=1)
     worker = worker_command("worker", _OTHER_QUEUES, processes=_OTHER_PROCESSES)
-    start = fork_module if CAN_FORK else partial(run_module, environment=environment)
     return [
         Service("web", "Web server", partial(start, web)),
         Service("worker-rollups", "Rollup worker", partial(start, rollup_worker)),
@@ -134,8 +133,20 @@ def postgres_settings(memory: int) -> dict[str, str]:
 def _memory() -> int:
     """Return the memory of this machine or container in bytes."""
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-    except OSError:
-        return physical
-    return min(physical, int(limit)) if limit.isdecimal() else physical
+    return min(physical, *memory_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))
+
+
+def memory_limits(membership: Path, root: Path) -> Iterator[int]:
+    """Return the limits in bytes of the control groups of a process, of version 1 and 2, and of the groups above them.
+    In a container `root` can be its own group, so that the named folders do not exist."""
+    lines = membership.read_text(encoding="utf-8").splitlines() if membership.exists() else []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            folder = root / controllers
+            file = "memory.limit_in_bytes" if controllers else "memory.max"
+            names = path.split("/")[1:] if path != "/" else []
+            for depth in range(len(names) + 1):
+                limit = folder.joinpath(*names[:depth], file)
+                if limit.exists() and (text := limit.read_text(encoding="ascii").strip()).isdecimal():
+                    yield int(text)

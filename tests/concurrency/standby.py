@@ -94,6 +94,13 @@ class Standby:
             row = cursor.fetchone()
         return row[0] if row is not None else None
 
+    def wait_for(self, position: int, seconds: float = 30) -> None:
+        """Return when it shows what was written up to a position."""
+        deadline = time.monotonic() + seconds
+        while self.execute("SELECT pg_last_wal_replay_lsn() - '0/0'") < position:
+            assert time.monotonic() < deadline, "the standby does not follow"
+            time.sleep(0.02)
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """It shows nothing that is written until the block ends."""

@@ -78,19 +78,13 @@ class OrganizationPage(View):
         if self.reads_replica and request.method in SAFE_METHODS:
             before = dict(vars(self))
             try:
-                with reads(self.user.email), same_scope():
-                    return self._rendered(request, *args, **kwargs)
+                with reads(self.user.email) as is_replica, same_scope():
+                    response = self._response(request, *args, **kwargs)
+                    return _finished(response) if is_replica else response
             except ReplicaFailedError:
                 vars(self).clear()
                 vars(self).update(before)
         return self._response(request, *args, **kwargs)
-
-    def _rendered(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Return a response that reads nothing later, unless it is streamed."""
-        response = self._response(request, *args, **kwargs)
-        if response.status_code == HTTPStatus.NOT_FOUND:
-            raise Http404  # the replica may lack the row
-        return response.render() if isinstance(response, TemplateResponse) else response
 
     def _response(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self.now = utc_now()
@@ -140,6 +134,13 @@ class OrganizationPage(View):
         response = TemplateResponse(self.request, template, {**site_context, **common, **context}, status=status)
         patch_vary_headers(response, ["HX-Request"])
         return response
+
+
+def _finished(response: HttpResponseBase) -> HttpResponseBase:
+    """Return a response that reads nothing later, unless it is streamed."""
+    if response.status_code == HTTPStatus.NOT_FOUND:
+        raise Http404  # the replica may lack the row
+    return response.render() if isinstance(response, TemplateResponse) else response
 
 
 def _to_an_organization(request: HttpRequest, slug: str | None, title: str) -> HttpResponseBase:

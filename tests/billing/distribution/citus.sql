@@ -21,6 +21,8 @@ SELECT table_name, 'local', NULL FROM connected WHERE table_name NOT IN (SELECT 
 CREATE FUNCTION citus_version() RETURNS text LANGUAGE sql AS $$ SELECT 'Citus 13.2.2 on x86_64' $$;
 CREATE FUNCTION citus_is_coordinator() RETURNS boolean LANGUAGE sql AS $$ SELECT true $$;
 
+CREATE FUNCTION run_command_on_workers(command text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
+
 CREATE FUNCTION create_reference_table(name regclass) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     ASSERT NOT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND name IN (conrelid, confrelid)), name;

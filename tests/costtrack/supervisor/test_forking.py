@@ -57,7 +57,8 @@ def test_a_fork_runs_a_module_as_a_process_of_its_own(tmp_path: Path) -> None:
     finally:
         os.kill(int(pid), signal.SIGKILL)
     assert (finished.stderr, lines) == ("", ["unflushed 0", "3", "1", "None None", "-15 -15"])
-    assert (tmp_path / "data" / "logs" / "worker-limits.log").read_text().splitlines()[:-1] == [
+    # The last fork may have been ended before it wrote.
+    assert (tmp_path / "data" / "logs" / "worker-limits.log").read_text().splitlines()[:5] == [
         "0 True '' worker-limits __main__",
         "3 True '' worker-limits __main__",
         "text True '' worker-limits __main__",

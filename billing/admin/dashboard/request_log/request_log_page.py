@@ -1,9 +1,11 @@
 """The request log: model calls, newest or most expensive first, each linking to its cost details. For a short period it
 also shows a cost breakdown."""
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 from billing.admin.components import formatting
@@ -16,8 +18,10 @@ from billing.admin.components.urls import admin_url, url_with
 from billing.admin.components.usage_form import BY_COST, FILTERS, UsageQueryPage
 from billing.admin.dashboard.request_log.cost_breakdown import MAX_LENGTH, cost_breakdown
 from billing.admin.dashboard.request_log.request_log_form import ORDERS, RequestLogForm
+from billing.archives.storage import StorageError
 from billing.exports.table_files import FileQuery
 from billing.exports.usage_files import RequestsFile
+from billing.reports.archived_events import may_have_archive
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.usage.calls import MAX_SORTED, Call, count_calls, list_calls, most_expensive_calls
 from billing.reports.usage.query import UsageQuery
@@ -26,6 +30,8 @@ from costtrack.calendar import Span
 from costtrack.date_text import day_text
 from costtrack.errors import InvalidError
 
+logger = logging.getLogger(__name__)
+
 _CALLS_SHOWN = 50
 _HOUR = timedelta(hours=1)
 
@@ -33,7 +39,8 @@ _HOUR = timedelta(hours=1)
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A page of calls. `position` is the cursor of the next page, or empty. `searched_back_to` is a day if the page is
-    not full because the search stopped there. `too_many` is the number of calls if they are too many to sort by cost.
+    not full because the search stopped there. `too_many` is the number of calls if they are too many to sort by cost,
+    `archived` that of archived calls on the page.
     """
 
     calls: Sequence[Call] = ()
@@ -41,6 +48,8 @@ class Listed:
     searched_back_to: str = ""
     is_by_cost: bool = False
     too_many: str = ""
+    archived: str = "0"
+    is_archive_unreadable: bool = False
 
 
 class RequestLogPage(UsageQueryPage):
@@ -87,12 +96,19 @@ class RequestLogPage(UsageQueryPage):
             number = count_calls(organization=self.organization, window=query.window)
             if number > MAX_SORTED:
                 is_by_cost, too_many = False, formatting.count(number)
-        page = (most_expensive_calls if is_by_cost else list_calls)(
+        list_page = partial(
+            most_expensive_calls if is_by_cost else list_calls,
             organization=self.organization,
-            filters=form.calls(query.filters, query.window),
             after=position_of(trail.cursor, param="after"),
             limit=_CALLS_SHOWN,
         )
+        filters, is_unreadable = form.calls(query.filters, query.window), False
+        with_archive = may_have_archive(self.organization, self.now)
+        try:
+            page = list_page(filters=replace(filters, with_archive=with_archive))
+        except StorageError:
+            logger.warning("the archive cannot be read", exc_info=True)
+            page, is_unreadable = list_page(filters=filters), True
         stopped = page.last if not is_by_cost and len(page.rows) < _CALLS_SHOWN else None
         return Listed(
             calls=page.rows,
@@ -100,6 +116,8 @@ class RequestLogPage(UsageQueryPage):
             searched_back_to=day_text(query.calendar.date_of(stopped.at)) if stopped is not None else "",
             is_by_cost=is_by_cost,
             too_many=too_many,
+            archived=formatting.count(sum(call.is_archived for call in page.rows)),
+            is_archive_unreadable=is_unreadable,
         )
 
     def _day_url(self, form: RequestLogForm, query: UsageQuery) -> str:
