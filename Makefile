@@ -13,6 +13,8 @@ PYTHONS := $(PYTHON) python3.12 python3.11 python3 python3.13 python3.14 python
 # One worker more than processors, because tests also wait for servers and other processes. An idle worker takes tests from
 # the others, so that all workers end at about the same time.
 PYTEST := $(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 8 --dist worksteal
+# On a given PostgreSQL server, those that start one of their own are left out, and counted.
+TESTS := not clients$(if $(filter command line,$(origin DATABASE_URL)), and not own_server)
 # Tests and `costtrack up` start many processes, and each would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 # The installation builds a wheel of it, which the web server serves.
@@ -29,8 +31,8 @@ install: $(VENV)/.runtime
 run: install  ## ARGS are passed to `costtrack up`, for example ARGS="--port 9000"
 	@$(BIN)/costtrack up --demo $(ARGS)
 
-test: $(VENV)/.dev  ## all tests except `test-clients`; PYTEST_ARGS are passed to pytest
-	COSTTRACK_TEST_BROWSER="$$(.ci/browser)" $(PYTEST) -m "not clients" --junitxml=build/tests.xml $(PYTEST_ARGS)
+test: $(VENV)/.dev  ## all tests except `test-clients`; PYTEST_ARGS are passed to pytest. DATABASE_URL=... is another server
+	COSTTRACK_TEST_BROWSER="$$(.ci/browser)" $(PYTEST) -m "$(TESTS)" --junitxml=build/tests.xml $(PYTEST_ARGS)
 
 test-unit: $(VENV)/.dev  ## without a browser, other processes and whole documents
 	$(PYTEST) -m unit --junitxml=build/tests-unit.xml $(PYTEST_ARGS)
@@ -54,9 +56,9 @@ schema: $(VENV)/.runtime  ## writes docs/openapi.yaml; it reads the code, not th
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
 lock: $(UV)  ## ARGS=--upgrade takes the newest versions
-	$(LOCK) $(ARGS) pyproject.toml --extra embedded --extra parquet --output-file requirements.txt
-	$(LOCK) $(ARGS) pyproject.toml --extra parquet --constraints requirements.txt --output-file requirements-server.txt
-	$(LOCK) $(ARGS) pyproject.toml --extra embedded --extra parquet --extra dev --constraints requirements.txt \
+	$(LOCK) $(ARGS) pyproject.toml --extra embedded --extra archive --extra parquet --output-file requirements.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra archive --extra parquet --constraints requirements.txt --output-file requirements-server.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra embedded --extra archive --extra parquet --extra dev --constraints requirements.txt \
 		--output-file requirements-dev.txt
 	$(LOCK) $(ARGS) --group build --constraints requirements-dev.txt --output-file requirements-build.txt
 	for folder in examples/* tests/clients/*/; do \

@@ -16,6 +16,7 @@ from benchmarks import (
     connections,
     contention,
     disk,
+    failover,
     fold,
     growth,
     intake,
@@ -51,6 +52,8 @@ FORECAST = "forecast"
 """It needs no servers."""
 CHAOS = "chaos"
 """It starts `costtrack up` as a user does."""
+FAILOVER = "failover"
+"""The same, with two PostgreSQL servers under Patroni."""
 
 
 def main() -> None:
@@ -64,6 +67,9 @@ def main() -> None:
         return
     if arguments.name == CHAOS:
         _show(arguments, load, chaos.run(events=arguments.events, seed=arguments.seed))
+        return
+    if arguments.name == FAILOVER:
+        _show(arguments, load, failover.run(events=load, rounds=arguments.rounds))
         return
     figures: list[Figure] = []
     with Stack() as stack:
@@ -93,7 +99,7 @@ def _show(arguments: argparse.Namespace, load: int, figures: list[Figure]) -> No
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=[*BENCHMARKS, FORECAST, CHAOS, "all"])
+    parser.add_argument("name", choices=[*BENCHMARKS, FORECAST, CHAOS, FAILOVER, "all"])
     parser.add_argument(
         "--events", type=int, default=10_000_000, help="events in the large ledger (memory: sent in all, at most 1M)"
     )

@@ -5,7 +5,8 @@ so that a new table needs no entry here. Each step is one transaction that delet
 any worker can continue after another one has died. The last step locks the organization against new rows, checks that
 no table has any, and deletes the organization itself.
 
-Old rows of the ledger are deleted in its partitions, which the trigger of the parent table does not see.
+Files of archived events are deleted before their rows. Old rows of the ledger are deleted in its partitions, which the
+trigger of the parent table does not see.
 """
 
 from datetime import datetime, timedelta
@@ -17,7 +18,9 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import Sum
 from psycopg import sql
 
+from billing.archives.manifest import delete_files
 from billing.ledger.partitions import LEDGER, Partition, drop, partitions
+from billing.models import EventArchive
 from billing.models.rollups import COST, OrganizationHour
 from billing.rollups.locks import lock_rollups
 from costtrack.clock import utc_now
@@ -31,6 +34,7 @@ MAX_ROWS = 10_000
 """Rows that one step deletes."""
 _FIRST = ("billing_ingestbatch", LEDGER)
 """Without batches and events nothing is added to the rollups again."""
+_ARCHIVES = EventArchive._meta.db_table  # noqa: SLF001 - documented for such use
 _LAST = frozenset({Membership._meta.db_table, Closing._meta.db_table})  # noqa: SLF001 - documented for such use
 """Deleted with the organization itself."""
 
@@ -117,6 +121,10 @@ def _total(organization: Organization) -> Decimal:
 
 
 def _delete(cursor: Any, table: str, organization_id: int) -> int:
+    if table == _ARCHIVES:
+        for archive in EventArchive.objects.filter(organization_id=organization_id):
+            for name in filter(None, (archive.file_name, archive.replaced_file)):
+                delete_files(archive, name)
     if table != LEDGER:
         return _delete_rows(cursor, table, organization_id)
     for partition in partitions():

@@ -5,7 +5,8 @@ tables with a column of `_PERSON_COLUMNS` and those with JSON come from the data
 needs no entry here; `tests/billing/test_erasure.py` searches every table for what is left.
 
 The work is one transaction, under the locks on the organization's limits and rollups: usage is accepted meanwhile, and
-folded afterwards. What the person does later is recorded under the old id again, so stop that first.
+folded afterwards. Files of archived events are written again before it, and it exchanges their names. What the person
+does later is recorded under the old id again, so stop that first.
 """
 
 import json
@@ -20,6 +21,7 @@ from django.db import connection, transaction
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from billing.archiving import ArchiveReplacement, replaced_in_archive
 from billing.ledger.partitions import LEDGER, partitions
 from billing.limits.cache import stored_conditions
 from billing.limits.changes import announce_limit_change, lock_limits
@@ -27,6 +29,7 @@ from billing.limits.conditions import SEPARATOR, compile_conditions, joined_valu
 from billing.models import Erasure, Export, SavedView, SpendLimit
 from billing.rollups.definitions import DETAIL_KEY
 from billing.rollups.locks import lock_rollups
+from billing.rollups.retention import lock_months
 from billing.rollups.state import bump_ledger_version
 from billing.types import ExportState, LimitScope
 from costtrack.clock import utc_now
@@ -98,23 +101,37 @@ def erase_person(
     """Replace `user_id`, of users and of end users, by a new pseudonym. `show` is called with each table before it is
     changed.
 
-    Raises InvalidError for an id that is empty, is a pseudonym already, or is found nowhere.
+    Raises InvalidError for an id that is empty, is a pseudonym already, or is found nowhere; StorageError if archived
+    events cannot be read or written; ConflictError if events are archived meanwhile.
     """
     if not user_id or user_id.startswith(PREFIX):
         raise field_error("user_id", "Enter the user ID as it is in events.")
+    pseudonym = f"{PREFIX}{secrets.token_hex(8)}"
+    with replaced_in_archive(organization=organization, old=user_id, new=pseudonym, show=show) as archive:
+        return _erase(organization, user_id, pseudonym, archive, actor, show)
+
+
+def _erase(
+    organization: Organization,
+    user_id: str,
+    pseudonym: str,
+    archive: ArchiveReplacement,
+    actor: str,
+    show: Callable[[str], None],
+) -> Erased:
     with transaction.atomic():
         lock_limits(organization)
         with connection.cursor() as cursor:
+            lock_months(cursor)
             lock_rollups(cursor, organization.pk)
-            erasure = Erasure.objects.create(
-                organization=organization, pseudonym=f"{PREFIX}{secrets.token_hex(8)}", began_at=utc_now()
-            )
+            erasure = Erasure.objects.create(organization=organization, pseudonym=pseudonym, began_at=utc_now())
             replacement = _Replacement(cursor, organization, user_id, erasure.pseudonym, show)
             replacement.replace_columns()
             replacement.renew_keys()
             replacement.replace_limits()
             replacement.replace_texts()
             replacement.replace_saved_views()
+            replacement.rows["billing_eventarchive"] = archive.finish()
             bump_ledger_version(cursor, organization.pk)
         # Stored files are made again on request.
         Export.objects.of(organization).filter(state=ExportState.READY).update(expires_at=utc_now())

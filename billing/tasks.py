@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import transaction
 
 from billing.anomalies import detect_anomalies
+from billing.archiving import check_files
 from billing.deletion import delete_closed_organizations
 from billing.exports.jobs import delete_old_exports, run_export, stalled_exports
 from billing.forecasts import back_test_forecasts
@@ -260,6 +261,12 @@ def retain_task() -> None:
 
 def _ignore_dropped(dropped: Dropped) -> None:
     """Drops are recorded in the audit log."""
+
+
+@app.task(name="billing.check_archive")
+def check_archive_task() -> int:
+    """Check that the files of archived events exist; return the number of problems."""
+    return check_files(now=utc_now())
 
 
 @app.task(name="billing.delete_organizations")

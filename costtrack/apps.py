@@ -15,11 +15,14 @@ class CosttrackConfig(AppConfig):
 
     def ready(self) -> None:
         from costtrack import checks  # noqa: F401 - registers the system checks
+        from costtrack.database.replica import is_configured
         from costtrack.health import registry
         from costtrack.health.queues import queue_checks, worker_checks
-        from costtrack.health.servers import database_checks, redis_checks
+        from costtrack.health.servers import database_checks, redis_checks, replica_checks
 
         registry.register("database", database_checks, needed_for_requests=True)
+        if is_configured():
+            registry.register("replica", replica_checks, needed_for_requests=True)
         registry.register("redis", redis_checks, needed_for_requests=True)
         registry.register("queues", queue_checks, needed_for_requests=True)
         registry.register("workers", worker_checks, needed_for_requests=False)

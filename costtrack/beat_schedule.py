@@ -26,6 +26,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "price-unpriced": _send("billing.price_unpriced", crontab(minute="*/10"), expires=540),
     "prepare-partitions": _send("billing.prepare_partitions", crontab(hour="0", minute="10"), expires=20 * _HOUR),
     "retain": _send("billing.retain", crontab(hour="1", minute="30"), expires=20 * _HOUR),
+    "check-archive": _send("billing.check_archive", crontab(hour="4", minute="45"), expires=20 * _HOUR),
     "verify-rollups": _send("billing.verify_rollups", crontab(hour="3", minute="0"), expires=20 * _HOUR),
     "rebuild-rollups": _send(
         "billing.rebuild_rollups", crontab(day_of_month="2", hour="2", minute="0"), expires=20 * _HOUR

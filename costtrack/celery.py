@@ -51,6 +51,14 @@ def refuse_wrong_settings(**_: Any) -> None:
     env.exit_if_wrong()
 
 
+@worker_init.connect
+def open_no_pool(**_: Any) -> None:
+    """A worker process runs one task at a time: it needs a connection, not a pool of them."""
+    from costtrack.database.base import use_no_pool  # beat imports this module, and needs no database
+
+    use_no_pool()
+
+
 @worker_process_init.connect
 def start_worker_telemetry(**_: Any) -> None:
     _start_telemetry("worker")

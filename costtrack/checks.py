@@ -10,6 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, OperationalError
 
 from costtrack.database.inspection import describe
 from costtrack.database.repair import find_problems
+from costtrack.database.upgrades import pending_unsafe_operations
 from costtrack.settings import env
 
 
@@ -59,3 +60,23 @@ def database_is_as_migrated(*, databases: Sequence[str] | None = None, **_: Any)
     if not problems:
         return []
     return [Error(describe(problems), hint="See docs/restore.md.", id="costtrack.E004")]
+
+
+@register(Tags.database)
+def pending_migrations_are_safe(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """costtrack.W002: a migration that is not applied has operations that the previous release may not survive."""
+    if DEFAULT_DB_ALIAS not in (databases or ()):
+        return []
+    try:
+        unsafe = pending_unsafe_operations()
+    except OperationalError:
+        return []  # E003 reports it
+    return [
+        CheckWarning(
+            f"The pending migration {app}.{name} is unsafe while the previous release serves ({rule}): {reason}",
+            hint="See docs/operations.md, Upgrades.",
+            id="costtrack.W002",
+        )
+        for (app, name), rules in sorted(unsafe.items())
+        for rule, reason in rules.items()
+    ]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from costtrack import __version__
 from costtrack.client import commands as client
-from costtrack.client import limits
+from costtrack.client import events, limits, usage
 
 _INTERRUPTED = 130  # a shell's exit code for a program that Ctrl-C ended
 
@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "manage": _manage,
         "doctor": _doctor,
         "rollups": _rollups,
+        "archive": _archive,
         "backup": _backup,
         "restore": _restore,
         "export-ledger": _export_ledger,
@@ -82,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_rollups(commands.add_parser("rollups", help="fold, verify or rebuild the rollups, or drop old events"))
 
+    _add_archive(commands.add_parser("archive", help="move events of old months to files; totals do not change"))
+
     backup = commands.add_parser("backup", help="back up the database of `costtrack up` while it runs")
     _add_data_dir(backup)
     about = "a backup folder for base backups and the write-ahead log, or a new file that ends with .dump"
@@ -110,6 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_data_dir(verify_limits)
     _add_organization(verify_limits)
     verify_limits.set_defaults(run=_verify_limits)
+    about = "print the events of a month, those in the archive included, on the data of `costtrack up`"
+    _add_read_events(events.add_to(commands).add_parser("read", help=about))
     return parser
 
 
@@ -131,6 +136,28 @@ def _add_rollups(rollups: argparse.ArgumentParser) -> None:
         "--before", metavar="YYYY-MM", required=True, help="drop events received before this month (UTC)"
     )
     retain.add_argument("--dry-run", action="store_true", help="show what would be dropped, without dropping it")
+
+
+def _add_archive(archive: argparse.ArgumentParser) -> None:
+    _add_data_dir(archive)
+    _add_organization(archive)
+    months = archive.add_mutually_exclusive_group(required=True)
+    months.add_argument("--month", metavar="YYYY-MM", help="only events received in this month (UTC)")
+    months.add_argument("--before", metavar="YYYY-MM", help="events received before this month (UTC)")
+    archive.add_argument("--dry-run", action="store_true", help="show what would be archived, and change nothing")
+    archive.add_argument("target", metavar="TARGET", help="a folder, or s3://bucket/prefix")
+
+
+def _add_read_events(read: argparse.ArgumentParser) -> None:
+    _add_data_dir(read)
+    read.add_argument("--organization", metavar="SLUG", required=True)
+    about = "the month in which they occurred, in the organization's time zone"
+    read.add_argument("--month", metavar="YYYY-MM", required=True, help=about)
+    read.add_argument("--format", choices=("csv", "jsonl"), help="CSV (the default) or a JSON object on each line")
+    read.add_argument("--only-calls", action="store_true", help="without tool calls, compute and session summaries")
+    read.add_argument("--endpoint", metavar="NAME")
+    usage.add_filters(read)
+    read.set_defaults(run=_read_events)
 
 
 def _add_organization(parser: argparse.ArgumentParser) -> None:
@@ -209,6 +236,30 @@ def _rollups(options: argparse.Namespace) -> int:
     if getattr(options, "dry_run", False):
         arguments.append("--dry-run")
     return manage(options.data_dir, arguments)
+
+
+def _archive(options: argparse.Namespace) -> int:
+    from costtrack.supervisor.manage import manage
+
+    target = options.target if "://" in options.target else str(Path(options.target).absolute())
+    arguments = ["archive", target]
+    for name in ("organization", "month", "before"):
+        if (value := getattr(options, name)) is not None:
+            arguments += [f"--{name}", value]
+    if options.dry_run:
+        arguments.append("--dry-run")
+    return manage(options.data_dir, arguments)
+
+
+def _read_events(options: argparse.Namespace) -> int:
+    from costtrack.supervisor.manage import manage
+
+    names = ("organization", "month", "format", "endpoint", *usage.FILTERS)
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    if options.only_calls:
+        arguments.append("--only-calls")
+    return manage(options.data_dir, ["events", "read", *arguments])
 
 
 def _verify_limits(options: argparse.Namespace) -> int:

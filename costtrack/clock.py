@@ -1,5 +1,8 @@
 """Times: units, format, and the clock. Only `utc_now` reads the clock; all other code takes `now` as a parameter."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import overload
 
@@ -11,9 +14,23 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
 
+_as_of: ContextVar[datetime | None] = ContextVar("costtrack_as_of", default=None)
+
+
 def utc_now() -> datetime:
-    """Return the current time as an aware datetime in UTC."""
-    return datetime.now(tz=UTC)
+    """Return the current time as an aware datetime in UTC; inside `reading_as_of` the time of what is read."""
+    return _as_of.get() or datetime.now(tz=UTC)
+
+
+@contextmanager
+def reading_as_of(instant: datetime) -> Iterator[None]:
+    """Let this instant be now. For reads of data that is complete up to it, so that figures say the time that they are
+    of, and windows that end now end then."""
+    token = _as_of.set(instant)
+    try:
+        yield
+    finally:
+        _as_of.reset(token)
 
 
 def start_of_hour(instant: datetime) -> datetime:

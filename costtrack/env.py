@@ -139,6 +139,11 @@ def parse_database_url(url: str) -> dict[str, Any]:
     return {**dj_database_url.parse(url), "ENGINE": "costtrack.database"}
 
 
+def parse_optional_database_url(url: str) -> dict[str, Any] | None:
+    """Like `parse_database_url`; None for an empty text."""
+    return parse_database_url(url) if url else None
+
+
 def parse_token(text: str) -> str:
     """Return a token unchanged if it is long enough. Raises ValueError, whose message does not contain it."""
     if text and len(text) < MIN_TOKEN_LENGTH:

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core import signals
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from django.utils.log import log_response
 from rest_framework import exceptions
@@ -65,6 +65,7 @@ QUERY_TIMEOUT = Failure(
     "The query took too long and was canceled. Try again, or request a shorter period.",
     headers=_RETRY_AFTER,
 )
+DATABASE_UNAVAILABLE = Failure(503, "unavailable", "The database is unavailable. Try again.", headers=_RETRY_AFTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +189,15 @@ def to_failure(error: Exception, location: str = "query") -> Failure:  # noqa: P
             return Failure(413, "too_large", str(error))
         case SuspiciousOperation():
             return Failure(400, "bad_request", "The request is malformed.")
-        case OperationalError() if is_query_timeout(error):
-            return QUERY_TIMEOUT
-        case OperationalError():
-            return Failure(503, "unavailable", "The database is unavailable. Try again.", headers=_RETRY_AFTER)
+        case OperationalError() | InterfaceError():
+            return database_failure(error)
         case _:
             return Failure(500, "internal_error", "Something went wrong on our side.")
+
+
+def database_failure(error: OperationalError | InterfaceError) -> Failure:
+    """A canceled query, or a connection that could not be made or was lost."""
+    return QUERY_TIMEOUT if is_query_timeout(error) else DATABASE_UNAVAILABLE
 
 
 def _of_domain_error(error: DomainError, location: str) -> Failure:

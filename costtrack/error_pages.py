@@ -6,28 +6,30 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from http import HTTPStatus
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from costtrack.error_formats import NATIVE, QUERY_TIMEOUT, Dialect, Failure
+from costtrack.error_formats import DATABASE_UNAVAILABLE, NATIVE, QUERY_TIMEOUT, Dialect, Failure, database_failure
 from costtrack.organization_paths import installation_url, sign_in_url
-from costtrack.timeouts import is_query_timeout
 
-_CODES = {400: "bad_request", 403: "forbidden", 404: "not_found", 500: "internal_error", 503: QUERY_TIMEOUT.code}
-_TITLES = {
+_CODES = {400: "bad_request", 403: "forbidden", 404: "not_found", 500: "internal_error"}
+_TITLES: dict[int | str, str] = {
     400: "Bad request",
     403: "Access denied",
     404: "Page not found",
     500: "Something went wrong on our side",
-    503: "The request took too long",
+    QUERY_TIMEOUT.code: "The request took too long",
+    DATABASE_UNAVAILABLE.code: "The database is unavailable",
 }
-_ADVICE = {
+_ADVICE: dict[int | str, str] = {
     400: "Go back and try again. If you typed the URL, check it.",
     403: "Ask an owner of the organization for access, or sign in with another account.",
     404: "The URL is wrong, the page was removed, or it belongs to an organization that you are not a member of.",
     500: "Try again in a moment. If the problem persists, contact your administrator, who can find details in the log.",
-    503: "The query took too long and was canceled. Try again in a moment, or choose a shorter period.",
+    QUERY_TIMEOUT.code: "The query took too long and was canceled. Try again in a moment, or choose a shorter period.",
+    DATABASE_UNAVAILABLE.code: "Try again in a moment. If the problem persists, contact your administrator.",
 }
 
 
@@ -47,15 +49,20 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBa
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Render a 500. Django has already logged the exception."""
-    if is_query_timeout(sys.exception()):  # raised in a middleware; views handle theirs
-        return query_timeout(request)
+    """Render a 500, or a 503 if the database failed. Django has already logged the exception."""
+    error = sys.exception()  # raised in a page or a middleware; API views handle theirs
+    if isinstance(error, OperationalError | InterfaceError):
+        return _unavailable(request, database_failure(error))
     return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side.")
 
 
 def query_timeout(request: HttpRequest) -> HttpResponseBase:
-    response = _answer(request, HTTPStatus(QUERY_TIMEOUT.status), QUERY_TIMEOUT.message)
-    for name, value in QUERY_TIMEOUT.headers.items():
+    return _unavailable(request, QUERY_TIMEOUT)
+
+
+def _unavailable(request: HttpRequest, failure: Failure) -> HttpResponseBase:
+    response = _answer(request, HTTPStatus.SERVICE_UNAVAILABLE, failure.message, code=failure.code)
+    for name, value in failure.headers.items():
         response.headers[name] = value
     return response
 
@@ -65,14 +72,18 @@ def dialect_of_path(path: str) -> Dialect:
     return _dialects().get(_first_segment(path), NATIVE)
 
 
-def _answer(request: HttpRequest, status: HTTPStatus, message: str, advice: str = "") -> HttpResponse:
+def _answer(
+    request: HttpRequest, status: HTTPStatus, message: str, *, advice: str = "", code: str = ""
+) -> HttpResponse:
+    """`code` is that of the error if the status has several."""
     dialect = _dialects().get(_first_segment(request.path))
     if dialect is None and _wants_page(request):
-        texts = {"title": _TITLES[status], "text": advice or _ADVICE[status], "status": status.value}
+        kind = code or status
+        texts = {"title": _TITLES[kind], "text": advice or _ADVICE[kind], "status": status.value}
         return HttpResponse(
             render_to_string("error.html", {**texts, "overview_url": installation_url("index")}), status=status
         )
-    failure = Failure(status, _CODES[status], message)
+    failure = Failure(status, code or _CODES[status], message)
     return JsonResponse((dialect or NATIVE).body(failure), status=status)
 
 

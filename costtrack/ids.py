@@ -6,7 +6,7 @@ for it.
 """
 
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from costtrack.clock import DAY, EPOCH
@@ -43,6 +43,11 @@ def event_ids(batch_id: UUID, count: int) -> list[UUID]:
 def batch_of(event_id: UUID) -> UUID:
     """Return the id of the batch of an event."""
     return UUID(int=event_id.int >> _EVENT_BITS << _EVENT_BITS)
+
+
+def received_at(event_id: UUID) -> datetime:
+    """Return when the batch of an event was received, in milliseconds."""
+    return EPOCH + timedelta(milliseconds=event_id.int >> 80)
 
 
 def last_event_id(batch_id: UUID) -> UUID:

@@ -44,6 +44,7 @@ TASKS: dict[str, Queue] = {
     "billing.verify_rollups": Queue.MAINTENANCE,
     "billing.pack_rollups": Queue.MAINTENANCE,
     "billing.retain": Queue.MAINTENANCE,
+    "billing.check_archive": Queue.MAINTENANCE,
     "billing.verify_limits": Queue.MAINTENANCE,
     "billing.back_test_forecasts": Queue.MAINTENANCE,
     "billing.detect_anomalies": Queue.MAINTENANCE,

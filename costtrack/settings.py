@@ -10,7 +10,13 @@ from kombu import Queue as BrokerQueue
 
 from costtrack.beat_schedule import SCHEDULE
 from costtrack.content_policy import content_policy
-from costtrack.env import Environment, parse_database_url, parse_redis_url, parse_token
+from costtrack.env import (
+    Environment,
+    parse_database_url,
+    parse_optional_database_url,
+    parse_redis_url,
+    parse_token,
+)
 from costtrack.logs import logging_config
 from costtrack.mail.address import parse_email_url, parse_public_url, parse_sender
 from costtrack.metrics_folder import VARIABLE as METRICS_FOLDER_VARIABLE
@@ -123,28 +129,43 @@ TEMPLATES: list[dict[str, Any]] = [
 # So that templates/ may override the form templates of Django.
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
+_HAS_POOL = env.boolean("COSTTRACK_DATABASE_POOL", default=True)
+_POOL = {"min_size": 1, "max_size": env.integer("COSTTRACK_DATABASE_POOL_SIZE", 16, minimum=1), "timeout": 10}
+_CONNECTIONS = {
+    "CONN_MAX_AGE": 0,
+    # A pooled connection that died with a restart of PostgreSQL must not fail the next request.
+    "CONN_HEALTH_CHECKS": True,
+    # The pool keeps connections open between requests; DISABLE_SERVER_SIDE_CURSORS lets PgBouncer pool transactions.
+    "DISABLE_SERVER_SIDE_CURSORS": True,
+}
 DATABASES: dict[str, Any] = {
     "default": {
         **env.required("DATABASE_URL", "postgresql:///costtrack", _HINT, parse_database_url),
-        "CONN_MAX_AGE": 0,
-        # A pooled connection that died with a restart of PostgreSQL must not fail the next request.
-        "CONN_HEALTH_CHECKS": True,
-        # The pool keeps connections open between requests; DISABLE_SERVER_SIDE_CURSORS lets PgBouncer pool
-        # transactions.
-        "DISABLE_SERVER_SIDE_CURSORS": True,
+        **_CONNECTIONS,
     }
 }
-DATABASES["default"].setdefault("OPTIONS", {}).update(
-    {
-        "pool": {
-            "min_size": 1,
-            "max_size": env.integer("COSTTRACK_DATABASE_POOL_SIZE", 16, minimum=1),
-            "timeout": 10,
-        }
-        if env.boolean("COSTTRACK_DATABASE_POOL", default=True)
-        else False,
+DATABASES["default"].setdefault("OPTIONS", {})["pool"] = _POOL if _HAS_POOL else False
+
+# A standby that reports read from (`costtrack.replica`). The primary takes over at once if it does not respond.
+_replica = env.optional("DATABASE_REPLICA_URL", "", _HINT, parse_optional_database_url)
+if _replica is not None:
+    DATABASES["replica"] = {**_replica, **_CONNECTIONS}
+    DATABASES["replica"]["OPTIONS"] = {
+        "connect_timeout": 2,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        **_replica.get("OPTIONS", {}),
+        "pool": {**_POOL, "timeout": 1} if _HAS_POOL else False,
     }
-)
+    MIDDLEWARE.insert(
+        MIDDLEWARE.index("organizations.middleware.OrganizationPathMiddleware"),
+        "organizations.middleware.LastWriteMiddleware",
+    )
+REPLICA_MAX_LAG = env.integer("COSTTRACK_REPLICA_MAX_LAG", 10, minimum=1, maximum=3600)
+
+# The database is distributed by organization with Citus (docs/distribution.md).
+DISTRIBUTED = env.boolean("COSTTRACK_DISTRIBUTED", default=False)
 
 # Seconds that one statement of a request may run, and one of an export or a download; 0: no limit. Workers and commands
 # have none.

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.db import connection, transaction
 
-from costtrack.database.local_settings import execute_with
+from costtrack.database.local_settings import execute_together, execute_with
 from costtrack.roles import TENANT_ROLE
 
 _NO_ROLE = "none"
@@ -35,9 +36,9 @@ def tenant_reads(*organization_ids: int) -> Iterator[None]:
 
     The settings are sent together with each statement, as a separate transaction. For a request with a single query, as
     most are, this saves three of four messages. Inside a transaction, where the settings would outlive the statement,
-    it is a `tenant_scope`.
+    and on a distributed database (`costtrack.database.local_settings`), it is a `tenant_scope`.
     """
-    if connection.in_atomic_block:
+    if connection.in_atomic_block or django_settings.DISTRIBUTED:
         with _transaction(organization_ids):
             yield
         return
@@ -65,6 +66,18 @@ def owner_scope() -> Iterator[None]:
 
 
 @contextmanager
+def same_scope() -> Iterator[None]:
+    """Run in the tenant scope that is open already, if there is one, on a connection that has taken the place of its
+    own (`costtrack.replica.reads`)."""
+    organization_ids = _scope.get()
+    if organization_ids is None or connection.in_atomic_block:
+        yield
+        return
+    with _transaction(organization_ids):
+        yield
+
+
+@contextmanager
 def _transaction(organization_ids: tuple[int, ...] | None) -> Iterator[None]:
     outer = _scope.get()
     joined = connection.in_atomic_block
@@ -87,7 +100,7 @@ def _transaction(organization_ids: tuple[int, ...] | None) -> Iterator[None]:
 
 def _enter(organization_ids: tuple[int, ...] | None) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("; ".join(_settings(organization_ids)))
+        execute_together(cursor, *((setting, ()) for setting in _settings(organization_ids)))
 
 
 def _settings(organization_ids: tuple[int, ...] | None) -> tuple[str, str]:

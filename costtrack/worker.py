@@ -14,8 +14,7 @@ from costtrack import heartbeat
 
 logger = logging.getLogger(__name__)
 
-_started = time.monotonic()
-_received = _started
+_received = float("-inf")
 
 
 @task_received.connect
@@ -33,6 +32,7 @@ class Heartbeat(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         self._timer: Any = None
+        self._started = time.monotonic()
 
     def start(self, parent: Any) -> None:
         self._beat(parent)
@@ -52,8 +52,8 @@ class Heartbeat(bootsteps.StartStopStep):
             name=consumer.hostname,
             queues=sorted(consumer.app.amqp.queues.consume_from),
             slots=consumer.controller.concurrency,
-            up_for=now - _started,
-            idle_for=now - _received,
+            up_for=now - self._started,
+            idle_for=now - max(_received, self._started),
             tasks=[
                 heartbeat.RunningTask(request.name, max(0.0, time.time() - request.time_start))
                 for request in list(state.active_requests)

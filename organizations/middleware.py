@@ -5,14 +5,18 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from django.contrib import messages
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import get_script_prefix, resolve, reverse
+from rest_framework.permissions import SAFE_METHODS
 
 from costtrack.organization_paths import script_prefix, split
+from costtrack.replica.last_writes import remember_write
 from costtrack.tenancy import tenant_scope
 from organizations.models import Organization, User
+from organizations.principals import Principal
 from organizations.selectors import closing_refusal, find_organization
 
 _REOPEN = "organizations_organization_reopen"
@@ -70,6 +74,22 @@ class AdminTenantScopeMiddleware:
             if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 transaction.set_rollback(True)
             return response
+
+
+class LastWriteMiddleware:
+    """Remembers what a caller has written last, so that the caller's next report shows it. Only installations with a
+    read replica have it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        # Of an API, the authentication has set a `Principal`.
+        user: User | Principal | AnonymousUser | None = getattr(request, "user", None)
+        if request.method not in SAFE_METHODS and user is not None and user.is_authenticated:
+            remember_write(user.label if isinstance(user, Principal) else user.email)
+        return response
 
 
 def _redirect_to(request: HttpRequest, organization: Organization) -> HttpResponse:

@@ -8,6 +8,7 @@ import gc
 import importlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from django.core.cache import cache
 from django.core.servers.basehttp import WSGIServer
 from django.db import connection, transaction
 from django.test import TransactionTestCase
+from hypothesis.internal.constants_ast import constants_from_module
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 from whitenoise.middleware import WhiteNoiseMiddleware
@@ -39,6 +41,7 @@ __all__ = ["send"]  # a fixture from another module
 
 
 ROOT = Path(__file__).parent
+_PRODUCT = ("billing", "costtrack", "organizations")
 # Parts that need more than PostgreSQL, Redis and one process (a browser, servers and other processes, packages of
 # others), or that take long because they go through everything. All other tests are units.
 PARTS = {
@@ -86,26 +89,45 @@ PARTS = {
 }
 
 
+# They start a PostgreSQL server of their own, and so say nothing about one that DATABASE_URL names.
+OWN_SERVER = (
+    "costtrack/database/test_restore.py",
+    "costtrack/test_embedded.py",
+    "stack/test_chaos.py",
+    "stack/test_first_schema.py",
+    "stack/test_up.py",
+)
+_OWN_SERVER_FIXTURES = {"second_server", "shared_stack"}
+_LEFT_OUT = "tests that start their own server"
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not import the tests of other parts if one is chosen, for example by `make test-unit`."""
-    part: str = config.option.markexpr
+    """Do not import the tests of other parts if one is chosen or excluded, as by `make test-unit` and `make test`."""
+    part = config.option.markexpr.removeprefix("not ")
     if part not in PARTS.values() and part != "unit":
         return None
     is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
-    return True if is_test and _part_of(collection_path) != part else None
+    is_chosen = (_part_of(collection_path) == part) == (part == config.option.markexpr)
+    return True if is_test and not is_chosen else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
-    """Pytest rewrites the assertions of each test module when it is first imported, which takes ten seconds for all of
-    them. Each worker imports a part of them first, and finds what the others have written."""
+    """Pytest rewrites the assertions of each test module when it is first imported, and Hypothesis parses each module
+    of the project for its constants; that takes fourteen seconds for all of them. Each worker does a part first, and
+    finds what the others have written."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None or not all(Path(argument).is_dir() for argument in session.config.args):
         return
     paths = sorted(path for argument in session.config.args for path in Path(argument).resolve().rglob("test_*.py"))
     tests = [path for path in paths if not pytest_ignore_collect(path, session.config)]
-    for path in tests[int(worker.removeprefix("gw")) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]:
-        importlib.import_module(".".join(path.relative_to(ROOT.parent).with_suffix("").parts))
+    share = slice(int(worker.removeprefix("gw")), None, int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    product = [module for name, module in sorted(sys.modules.items()) if name.startswith(_PRODUCT)]
+    for module in product[share]:
+        constants_from_module(module)
+    for path in tests[share]:
+        name = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+        constants_from_module(importlib.import_module(name))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -113,6 +135,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with the part of the suite that its folder belongs to."""
     for item in items:
         item.add_marker(_part_of(item.path))
+        if _starts_a_server(item):
+            item.add_marker("own_server")
         if profiles.IS_LONG:
             item.add_marker(pytest.mark.timeout(profiles.TIMEOUT_SECONDS), append=False)
 
@@ -126,12 +150,38 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(_ALLOCATIONS_BEFORE_COLLECTION, 10, 10)
 
 
+def _starts_a_server(item: pytest.Item) -> bool:
+    fixtures: list[str] = getattr(item, "fixturenames", [])
+    is_listed = any(item.path.is_relative_to(ROOT / path) for path in OWN_SERVER)
+    return is_listed or not _OWN_SERVER_FIXTURES.isdisjoint(fixtures)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count what `make test DATABASE_URL=...` leaves out. (Every worker of pytest-xdist deselects the same.)"""
+    config = items[0].config
+    count = sum(item.get_closest_marker("own_server") is not None for item in items)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[_LEFT_OUT] = count
+    config.stash[_left_out] = count
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    node.config.stash[_left_out] = getattr(node, "workeroutput", {}).get(_LEFT_OUT, 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if count := config.stash.get(_left_out, 0):
+        terminalreporter.write_line(f"{count} {_LEFT_OUT} were left out.")
+
+
 @functools.cache
 def _part_of(path: Path) -> str:
     path = path.relative_to(ROOT)
     return next((part for folder, part in PARTS.items() if path.is_relative_to(folder)), "unit")
 
 
+_left_out = pytest.StashKey[int]()
 _ALLOCATIONS_BEFORE_COLLECTION = 50_000
 # Of `live_server`: tests connect with many clients at once, and ten would be let in.
 WSGIServer.request_queue_size = 128

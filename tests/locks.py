@@ -107,12 +107,13 @@ def project_roots(lock: str) -> list[Requirement]:
     """What the lock was made from (see `make lock`)."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     project = declared["project"]
-    server = [*project["dependencies"], *project["optional-dependencies"]["parquet"]]
-    runtime = [*server, *project["optional-dependencies"]["embedded"]]
+    extras = project["optional-dependencies"]
+    server = [*project["dependencies"], *extras["archive"], *extras["parquet"]]
+    runtime = [*server, *extras["embedded"]]
     texts = {
         "requirements.txt": runtime,
         "requirements-server.txt": server,
-        "requirements-dev.txt": [*runtime, *project["optional-dependencies"]["dev"]],
+        "requirements-dev.txt": [*runtime, *extras["dev"]],
         "requirements-build.txt": [*declared["dependency-groups"]["build"], *declared["build-system"]["requires"]],
     }
     return [Requirement(text) for text in texts[lock]]

@@ -1,7 +1,7 @@
 """A pytest plugin: one PostgreSQL and one Redis for the whole test session, from the same wheels as `costtrack up`.
 
 It is loaded with `-p tests.servers`, before pytest-django reads the settings. Workers of pytest-xdist inherit the
-addresses. With DATABASE_URL and REDIS_URL set, those servers are used.
+addresses. If DATABASE_URL or REDIS_URL is set, that server is used. The user of PostgreSQL must be a superuser.
 """
 
 import atexit
@@ -25,8 +25,12 @@ _FAST = {
 def _start() -> None:
     folder = Path(tempfile.mkdtemp(prefix="ct-test-"))
     folder.chmod(0o755)
-    postgres, redis = embedded.Postgres(folder, _FAST), embedded.Redis(folder)
-    processes = [postgres.start(folder / "postgres.log"), redis.start(folder / "redis.log")]
+    servers: dict[str, embedded.Postgres | embedded.Redis] = {}
+    if not os.environ.get("DATABASE_URL"):
+        servers["DATABASE_URL"] = embedded.Postgres(folder, _FAST)
+    if not os.environ.get("REDIS_URL"):
+        servers["REDIS_URL"] = embedded.Redis(folder)
+    processes = [server.start(folder / f"{name}.log") for name, server in servers.items()]
 
     def stop() -> None:
         for process in processes:
@@ -35,10 +39,9 @@ def _start() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(stop)
-    postgres.wait_until_ready()
-    redis.wait_until_ready()
-    os.environ["DATABASE_URL"] = postgres.url()
-    os.environ["REDIS_URL"] = redis.url()
+    for name, server in servers.items():
+        server.wait_until_ready()
+        os.environ[name] = server.url()
 
 
 os.environ.setdefault("COSTTRACK_SECRET_KEY", "only-for-tests-" + "x" * 50)

@@ -27,6 +27,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import Field
 from pglast import enums
 
+from billing.distribution.tables import GLOBAL_TABLES, ORGANIZATIONS
 from billing.ledger.partitions import LEDGER
 
 ast: Any = pglast.ast
@@ -34,25 +35,6 @@ ast: Any = pglast.ast
 # It checks and converts each field of a node that is made by hand. For those of the parser, which are right, this takes
 # nine tenths of the time.
 del ast.Node.__setattr__
-
-ORGANIZATIONS = "organizations_organization"
-GLOBAL_TABLES = {
-    ORGANIZATIONS: "Everything is distributed by it, and every request reads it.",
-    "organizations_plan": "The same plans for everyone.",
-    "organizations_user": "A user is a member of several organizations.",
-    "organizations_user_groups": "Belongs to `organizations_user`.",
-    "organizations_user_user_permissions": "Belongs to `organizations_user`.",
-    "organizations_formerslug": "A URL is read before its organization is known.",
-    "organizations_membership": "Signing in reads a user's memberships in all organizations at once.",
-    "organizations_apicredential": "A request is known by its Client ID before its organization; operators have none.",
-    "organizations_auditentry": "Changes of the whole installation belong to no organization.",
-    "organizations_idempotencykey": "Requests that create an organization belong to none.",
-    "organizations_securityevent": "Sign-ins of users, who belong to several organizations or to none.",
-    "organizations_accountemail": "About users, who belong to several organizations or to none.",
-    "billing_priceversion": "The catalog's prices are everyone's, and are read together with an organization's own.",
-    "billing_pricebookrevision": "Belongs to `billing_priceversion`.",
-}
-"""Tables that every server would have a copy of, because their rows are not of exactly one organization."""
 
 _KEY = "organization_id"
 _PLACEHOLDER = re.compile(r"%(?:s|\(\w+\)s|b|t)")

@@ -14,6 +14,7 @@ import pytest
 from django.apps import apps
 from django.db import connection
 
+from billing.distribution.tables import GLOBAL_TABLES, TableKind, kinds, own_tables, read_foreign_keys
 from billing.limits.reserve import try_reserve
 from billing.models import Authorization, Run
 from billing.reports import overview
@@ -23,16 +24,10 @@ from costtrack.tenancy import tenant_reads
 from costtrack.timeouts import statement_timeout
 from organizations.models import Organization
 from organizations.tenant_models import TenantForeignKey, TenantModel
-from tests.statements import EXCEPTIONS, GLOBAL_TABLES, Problem, Rule, find_problems, recording, tenant_tables
+from tests.statements import EXCEPTIONS, Problem, Rule, find_problems, recording, tenant_tables
 from tests.usage import NOW
 
 pytestmark = pytest.mark.django_db
-
-_OWN_TABLES = """
-SELECT relname FROM pg_class
-WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
-    AND relname ~ '^(billing|organizations)_'
-"""
 
 
 def rows(statement: str, *parameters: Any) -> set[str]:
@@ -43,14 +38,14 @@ def rows(statement: str, *parameters: Any) -> set[str]:
 
 
 def own_tenant_tables() -> list[str]:
-    return sorted(rows(_OWN_TABLES) - GLOBAL_TABLES.keys())
+    return sorted(name for name, kind in kinds(read_foreign_keys()).items() if kind is TableKind.DISTRIBUTED)
 
 
 # --- The schema ------------------------------------------------------------------------------------------------------
 
 
 def test_every_table_is_of_tenants_or_global() -> None:
-    assert rows(_OWN_TABLES) >= GLOBAL_TABLES.keys(), "a global table is gone"
+    assert {*own_tables()} >= GLOBAL_TABLES.keys(), "a global table is gone"
     assert set(own_tenant_tables()) <= tenant_tables()
     not_null = rows(
         "SELECT attrelid::regclass FROM pg_attribute WHERE attname = 'organization_id' AND attnotnull"

@@ -19,6 +19,7 @@ class ReportEndpoint:
 
     required_scope: ClassVar[Scope | None] = Scope.COSTS_READ
     requires_api_plan: ClassVar[bool] = True
+    reads_replica: ClassVar[bool] = True
 
 
 class LimitEndpoint:

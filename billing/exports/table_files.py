@@ -202,15 +202,21 @@ _CSV_CELLS: dict[Kind, Callable[[Any], object]] = {
 }
 
 
-def _json(columns: Sequence[FileColumn], parts: Iterator[Sequence[Row]], zone: tzinfo) -> Iterator[bytes]:
-    """Yield an array of objects. An incomplete one is no valid JSON."""
+def json_lines(columns: Sequence[FileColumn], parts: Iterator[Sequence[Row]], zone: tzinfo) -> Iterator[bytes]:
+    """Yield an object on each line."""
     names = [column.name for column in columns]
-    separator = b"[\n"
     for rows in parts:
         for row in rows:
             values = dict(zip(names, (_json_value(value, zone) for value in row), strict=True))
-            yield separator + msgspec.json.encode(values)
-            separator = b",\n"
+            yield msgspec.json.encode(values) + b"\n"
+
+
+def _json(columns: Sequence[FileColumn], parts: Iterator[Sequence[Row]], zone: tzinfo) -> Iterator[bytes]:
+    """Yield an array of objects. An incomplete one is no valid JSON."""
+    separator = b"[\n"
+    for line in json_lines(columns, parts, zone):
+        yield separator + line[:-1]
+        separator = b",\n"
     yield b"\n]\n" if separator != b"[\n" else b"[]\n"
 
 

@@ -11,14 +11,13 @@ from django.conf import settings
 
 from billing.exports.table_files import FileQuery, FileTable, Part, Row, columns_of, dated_name
 from billing.reports.cursors import cursor_of, position_of
-from billing.reports.event_query import EventQuery
 from billing.reports.usage.breakdown import groups_by_period
-from billing.reports.usage.calls import Call, CallFilter, list_calls, most_expensive_calls
+from billing.reports.usage.calls import Call, CallFilter, count_listed_calls, list_calls, most_expensive_calls
 from billing.reports.usage.explorer import ExplorerPage, ExplorerQuery, ExplorerRow, SortBy, explore
 from billing.reports.usage.figures import DIMENSION_OF, ZERO_FIGURES, Figures, GroupBy, UsageFilter
 from billing.reports.usage.query import UsageQuery, split_into_periods
 from billing.reports.usage.totals import totals
-from costtrack.calendar import Calendar, Span, Unit, Window
+from costtrack.calendar import Calendar, Span, Unit
 from costtrack.clock import MICROSECOND
 from costtrack.file_columns import FileColumn, Kind
 from costtrack.tenancy import tenant_scope
@@ -85,6 +84,7 @@ class RequestsFile(msgspec.Struct, frozen=True, tag="requests", kw_only=True):
             received_by=self.received_by,
             users=self.users,
             has_all_kinds=not self.only_calls,
+            with_archive=self.users is None,
         )
         list_rows = most_expensive_calls if self.by_cost else list_calls
 
@@ -96,7 +96,7 @@ class RequestsFile(msgspec.Struct, frozen=True, tag="requests", kw_only=True):
 
         def count(limit: int) -> int:
             with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(organization.pk):
-                return EventQuery(organization, (Window(*self.window),), filters.condition).count(limit)
+                return count_listed_calls(organization=organization, filters=filters, limit=limit)
 
         return FileTable(_CALL_COLUMNS, read, count, organization.calendar.zone)
 

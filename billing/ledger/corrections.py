@@ -1,6 +1,6 @@
 """Manual corrections of an event: void it, or set its cost. Both append an adjustment and are audited."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -8,17 +8,20 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
+from django.db.models import F
+
+from billing.archives.lookup import find_archived_event
 from billing.ledger.adjustments import adjustment_of, note
 from billing.ledger.append import append
 from billing.ledger.locks import lock_event_corrections
 from billing.ledger.net_cost import AMOUNTS, COUNTS, AdjustedEvent, adjustments_of, load_adjusted_event
 from billing.ledger.types import Appended, LedgerEntry
-from billing.models import UnpricedEvent, UsageEvent
+from billing.models import DroppedMonth, UnpricedEvent, UsageEvent
 from billing.types import CorrectionKind, EventKind
-from costtrack.errors import ConflictError, field_error
-from costtrack.ids import event_ids
+from costtrack.errors import ConflictError, NotFoundError, field_error
+from costtrack.ids import event_ids, received_at
 from costtrack.money import DECIMALS, MAX_AMOUNT_USD, plain, to_storable
-from costtrack.tenancy import tenant_scope
+from costtrack.tenancy import owner_scope, tenant_scope
 from costtrack.text import clean_text
 from organizations import audit
 from organizations.models import Organization
@@ -42,14 +45,18 @@ class Corrected:
 def void(*, organization: Organization, event_id: UUID, reason: str, actor: str, now: datetime) -> Corrected:
     """Remove the current counts and cost of the event from all totals.
 
-    Its key stays, so sending it again is a duplicate. Raises NotFoundError; ConflictError if the event is already
-    voided or the row cannot be corrected; InvalidError for the reason.
+    Its key stays, so sending it again is a duplicate. An archived event is corrected, too.
+
+    Raises NotFoundError; ConflictError if the event is already voided or the row cannot be corrected; InvalidError for
+    the reason; StorageError if the archive cannot be read.
     """
     reason = clean_text(reason, param="reason")
-    with tenant_scope(organization.pk):
-        adjusted_event = _correctable(organization, event_id)
+
+    def correct(adjusted_event: AdjustedEvent) -> Corrected:
         changes = _negated(adjusted_event)
         return _correct(organization, adjusted_event, CorrectionKind.VOID, changes, reason=reason, actor=actor, now=now)
+
+    return _correct_event(organization, event_id, correct)
 
 
 def adjust(
@@ -60,8 +67,8 @@ def adjust(
     Raises the errors of `void`; ConflictError also if the event already has that cost, InvalidError also for the cost.
     """
     reason, cost_usd = clean_text(reason, param="reason"), _validate_cost(cost_usd)
-    with tenant_scope(organization.pk):
-        adjusted_event = _correctable(organization, event_id)
+
+    def correct(adjusted_event: AdjustedEvent) -> Corrected:
         if adjusted_event.cost_usd == cost_usd:
             raise ConflictError(
                 f"cost_usd: The cost of the event is already {plain(cost_usd)} USD.", code="nothing_to_adjust"
@@ -70,6 +77,8 @@ def adjust(
         return _correct(
             organization, adjusted_event, CorrectionKind.ADJUST, changes, reason=reason, actor=actor, now=now
         )
+
+    return _correct_event(organization, event_id, correct)
 
 
 def take_back(*, organization: Organization, events: Iterable[UsageEvent], reason: str, now: datetime) -> None:
@@ -141,10 +150,32 @@ def why_not_correctable(adjusted_event: AdjustedEvent) -> ConflictError | None:
     return None
 
 
-def _correctable(organization: Organization, event_id: UUID) -> AdjustedEvent:
-    """Return the event, locked against other corrections and pricing until the transaction ends."""
+def _correct_event(
+    organization: Organization, event_id: UUID, correct: Callable[[AdjustedEvent], Corrected]
+) -> Corrected:
+    """Correct an event of the ledger, or an archived one. Files are read while no lock is held; what they have does not
+    change."""
+    with tenant_scope(organization.pk):
+        adjusted_event = _correctable(organization, event_id)
+        if adjusted_event is not None:
+            return correct(adjusted_event)
+    archived = find_archived_event(organization=organization, event_id=event_id)
+    with tenant_scope(organization.pk):
+        adjusted_event = _correctable(organization, event_id, archived)
+        if adjusted_event is None:
+            raise NotFoundError("No such event.")
+        return correct(adjusted_event)
+
+
+def _correctable(
+    organization: Organization, event_id: UUID, archived: UsageEvent | None = None
+) -> AdjustedEvent | None:
+    """Return the event, locked against other corrections and pricing until the transaction ends; None if it is neither
+    in the ledger nor `archived`."""
     lock_event_corrections(organization.pk, [event_id])
-    event = UsageEvent.objects.of(organization).get_or_not_found("event", pk=event_id)
+    event = UsageEvent.objects.of(organization).filter(pk=event_id).first() or archived
+    if event is None:
+        return None
     adjusted_event = load_adjusted_event(event)
     refusal = why_not_correctable(adjusted_event)
     if refusal is not None:
@@ -167,6 +198,8 @@ def _correct(
     appended = append_adjustments(organization, entries, now, after=adjusted_event.adjustments)
     # The cost is known now.
     UnpricedEvent.objects.of(organization).filter(event_id=event.pk).delete()
+    if event.is_archived and changes["unpriced"]:
+        _count_as_priced(organization, event, changes["unpriced"])
     adjustment = UsageEvent.objects.of(organization).get(pk=event_ids(appended.batch_id, 1)[0])
     before, after = (
         adjusted_event.cost_usd,
@@ -183,6 +216,13 @@ def _correct(
         adjustment=str(adjustment.pk),
     )
     return Corrected(adjustment, before, after)
+
+
+def _count_as_priced(organization: Organization, event: UsageEvent, change: int) -> None:
+    """Correct the number of dropped events without a price, with which the queue of the others is compared."""
+    month = received_at(event.pk).date().replace(day=1)
+    with owner_scope():  # no tenant may change it otherwise
+        DroppedMonth.objects.of(organization).filter(month=month).update(unpriced=F("unpriced") + change)
 
 
 def _difference(adjusted_event: AdjustedEvent, cost_usd: Decimal) -> dict[str, Decimal]:

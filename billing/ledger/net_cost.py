@@ -116,7 +116,8 @@ class AdjustedEvent:
 
 
 def load_adjusted_event(event: UsageEvent) -> AdjustedEvent:
-    return AdjustedEvent(event, adjustments_of([event]).get(event.pk, ()))
+    """Return the event with its adjustments. Those that are archived were made before those in the ledger."""
+    return AdjustedEvent(event, (*event.archived_adjustments, *adjustments_of([event]).get(event.pk, ())))
 
 
 def adjustments_of(events: Iterable[UsageEvent]) -> dict[UUID, tuple[UsageEvent, ...]]:

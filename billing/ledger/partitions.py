@@ -6,12 +6,15 @@ whenever they occurred, and the indexes they touch stay small. Old events are dr
 Organizations without a partition of their own share the month's default one.
 
 Partitions are created as tables and then attached, which does not block reads and writes.
+
+A distributed database has months alone (docs/distribution.md): each is what the others share elsewhere.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from psycopg import sql
 
@@ -28,20 +31,19 @@ MAX_OWN_PARTITIONS = 200
 _LOCK = 7_301_116
 
 _EXISTING = """
-SELECT month.relname, leaf.relname, pg_total_relation_size(leaf.oid)
-FROM pg_inherits AS months
-JOIN pg_class AS month ON month.oid = months.inhrelid
-JOIN pg_inherits AS leaves ON leaves.inhparent = month.oid
-JOIN pg_class AS leaf ON leaf.oid = leaves.inhrelid
-WHERE months.inhparent = %s::regclass
+SELECT leaf.relname, pg_total_relation_size(leaf.oid)
+FROM pg_partition_tree(%s) AS part JOIN pg_class AS leaf ON leaf.oid = part.relid
+WHERE part.isleaf AND leaf.relkind = 'r'
 ORDER BY leaf.relname
 """
+# Connections of one transaction to the same worker would wait for each other's lock of the ledger.
+_SHARD_AFTER_SHARD = "SET LOCAL citus.multi_shard_modify_mode = 'sequential'"
 _LIKE_LEDGER = sql.SQL("CREATE TABLE {} (LIKE billing_usageevent INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
 _BY_ORGANIZATION = sql.SQL(" PARTITION BY LIST (organization_id)")
 
 _EMPTY_MONTHS = """
 SELECT month.relname FROM pg_inherits AS months JOIN pg_class AS month ON month.oid = months.inhrelid
-WHERE months.inhparent = %s::regclass
+WHERE months.inhparent = %s::regclass AND month.relkind = 'p'
     AND NOT EXISTS (SELECT FROM pg_inherits AS leaves WHERE leaves.inhparent = month.oid)
 ORDER BY month.relname
 """
@@ -78,7 +80,7 @@ def next_month(month: datetime) -> datetime:
 def partitions() -> list[Partition]:
     """Return all partitions, oldest first."""
     rows = fetch_rows(_EXISTING, [LEDGER])
-    return [Partition(leaf, _month_named(month), _organization_in(leaf), size) for month, leaf, size in rows]
+    return [Partition(leaf, _month_named(leaf), _organization_in(leaf), size) for leaf, size in rows]
 
 
 def ensure_month(instant: datetime) -> None:
@@ -87,29 +89,39 @@ def ensure_month(instant: datetime) -> None:
     with owner_scope(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         name = _month_name(month)
-        if exists(cursor, name):
-            if not exists(cursor, _shared_name(name)):
-                _make_leaf(cursor, name, _shared_name(name), sql.SQL("DEFAULT"))
+        bounds = sql.SQL("FOR VALUES FROM ({}) TO ({})").format(
+            sql.Literal(ids_at(month)[0]), sql.Literal(ids_at(next_month(month))[0])
+        )
+        if settings.DISTRIBUTED:
+            if not exists(cursor, shared_name(name)):
+                cursor.execute(_SHARD_AFTER_SHARD)
+                _make_leaf(cursor, LEDGER, shared_name(name), bounds)
             return
-        bounds = (ids_at(month)[0], ids_at(next_month(month))[0])
+        if exists(cursor, name):
+            if not exists(cursor, shared_name(name)):
+                _make_leaf(cursor, name, shared_name(name), sql.SQL("DEFAULT"))
+            return
         cursor.execute(_LIKE_LEDGER.format(sql.Identifier(name)) + _BY_ORGANIZATION)
-        _make_leaf(cursor, name, _shared_name(name), sql.SQL("DEFAULT"))
+        _make_leaf(cursor, name, shared_name(name), sql.SQL("DEFAULT"))
         cursor.execute(
-            sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
-                sql.Identifier(LEDGER), sql.Identifier(name), *map(sql.Literal, bounds)
+            sql.SQL("ALTER TABLE {} ATTACH PARTITION {} {}").format(
+                sql.Identifier(LEDGER), sql.Identifier(name), bounds
             )
         )
         _hide(cursor, name)
 
 
 def prepare(now: datetime) -> None:
-    """Create the partitions of this month and the next, with one for each busy organization in the next.
+    """Create the partitions of this month and the next, with one for each busy organization in the next. A distributed
+    ledger has shards instead of partitions of organizations.
 
     Before the month begins there are no rows that would have to be moved.
     """
     ensure_month(now)
     following = next_month(month_of(now))
     ensure_month(following)
+    if settings.DISTRIBUTED:
+        return
     with owner_scope(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         cursor.execute(_BUSY, [ids_at(month_of(now))[0], MAX_OWN_PARTITIONS])
@@ -162,12 +174,12 @@ def _month_name(month: datetime) -> str:
     return f"{LEDGER}_{month:%Y_%m}"
 
 
-def _shared_name(month_name: str) -> str:
+def shared_name(month_name: str) -> str:
     return f"{month_name}_shared"
 
 
-def _month_named(name: str) -> datetime:
-    return datetime.strptime(name.removeprefix(f"{LEDGER}_"), "%Y_%m").replace(tzinfo=UTC)
+def _month_named(leaf: str) -> datetime:
+    return datetime.strptime(leaf.rpartition("_")[0], f"{LEDGER}_%Y_%m").replace(tzinfo=UTC)
 
 
 def _organization_in(leaf: str) -> int | None:

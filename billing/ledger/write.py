@@ -19,13 +19,14 @@ from django.db.models import NOT_PROVIDED
 
 from billing.ledger.types import LedgerEntry, NamedCall, Refusal
 from billing.models import UsageEvent
+from costtrack.database.local_settings import execute_together
 from costtrack.database.queries import fetch_rows
 from costtrack.ids import event_ids, last_event_id, new_batch_id
 from organizations.credential_check import CredentialCheck
 
 # billing/migrations/sql/0031_append_batches.sql, 0034_write_events.sql and 0013_complete_batches.sql.
 _APPEND = "SELECT * FROM billing_append_batches(%s, %s::bigint[], %s, %s, %s, %s, %s, %s, %s, %s)"
-_APPEND_SOON = f"SET LOCAL lock_timeout = '100ms'; {_APPEND}"
+_SHORT_TIMEOUT = ("SET LOCAL lock_timeout = '100ms'", ())
 _REVISIONS = "SELECT billing_price_revisions(%s)"
 _WRITE = "SELECT * FROM billing_write_events(%s, %s, %s, %s, %s, %s, %s)"
 _COMPLETE = """
@@ -108,11 +109,7 @@ def append_batches(
         *_events(organization_id, entries),
     ]
     with connection.cursor() as cursor:
-        if is_patient:
-            cursor.execute(_APPEND, parameters)
-        else:
-            cursor.execute(_APPEND_SOON, parameters)
-            cursor.nextset()
+        execute_together(cursor, *(() if is_patient else (_SHORT_TIMEOUT,)), (_APPEND, parameters))
         refused = {event_id: Refusal(*refusal) for event_id, *refusal in cursor.fetchall()}
     if None in refused:
         raise PricesChangedError

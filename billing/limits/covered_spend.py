@@ -7,14 +7,15 @@ adds up as always. So an outdated entry costs time, but never changes a balance.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from cachetools import TTLCache
+from cachetools import TLRUCache
 from psycopg import sql
 
 from billing.limits.cache import LimitSet
@@ -35,6 +36,9 @@ _MAX_ROWS, _MAX_ROWS_IN_ALL = 20_000, 50_000
 # Batches with ids in the last moments may not be committed yet, and would change the state of the covered ones.
 _MIN_AGE = timedelta(milliseconds=250)
 _MIN_INTERVAL_SECONDS = 0.25
+# A process spends at most a fifth of one thread on the cache of an organization, however many events are unfolded.
+_INTERVAL_BY_SECONDS_OF_LOADING = 4
+_LOADING_SECONDS = 60.0
 _MAX_ORGANIZATIONS = 10_000
 
 # Reads each batch by the primary key.
@@ -44,12 +48,18 @@ _COVERED = sql.SQL("""billing_ingestbatch AS batch CROSS JOIN LATERAL (
     OFFSET 0
 ) AS event""")
 _IS_COVERED = sql.SQL("""batch.organization_id = %(organization)s AND batch.folded_at IS NULL
-    AND batch.id <= %(until)s AND event_scope.scope = ANY(%(scopes)s)""")
+    AND batch.id > %(after)s AND batch.id <= %(until)s AND event_scope.scope = ANY(%(scopes)s)""")
 _LOAD = sql.SQL("""
-SELECT (SELECT revision FROM billing_limitsetrevision WHERE organization_id = %(organization)s),
-    billing_covered_state(%(organization)s, %(until)s), scope, value, hour, cost_usd, charged_usd
-FROM ({}) AS spend LIMIT {}
+SELECT state.*, spend.*
+FROM (
+    SELECT billing_covered_state(%(organization)s, %(after)s), billing_covered_state(%(organization)s, %(until)s),
+        (SELECT revision FROM billing_limitsetrevision WHERE organization_id = %(organization)s)
+) AS state LEFT JOIN (
+    SELECT scope, value, hour, cost_usd, charged_usd FROM ({}) AS spend
+) AS spend ON true
+LIMIT {}
 """).format(aggregate_query(SCOPE_HOURS, _COVERED, _IS_COVERED), sql.Literal(_MAX_ROWS + 1))
+_NOTHING = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,10 @@ _cache: RevisionCache[int, int, _Covered] = RevisionCache(
     _MAX_ROWS_IN_ALL, size_of=lambda covered: covered.rows, max_value_size=_MAX_ROWS
 )
 """By organization, and the revision of the limits whose scopes are covered."""
-_loaded_lately: TTLCache[int, bool] = TTLCache(_MAX_ORGANIZATIONS, _MIN_INTERVAL_SECONDS)
+_loaded_lately: TLRUCache[int, float] = TLRUCache(
+    _MAX_ORGANIZATIONS, ttu=lambda _, interval, now: now + interval, timer=monotonic
+)
+"""By organization, the seconds until the cache may be loaded again."""
 _lock = threading.Lock()
 
 
@@ -116,17 +129,51 @@ def cover_unfolded_spend(organization: Organization, limits: LimitSet, *, uncove
     with _lock:
         if organization.pk in _loaded_lately:
             return
-        _loaded_lately[organization.pk] = True
-    until = ids_at(now - _MIN_AGE)[0]
+        _loaded_lately[organization.pk] = _LOADING_SECONDS
+    started = monotonic()
+    try:
+        covered = _load(organization.pk, limits, until=ids_at(now - _MIN_AGE)[0])
+    finally:
+        seconds = monotonic() - started
+        with _lock:
+            _loaded_lately[organization.pk] = max(_MIN_INTERVAL_SECONDS, _INTERVAL_BY_SECONDS_OF_LOADING * seconds)
+    if covered is not None:
+        _cache.put(organization.pk, limits.revision, covered)
+
+
+def _load(organization_id: int, limits: LimitSet, *, until: UUID) -> _Covered | None:
+    """Add up the batches after those of the cached entry, or all if these are not the same batches as before, because
+    some were folded. None if there are too many rows, or the limits have changed."""
+    known = _cache.get(organization_id, limits.revision)
+    if known is not None and known.until < until:
+        state_before, covered = _load_after(known.until, organization_id, limits, until, known.hours)
+        if state_before == known.state:
+            return covered
+    return _load_after(_NOTHING, organization_id, limits, until, {})[1]
+
+
+def _load_after(
+    after: UUID, organization_id: int, limits: LimitSet, until: UUID, hours: Mapping[tuple[str, str], list[_Hour]]
+) -> tuple[str, _Covered | None]:
+    """Return the state of the batches up to `after`, and `hours` with the spend of later ones."""
     scopes = sorted({limit.rows_scope for limit in limits.limits})
-    parameters = {"organization": organization.pk, "until": until, "scopes": scopes}
-    with tenant_reads(organization.pk):
+    parameters = {"organization": organization_id, "after": after, "until": until, "scopes": scopes}
+    with tenant_reads(organization_id):
         rows = fetch_rows(_LOAD, parameters)
-    if not rows or len(rows) > _MAX_ROWS:
-        return
-    revision, state = rows[0][:2]
-    hours: dict[tuple[str, str], list[_Hour]] = {}
-    for _, _, scope, value, *hour in rows:
-        hours.setdefault((scope, value), []).append(_Hour(*hour))
-    if revision == limits.revision:
-        _cache.put(organization.pk, revision, _Covered(until, state, hours))
+    state_before, state, revision = rows[0][:3]
+    if revision != limits.revision or len(rows) > _MAX_ROWS:
+        return state_before, None
+    added: dict[tuple[str, str], list[_Hour]] = {}
+    for _, _, _, scope, value, *hour in rows:
+        if scope is not None:
+            added.setdefault((scope, value), []).append(_Hour(*hour))
+    merged = {key: [*hours.get(key, ()), *added.get(key, ())] for key in {**hours, **added}}
+    return state_before, _Covered(until, state, {key: _by_hour(rows) for key, rows in merged.items()})
+
+
+def _by_hour(rows: Sequence[_Hour]) -> list[_Hour]:
+    sums: dict[datetime, _Hour] = {}
+    for row in rows:
+        known = sums.get(row.start, _Hour(row.start, ZERO, ZERO))
+        sums[row.start] = _Hour(row.start, known.cost_usd + row.cost_usd, known.charged_usd + row.charged_usd)
+    return list(sums.values())

@@ -21,31 +21,31 @@ from billing.limits.evaluate import max_committed_usd
 from billing.limits.types import Rule
 from billing.models import Authorization
 from billing.types import LimitUnit
+from costtrack.database.local_settings import execute_together
 from costtrack.ids import ids_at
 from costtrack.tenancy import tenant_reads
 from organizations.credential_check import CredentialCheck, make_with_next_statement
 from organizations.models import Organization
 
 # A request that waits longer than this for a lock gets a 503.
-_PREPARE = "SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'"
+_LOCK_TIMEOUT = ("SET LOCAL lock_timeout = '5s'", ())
+_PREPARE = (("SET LOCAL synchronous_commit = off", ()), _LOCK_TIMEOUT)
 _LOCK = "SELECT pg_advisory_xact_lock(keys.key) FROM unnest(%s::bigint[]) AS keys (key)"
 # billing/migrations/sql/0027_limit_reserve.sql. A constant, because composing the statement would take as long as
 # executing it.
 _RESERVE = """
-SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'; SELECT * FROM billing_reserve(
+SELECT * FROM billing_reserve(
     %s, %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[],
     %s, %s, %s::numeric[], %s::numeric[], %s::numeric[], %s, %s)
 """
-_SETTINGS = 2
-_EXTEND = f"""
-SET LOCAL lock_timeout = '5s'; {_LOCK}; UPDATE billing_authorization AS reservation SET expires_at = %s
+_EXTEND = """
+UPDATE billing_authorization AS reservation SET expires_at = %s
 WHERE reservation.organization_id = %s AND reservation.id = %s AND reservation.status = 'reserved'
     AND reservation.expires_at = %s AND reservation.expires_at > %s
     AND NOT EXISTS (
         SELECT FROM billing_authorization AS later WHERE later.organization_id = %s AND later.id >= %s
     )
-"""  # noqa: S608 - constants
-_BEFORE_UPDATE = 2
+"""
 _COLUMNS = tuple(field.attname for field in Authorization._meta.concrete_fields)  # noqa: SLF001 - documented for this
 _encode = msgspec.json.Encoder().encode
 
@@ -91,9 +91,7 @@ def try_reserve(
         make_with_next_statement([credential_check]),
         connection.cursor() as cursor,
     ):
-        cursor.execute(_RESERVE, parameters)
-        for _ in range(_SETTINGS):
-            cursor.nextset()
+        execute_together(cursor, *_PREPARE, (_RESERVE, parameters))
         rows = cursor.fetchall()
     balances = [row[2:5] for row in rows if row[2] is not None]
     left = tuple(
@@ -120,7 +118,6 @@ def try_extend(authorization: Authorization, *, rules: Sequence[Rule], expires_a
     """
     organization_id, first_later_id = authorization.organization_id, ids_at(authorization.expires_at)[0]
     parameters: list[Any] = [
-        lock_keys(rules),
         expires_at,
         organization_id,
         authorization.pk,
@@ -130,9 +127,7 @@ def try_extend(authorization: Authorization, *, rules: Sequence[Rule], expires_a
         first_later_id,
     ]
     with connection.cursor() as cursor:
-        cursor.execute(_EXTEND, parameters)
-        for _ in range(_BEFORE_UPDATE):
-            cursor.nextset()
+        execute_together(cursor, _LOCK_TIMEOUT, (_LOCK, [lock_keys(rules)]), (_EXTEND, parameters))
         is_extended: bool = cursor.rowcount == 1
     if is_extended:
         authorization.expires_at = expires_at
@@ -157,7 +152,7 @@ def lock_keys(rules: Sequence[Rule]) -> list[int]:
 def set_transaction_options() -> None:
     """Set asynchronous commit and the lock timeout for the current transaction."""
     with connection.cursor() as cursor:
-        cursor.execute(_PREPARE)
+        execute_together(cursor, *_PREPARE)
 
 
 def lock_rules(rules: Sequence[Rule]) -> None:

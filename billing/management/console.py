@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from io import StringIO
 from shutil import get_terminal_size
 from types import TracebackType
@@ -32,6 +33,14 @@ def organizations_by_slug(slug: str | None) -> list[Organization]:
     if not matches:
         raise CommandError(f"There is no organization {slug}.")
     return matches
+
+
+def parse_month(option: str, text: str) -> datetime:
+    """Return the start of a month (UTC). Raises CommandError that names the option."""
+    try:
+        return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
+    except ValueError:
+        raise CommandError(f"{option}: {text} is not a month such as 2026-01.") from None
 
 
 def count_organizations(organizations: Sequence[Organization]) -> str:

@@ -2,6 +2,7 @@
 
 from billing.models.allocation import AllocationRule
 from billing.models.anomalies import Anomaly, AnomalyWindow
+from billing.models.archives import EventArchive
 from billing.models.authorizations import Authorization
 from billing.models.commitments import Commitment
 from billing.models.coverage import Coverage, MetricPoint, MetricSender
@@ -60,6 +61,7 @@ __all__ = [
     "Delivery",
     "DroppedMonth",
     "Erasure",
+    "EventArchive",
     "EventKey",
     "Execution",
     "Export",

@@ -276,6 +276,11 @@ class UsageEvent(TenantModel):
     adjusts = models.UUIDField(null=True, editable=False)
     adjustment_reason = dimension_field()
 
+    is_archived = False
+    """Whether the event was read from the archive (`billing.archives.lookup`)."""
+    archived_adjustments: "tuple[UsageEvent, ...]" = ()
+    """The adjustments of an archived event that are archived, too."""
+
     objects = UsageEventQuerySet.as_manager()  # type: ignore[misc] # mypy takes it for a variable of instances
 
     class Meta:

@@ -65,6 +65,7 @@ _EXPRESSIONS = {
         SELECT run.workflow_id FROM billing_run AS run
         WHERE run.organization_id = %(organization)s AND run.run_id = event.run_id
     ) END"""),
+    "is_archived": sql.SQL("false"),
     "client_id": sql.SQL("coalesce(credential.client_id, '')"),
     "credential_name": sql.SQL("coalesce(credential.name, '')"),
 }
@@ -180,7 +181,7 @@ class EventQuery:
         order = _BY_TIME.format(direction=sql.SQL("DESC"))
         events = _BY_INDEX.format(
             condition=self.condition(parameters),
-            after=_is_after(("occurred_at", "id"), after, parameters),
+            after=is_after(("occurred_at", "id"), after, parameters),
             order=order,
             limit=bind(parameters, limit + 1),
         )
@@ -222,11 +223,11 @@ class EventQuery:
             key=key,
             condition=_in_costs(costs, parameters),
             direction=sql.SQL("DESC" if descending else "ASC"),
-            after=_is_after(("key", "occurred_at", "id"), after, parameters),
+            after=is_after(("key", "occurred_at", "id"), after, parameters),
             offset=bind(parameters, offset),
             limit=bind(parameters, limit),
         )
-        columns = [*_columns(row_type), sql.SQL("event.total")]
+        columns = [*columns_of(row_type), sql.SQL("event.total")]
         rows = self._fetch(columns, events, sql.SQL("event.position"), parameters)
         if not rows and offset:
             # A page after the last has no row that has the total.
@@ -291,7 +292,7 @@ class EventQuery:
     def _rows(
         self, row_type: type[Row], events: sql.Composable, order: sql.Composable, parameters: Parameters
     ) -> list[Row]:
-        return [row_type._make(row) for row in self._fetch(_columns(row_type), events, order, parameters)]
+        return [row_type._make(row) for row in self._fetch(columns_of(row_type), events, order, parameters)]
 
     def _fetch(
         self, columns: Sequence[sql.Composable], events: sql.Composable, order: sql.Composable, parameters: Parameters
@@ -307,7 +308,8 @@ def _position(row: Any) -> Position:
     return Position(row.occurred_at, row.id)
 
 
-def _columns(row_type: type[NamedTuple]) -> list[sql.Composable]:
+def columns_of(row_type: type[NamedTuple]) -> list[sql.Composable]:
+    """Return the expressions that a row type selects, over `event`, `adjusted` and `credential`."""
     return [_expression(name) for name in row_type._fields]
 
 
@@ -318,7 +320,7 @@ def _expression(name: str) -> sql.Composable:
     return net(name.removeprefix("net_")) if name.startswith("net_") else sql.Identifier("event", name)
 
 
-def _is_after(columns: Sequence[str], after: Position | None, parameters: Parameters) -> sql.Composable:
+def is_after(columns: Sequence[str], after: Position | None, parameters: Parameters) -> sql.Composable:
     """Build the condition that a row comes after a position, in descending order of the columns."""
     if after is None:
         return _ALL

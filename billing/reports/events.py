@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from billing.archives.lookup import find_archived_event
 from billing.ingest import lago, langfuse, litellm, otlp
 from billing.ingest.ledger_entries import DEFAULT_SOURCE, event_key
 from billing.ledger.calls import call_of
@@ -19,6 +20,7 @@ from billing.pricing.quote import Quote
 from billing.reports.cursors import Page, Position, page_of
 from billing.types import NO_CREDENTIAL, SAMPLE_TOOL
 from costtrack.calendar import Window
+from costtrack.errors import NotFoundError
 from costtrack.event_files.types import FILE_SOURCES
 from organizations.models import APICredential, Organization
 
@@ -77,8 +79,12 @@ def list_events(
 
 
 def get_event(*, organization: Organization, event_id: UUID) -> UsageEvent:
-    """Return one row by its ledger id. Raises NotFoundError."""
-    event = UsageEvent.objects.of(organization).get_or_not_found("event", id=event_id)
+    """Return one row by its ledger id, also an archived one. Raises NotFoundError, or an error of
+    `find_archived_event`."""
+    event = UsageEvent.objects.of(organization).filter(id=event_id).first()
+    event = event or find_archived_event(organization=organization, event_id=event_id)
+    if event is None:
+        raise NotFoundError("No such event.")
     # Avoids a query when the event is explained.
     event.organization = organization
     return event

@@ -60,6 +60,37 @@ def drop_events(
     _tidy_up()
 
 
+def drop_archived(
+    *, partition: Partition, organization: Organization, actor: str, now: datetime, check: Callable[[], None]
+) -> int:
+    """Drop one organization's events of a partition and return their number. `check` runs while the partition cannot be
+    changed; if it raises an error, nothing is dropped. Its writes are in the same transaction.
+
+    Raises ConflictError if the partition is gone, or stays in use for too long.
+    """
+    with owner_scope(), connection.cursor() as cursor:
+        if not _lock_partition(cursor, partition):
+            raise ConflictError(f"{partition.name} was just dropped.")
+        check()
+        events = archive(cursor, partition, organization, actor=actor, now=now)
+        if set(_counts(partition)) <= {organization.pk}:
+            _drop_with_retries(partition)
+        else:
+            _delete_rows(cursor, partition, organization.pk)
+    _tidy_up()
+    return events
+
+
+def lock_months(cursor: Any) -> None:
+    """Wait until no month is being dropped, and let none be dropped until the transaction ends."""
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+
+
+def events_in(partition: Partition, organization: Organization) -> int:
+    """Return the number of an organization's events in a partition."""
+    return _counts(partition, organization).get(organization.pk, 0)
+
+
 def preview_drop(*, before: datetime, organization: Organization | None = None, now: datetime) -> list[Dropped]:
     """Return what `drop_events` would report. Raises InvalidError."""
     dropped = []
@@ -115,15 +146,20 @@ def _counts(partition: Partition, organization: Organization | None = None) -> d
 
 
 def _delete(partition: Partition, organization_id: int, actor: str, now: datetime) -> Dropped:
-    """Delete one organization's events from a shared partition. (Only the parent table refuses DELETE.)"""
+    """Archive one organization's events in the rollups and delete them from a shared partition."""
     organization = Organization.objects.get(pk=organization_id)
     events = 0
     with owner_scope(), connection.cursor() as cursor:
         if _lock_partition(cursor, partition):
             events = archive(cursor, partition, organization, actor=actor, now=now)
-            statement = sql.SQL("DELETE FROM {} WHERE organization_id = %s").format(sql.Identifier(partition.name))
-            cursor.execute(statement, [organization_id])
+            _delete_rows(cursor, partition, organization_id)
     return Dropped(partition.month, 1, events, 0)
+
+
+def _delete_rows(cursor: Any, partition: Partition, organization_id: int) -> None:
+    """Delete one organization's events from a partition. (Only the parent table refuses DELETE.)"""
+    statement = sql.SQL("DELETE FROM {} WHERE organization_id = %s").format(sql.Identifier(partition.name))
+    cursor.execute(statement, [organization_id])
 
 
 def _drop(partition: Partition, actor: str, now: datetime) -> Dropped:
@@ -139,7 +175,7 @@ def _drop(partition: Partition, actor: str, now: datetime) -> Dropped:
 
 def _lock_partition(cursor: Any, partition: Partition) -> bool:
     """Wait for writers and block further writes until the transaction ends. Return False if the partition is gone."""
-    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+    lock_months(cursor)
     if not exists(cursor, partition.name):
         return False
     cursor.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(sql.Identifier(partition.name)))

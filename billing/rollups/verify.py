@@ -1,7 +1,8 @@
 """Verification: compares every row of the rollups with the ledger, while intake continues (`billing.rollups.compare`).
 
 It also compares the totals of rollups of the same events (including archived rows), the queue of unpriced events with
-the unpriced counts of the rollups, and the stored counts of sessions, executions and groups.
+the unpriced counts of the rollups, the stored counts of sessions, executions and groups, and the sums of archived
+events with those of the archived rows.
 """
 
 import logging
@@ -11,26 +12,31 @@ from itertools import groupby
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import F, Sum
 from psycopg import sql
 
-from billing.models import RollupCheck
+from billing.models import DroppedMonth, EventArchive, RollupCheck
+from billing.models.rollups import UsageHour
 from billing.rollups.chunks import Chunk, chunks_of_all
 from billing.rollups.compare import WORK_MEMORY, differences
 from billing.rollups.definitions import BY_NAME, ROLLUPS, USAGE_HOURS, Merge, Rollup
 from billing.rollups.state import wrong_counts
 from billing.rollups.types import Checked, Difference, Progress, Step, ignore_progress
 from costtrack.database.queries import fetch_rows
+from costtrack.money import ZERO
 
 logger = logging.getLogger(__name__)
 
 TOTALS = "totals"
 QUEUE = "unpriced_queue"
 COUNTED = "counts"
+ARCHIVES = "archives"
 LIMITS = "limits"
 """The name of the checks of `billing.limits.verify`."""
 
-_OTHERS = (TOTALS, QUEUE, COUNTED)
+_OTHERS = (TOTALS, QUEUE, COUNTED, ARCHIVES)
 _MAX_SHOWN = 20
+_IN_MANIFEST = ("events", "requests", "unpriced", "cost_usd")
 
 # One statement, so both counts are of the same snapshot.
 _UNPRICED_COUNTS = sql.SQL("""
@@ -61,7 +67,9 @@ def verify(
             number += 1
             progress(Step(organization_id, name, number, len(chunks)))
         done.append(save_check(organization_id, Checked(name, count, tuple(differing)), now))
-    done += [save_check(organization_id, check(organization_id), now) for check in (_totals, _queue, _counts)]
+    done += [
+        save_check(organization_id, check(organization_id), now) for check in (_totals, _queue, _counts, _archives)
+    ]
     # Checks of rollups that no longer exist.
     known = (*BY_NAME, *_OTHERS, LIMITS)
     RollupCheck.objects.filter(organization_id=organization_id).exclude(rollup__in=known).delete()
@@ -137,6 +145,28 @@ def _counts(organization_id: int) -> Checked:
         for name, (stored, counted) in wrong.items()
     ]
     return Checked(COUNTED, len(differing), tuple(differing))
+
+
+def _archives(organization_id: int) -> Checked:
+    """Compare the manifest of archived events with the archived rows, if all events that were dropped are archived."""
+    archives = EventArchive.objects.filter(organization_id=organization_id).complete()
+    in_files = archives.aggregate(**{name: Sum(name, default=0) for name in _IN_MANIFEST})
+    dropped = DroppedMonth.objects.filter(organization_id=organization_id).aggregate(events=Sum("events", default=0))
+    rows = UsageHour.objects.filter(organization_id=organization_id, archived=True)
+    sums = rows.aggregate(
+        requests=Sum("requests", default=0),
+        unpriced=Sum("unpriced", default=0),
+        cost_usd=Sum(F("token_cost_usd") + F("compute_cost_usd"), default=ZERO),
+    )
+    expected = {"events": dropped["events"], **sums}
+    if in_files["events"] < expected["events"]:
+        return Checked(ARCHIVES, 0, ())  # the archived rows also have months that were dropped without an archive
+    differing = [name for name in _IN_MANIFEST if in_files[name] != expected[name]]
+    if not differing:
+        return Checked(ARCHIVES, 0, ())
+    stored: dict[str, str | None] = {name: str(expected[name]) for name in differing}
+    archived: dict[str, str | None] = {name: str(in_files[name]) for name in differing}
+    return Checked(ARCHIVES, 1, (Difference(ARCHIVES, {"sums": "archived events"}, stored, archived),))
 
 
 def _checked_since(organization_id: int, instant: datetime) -> set[str]:

@@ -9,7 +9,6 @@ from costtrack.client import (
     bills,
     commitments,
     costs,
-    events,
     exports,
     login,
     outcomes,
@@ -28,7 +27,7 @@ def add_to(commands: Subparsers) -> None:
     """Add the client's commands. `run_command` runs the chosen one, which is in `options.run`."""
     for group in (
         *(system, costs, spend, usage, outcomes, allocation, commitments, statements, provider_credits, bills),
-        *(exports, events, login),
+        *(exports, login),
     ):
         group.add_to(commands)
 

@@ -1,4 +1,5 @@
-"""`costtrack events send FILE`: send usage events from a file or a folder of transcripts."""
+"""`costtrack events send FILE`: send usage events from a file or a folder of transcripts. `costtrack events read` reads
+the database (`costtrack.cli`)."""
 
 import argparse
 import json
@@ -24,8 +25,9 @@ _MAX_RETRIES = 1_000
 _PREVIEWED = 5
 
 
-def add_to(commands: Subparsers) -> None:
-    events = add_group(commands, "events", "send usage events")
+def add_to(commands: Subparsers) -> Subparsers:
+    """Add the commands, and return their group."""
+    events = add_group(commands, "events", "send and read usage events")
     send = add_command(events, "send", _send, "send a file of usage, or resume an interrupted one")
     send.add_argument(
         "file",
@@ -68,6 +70,7 @@ def add_to(commands: Subparsers) -> None:
     checks = send.add_mutually_exclusive_group()
     checks.add_argument("--preview", action="store_true", help="show how the file is read, and send nothing")
     checks.add_argument("--dry-run", action="store_true", help="show what the server would store, and store nothing")
+    return events
 
 
 def _assignment(text: str) -> tuple[str, str]:

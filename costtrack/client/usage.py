@@ -9,10 +9,23 @@ from costtrack.client.call import get
 from costtrack.client.options import Subparsers, add_command, add_dates, add_group
 from costtrack.client.sections import Section, describe, field_sections, note, table
 
-_FILTERS = (
-    *("capability", "model", "user_id", "team", "end_user", "provider", "service", "agent_id", "environment"),
+FILTERS = (
+    *(
+        "client_id",
+        "status",
+        "capability",
+        "model",
+        "user_id",
+        "team",
+        "end_user",
+        "provider",
+        "service",
+        "agent_id",
+        "environment",
+    ),
     *("workflow_id", "session_id", "run_id", "tool", "tag"),
 )
+"""What usage is filtered by, as the parameters of the API."""
 _DIMENSIONS = (
     *("model", "capability", "credential", "credential_name", "status", "user", "team", "end_user", "provider"),
     *("service", "agent", "environment", "workflow", "session", "run", "tool", "tag"),
@@ -27,10 +40,7 @@ def add_to(commands: Subparsers) -> None:
     for parser in (summary, timeseries, breakdown):
         parser.add_argument("--range", metavar="NAME", help="day, week, month, 7d, 30d, ...; custom: the given dates")
         add_dates(parser)
-        parser.add_argument("--client-id", metavar="ID", help="only of this credential")
-        for name in _FILTERS:
-            parser.add_argument(f"--{name.replace('_', '-')}", metavar="NAME")
-        parser.add_argument("--status", metavar="success|failure")
+        add_filters(parser)
     timeseries.add_argument("--view", choices=("requests", "tokens", "cost"))
     for parser in (timeseries, breakdown):
         parser.add_argument("--granularity", choices=("hour", "day", "week", "month"))
@@ -99,8 +109,15 @@ def _runs(options: argparse.Namespace) -> int:
     return get(options, "/usage/runs", _run_list, {**query, "is_root": options.roots or None})
 
 
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each of `FILTERS`."""
+    metavars = {"client_id": "ID", "status": "success|failure"}
+    for name in FILTERS:
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar=metavars.get(name, "NAME"))
+
+
 def _filters(options: argparse.Namespace) -> dict[str, str | None]:
-    names = ("range", "start_date", "end_date", "client_id", *_FILTERS, "status")
+    names = ("range", "start_date", "end_date", *FILTERS)
     return {name: getattr(options, name) for name in names}
 
 

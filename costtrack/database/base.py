@@ -7,13 +7,18 @@ each time would cost a round trip, as much as many requests need.
 import select
 from typing import Any
 
+from django.db import connections
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
+from costtrack.database.schema_editor import SchemaEditor
+
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    SchemaEditorClass = SchemaEditor
+
     @property
     def pool(self) -> "ConnectionPool | None":
         options = self.settings_dict["OPTIONS"].get("pool")
@@ -28,6 +33,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._connection_pools.setdefault(self.alias, pool)  # type: ignore[attr-defined]
         shared_pool: ConnectionPool | None = super().pool
         return shared_pool
+
+
+def use_no_pool() -> None:
+    """Let the connections that this process opens from now on have no pool."""
+    for database in connections.settings.values():
+        database["OPTIONS"]["pool"] = False
 
 
 def check_if_requested(connection: Connection[Any]) -> None:

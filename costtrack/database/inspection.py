@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from django.apps import apps
+from django.conf import settings
 from psycopg import sql
 
 from costtrack.database import catalog
 from costtrack.database.catalog import Fetch, Policy, Relation, Role
 from costtrack.database.declared import Declared, Migration, declared, is_of_a_later_release, pending, rights_of
+from costtrack.database.distributed import distributed_function, without_subqueries
 from costtrack.roles import TENANT_ROLE
 
 # What the migration 0002 of `organizations` granted on everything, until a migration granted what each table needs.
@@ -125,7 +127,9 @@ def _inspect_role(fetch: Fetch, *, has_defaults: bool) -> Iterator[Problem]:
 
 
 def _inspect_attributes(role: Role) -> Iterator[Problem]:
-    for attribute in role.excess:
+    # The coordinator connects to the workers as this role.
+    excess = [name for name in role.excess if not (settings.DISTRIBUTED and name == "LOGIN")]
+    for attribute in excess:
         yield Problem(
             Kind.ROLE_ATTRIBUTE, attribute, (sql.SQL("ALTER ROLE {} {}").format(_TENANT, sql.SQL(f"NO{attribute}")),)
         )
@@ -170,6 +174,8 @@ def _inspect_grants(
         is_sequence = relation.kind == "S"
         before = _SEQUENCE if is_sequence else _TABLE
         expected = before if grants is None else grants.get(relation.name, _NOTHING)
+        if is_sequence and settings.DISTRIBUTED:  # Citus numbers rows as the role that inserts them
+            expected |= relation.privileges & {"USAGE"}
         if relation.privileges != expected:
             on = sql.SQL("SEQUENCE {}" if is_sequence else "TABLE {}").format(name)
             statements = [sql.SQL("GRANT {} ON {} TO {}").format(_listed(expected), on, _TENANT)] if expected else []
@@ -205,13 +211,18 @@ def _drop(policy: Policy) -> sql.Composed:
 
 
 def _is_as_declared(policy: Policy, item: Declared) -> bool:
-    using, _, check = item.sql.partition(" USING ")[2].partition(" WITH CHECK ")
-    expressions = (catalog.canonical(using), catalog.canonical(check))
-    return policy.is_permissive and (policy.command, policy.roles, policy.expressions) == (
-        "*",
-        (TENANT_ROLE,),
-        expressions,
+    """Whether the policy is the declared one, or the equal one of a distributed database."""
+    return (
+        policy.is_permissive
+        and (policy.command, policy.roles) == ("*", (TENANT_ROLE,))
+        and policy.expressions in {expressions_of(item.sql), expressions_of(without_subqueries(item.sql))}
     )
+
+
+def expressions_of(policy: str) -> tuple[str, str]:
+    """Return USING and WITH CHECK of the statement that creates a policy, as `catalog.Policy` has them."""
+    using, _, check = policy.partition(" USING ")[2].partition(" WITH CHECK ")
+    return catalog.canonical(using), catalog.canonical(check)
 
 
 def _inspect_views(relations: dict[str, Relation], views: Sequence[Declared]) -> Iterator[Problem]:
@@ -231,7 +242,8 @@ def _inspect_functions(fetch: Fetch, functions: Sequence[Declared]) -> Iterator[
         if not routines:
             yield Problem(Kind.MISSING_FUNCTION, _with_migration(item))
         for routine in routines:
-            if routine.body != item.sql or routine.is_security_definer:
+            bodies = (item.sql, distributed_function(item.name, item.sql))
+            if routine.body not in bodies or routine.is_security_definer:
                 yield Problem(Kind.WRONG_FUNCTION, _with_migration(item))
             if not routine.is_executable:
                 statement = sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(sql.SQL(routine.signature), _TENANT)

@@ -55,12 +55,22 @@ class _Source:
 
 
 _sources: dict[str, _Source] = {}
+_thorough: dict[str, _Source] = {}
 
 
 def register(name: str, function: CheckFunction, *, needed_for_requests: bool) -> None:
     """Add checks to the operators' page and, if they are needed for requests, to the public `/readyz`, where a failure
     is a 503. `name` represents the checks if the function itself fails."""
     _sources[name] = _Source(name, function, needed_for_requests)
+
+
+def register_thorough(name: str, function: CheckFunction) -> None:
+    """Add checks that may take long, such as reading files. Only `costtrack doctor` runs them."""
+    _thorough[name] = _Source(name, function, needed_for_requests=False)
+
+
+def thorough_checks() -> list[Check]:
+    return [check for source in _thorough.values() for check in _run(source)]
 
 
 def checks(*, needed_for_requests: bool | None = None) -> list[Check]:

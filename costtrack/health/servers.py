@@ -1,11 +1,13 @@
 """Health checks of PostgreSQL, Redis and the schema. Details are only logged."""
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import redis
+from django.conf import settings
 from django.db import connection
 
 from costtrack import heartbeat
@@ -13,6 +15,7 @@ from costtrack.database import catalog
 from costtrack.database.declared import Migration, pending
 from costtrack.database.first_schema import ADVICE, is_first_schema
 from costtrack.database.inspection import Kind, Problem, describe, inspect
+from costtrack.database.replica import WRITTEN, replica_parameters
 from costtrack.health.measures import declare
 from costtrack.health.registry import Check
 
@@ -30,6 +33,16 @@ _ARCHIVE_FAILS = declare(
 )
 _USED_MEMORY = declare("costtrack_redis_memory_bytes", "Memory that Redis uses.")
 _MAX_MEMORY = declare("costtrack_redis_max_memory_bytes", "maxmemory of Redis; 0 is unlimited.")
+_REPLICA_UP = declare("costtrack_replica_up", "1 if the replica is a standby that responds and keeps up.")
+_REPLICA_LAG = declare("costtrack_replica_lag_seconds", "How far the replica is behind the primary.")
+_REPLICA_LAG_BYTES = declare("costtrack_replica_lag_bytes", "Write-ahead log that the replica has not replayed yet.")
+_CATCH_UP_SECONDS = 0.2
+_REPLAYED = """
+SELECT
+    pg_is_in_recovery(),
+    greatest(%s - (pg_last_wal_replay_lsn() - '0/0')::bigint, 0),
+    coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 'infinity')
+"""
 _CONNECTIONS = """
 SELECT
     (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
@@ -58,6 +71,24 @@ def database_checks() -> list[Check]:
         return [_unreachable("database", "PostgreSQL"), _migrations(ok=False, state="unknown"), _tenant_role(None)]
     state = _migration_state(database.applied)
     return [_postgres(database), _migrations(ok=state == "applied", state=state), _tenant_role(database.problems)]
+
+
+def replica_checks() -> list[Check]:
+    """Always ok, because the primary serves what the replica cannot."""
+    try:
+        lag = _replica_lag()
+    except psycopg.Error as error:
+        logger.warning("the replica is not ready", extra={"reason": type(error).__name__})
+        return [_replica("unreachable", "The replica does not respond; reports read from the primary. See its log.")]
+    if lag is None:
+        advice = (
+            "The server of DATABASE_REPLICA_URL is no standby; reports read from the primary. Let it name a standby."
+        )
+        return [_replica("promoted", advice)]
+    if lag.seconds > settings.REPLICA_MAX_LAG:
+        advice = "Reports read from the primary until the replica has caught up. See its log, and pg_stat_replication."
+        return [_replica("lagging", advice, lag)]
+    return [_replica("streaming", "", lag)]
 
 
 def redis_checks() -> list[Check]:
@@ -96,6 +127,55 @@ def _postgres(database: _Database) -> Check:
             _MAX_CONNECTIONS.measure(database.max_connections),
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Lag:
+    seconds: float
+    bytes: int
+
+
+def _replica(state: str, advice: str, lag: _Lag | None = None) -> Check:
+    measures = [_REPLICA_UP.measure(int(state == "streaming"))]
+    if lag is not None:
+        measures += [_REPLICA_LAG.measure(lag.seconds), _REPLICA_LAG_BYTES.measure(lag.bytes)]
+    details = {} if lag is None else {"Behind the primary": f"{lag.seconds:,.1f} s, {lag.bytes:,} bytes"}
+    return Check(
+        "replica",
+        "Read replica",
+        _SECTION,
+        ok=True,
+        state=state,
+        details=details,
+        advice=advice,
+        measures=tuple(measures),
+    )
+
+
+def _replica_lag() -> _Lag | None:
+    """Return how far the replica is behind; None if it is no standby. It has a moment to replay what was written just
+    now: without it, the time since the last commit would count, however long that is."""
+    with _connect(connection.get_connection_params()) as primary:
+        [(written,)] = primary.execute(WRITTEN).fetchall()
+    with _connect(replica_parameters()) as replica:
+        deadline = time.monotonic() + _CATCH_UP_SECONDS
+        while True:
+            [(is_standby, bytes_behind, seconds)] = replica.execute(_REPLAYED, [written]).fetchall()
+            if not is_standby:
+                return None
+            if not bytes_behind:
+                return _Lag(0, 0)
+            if time.monotonic() > deadline:
+                return _Lag(float(seconds), bytes_behind)
+            time.sleep(_CATCH_UP_SECONDS / 10)
+
+
+def _connect(parameters: dict[str, Any]) -> psycopg.Connection[Any]:
+    """Return a separate connection, because the pool may block for long. The timeout is local to the transaction,
+    because a pooler reuses the connection."""
+    database = psycopg.connect(**{**parameters, "connect_timeout": _CONNECT_SECONDS})
+    database.execute(f"SET LOCAL statement_timeout = {_STATEMENT_MILLISECONDS}")
+    return database
 
 
 def _redis(info: dict[str, Any]) -> Check:
@@ -148,11 +228,7 @@ def _tenant_role(problems: list[Problem] | None) -> Check:
 
 
 def _read_database() -> _Database:
-    """Use a separate connection, because the pool may block for long. The timeout is local to the transaction, because
-    a pooler reuses the connection."""
-    parameters = {**connection.get_connection_params(), "connect_timeout": _CONNECT_SECONDS}
-    with psycopg.connect(**parameters) as database:
-        database.execute(f"SET LOCAL statement_timeout = {_STATEMENT_MILLISECONDS}")
+    with _connect(connection.get_connection_params()) as database:
         version = ".".join(map(str, divmod(database.info.server_version, 10_000)))
         [(used, max_connections, archive_fails)] = database.execute(_CONNECTIONS).fetchall()
         fetch = catalog.over(database)

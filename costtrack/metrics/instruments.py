@@ -39,6 +39,12 @@ AUTHORIZE_SECONDS = Histogram(
     registry=PROCESS,
 )
 HTTP_REQUESTS = Counter("costtrack_http_requests", "Requests by status of the response.", ["status"], registry=PROCESS)
+REPLICA_READS = Counter(
+    "costtrack_replica_reads",
+    "Requests that may read from the replica, by where they read and why.",
+    ["outcome"],
+    registry=PROCESS,
+)
 POOL_CONNECTIONS = Gauge(
     "costtrack_database_pool_connections",
     "Connections of the web processes to PostgreSQL by state.",

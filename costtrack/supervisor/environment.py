@@ -7,7 +7,7 @@ from urllib.parse import quote
 from costtrack import embedded, metrics_folder
 from costtrack.supervisor.folder import DataFolder
 
-# Set for every child process: identifies its data folder.
+# Set for every child process: the default of --data-dir.
 DATA_DIR = "COSTTRACK_DATA_DIR"
 _LOCAL_HOSTS = "localhost,127.0.0.1,[::1]"
 

@@ -8,7 +8,8 @@ from costtrack.embedded import EmbeddedServerError
 from costtrack.supervisor.environment import is_set
 from costtrack.supervisor.folder import DataFolder, StackError
 from costtrack.supervisor.manage import answers, manage
-from costtrack.supervisor.services import servers
+from costtrack.supervisor.services import servers, stop_signal
+from costtrack.supervisor.supervise import stop_process
 from costtrack.supervisor.terminal import Terminal
 
 
@@ -41,5 +42,5 @@ def _with_server(folder: DataFolder, terminal: Terminal, command: list[str]) -> 
             terminal.say(line)
         return manage(folder.shown, command)
     finally:
-        embedded.stop(process, seconds=60)
+        stop_process(process, stop_signal(postgresql.name), postgresql.patience)
         embedded.remove_sockets(folder.path)

@@ -87,6 +87,8 @@ class DataFolder:
             lock.truncate(0)
             lock.write(f"{os.getpid()}\n")
             lock.flush()
+            # A fork that outlives this process must not keep the lock.
+            os.register_at_fork(after_in_child=lock.close)
             yield
 
     def ensure_secret_key(self) -> None:

@@ -1,22 +1,22 @@
 """Records the processes of services in the data folder, and ends those that a killed `costtrack up` left behind.
 
 A process id may have been reused, so it counts only together with the start time. If the first process of a service is
-gone, other members of its process group count if their environment names this data folder.
+gone, other members of its process group count if they write to the log of the service.
 """
 
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
-from costtrack.supervisor.environment import DATA_DIR
 from costtrack.supervisor.folder import DataFolder
+from costtrack.supervisor.forking import Process
 from costtrack.supervisor.services import SERVICE_NAMES, stop_signal
 
 _SAME_START_SECONDS = 2.0
@@ -31,7 +31,7 @@ class ProcessRecord:
     started: float
 
 
-def remember(folder: DataFolder, service: str, process: subprocess.Popen[bytes]) -> None:
+def remember(folder: DataFolder, service: str, process: Process) -> None:
     with suppress(psutil.NoSuchProcess):
         record = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
         (folder.pids / service).write_text(json.dumps(record), encoding="ascii")
@@ -66,7 +66,7 @@ def _end(folder: DataFolder, service: str, record: ProcessRecord) -> bool:
         leader.send_signal(stop_signal(service))
         _wait_for_end(leader)
     has_ended = leader is not None
-    for process in _group(folder, record):
+    for process in _group(record, folder.log(service)):
         has_ended = True
         process.kill()
         _wait_for_end(process)
@@ -81,12 +81,15 @@ def _leader(record: ProcessRecord) -> psutil.Process | None:
     return None
 
 
-def _group(folder: DataFolder, record: ProcessRecord) -> Iterator[psutil.Process]:
+def _group(record: ProcessRecord, log: Path) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            is_own = os.getpgid(process.pid) == record.pid and process.environ().get(DATA_DIR) == str(folder.path)
-            if is_own and _runs(process):
+            if os.getpgid(process.pid) == record.pid and _writes_to(process, log) and _runs(process):
                 yield process
+
+
+def _writes_to(process: psutil.Process, log: Path) -> bool:
+    return any(file.path == str(log) for file in process.open_files())
 
 
 def _wait_for_end(process: psutil.Process) -> None:

@@ -246,7 +246,9 @@ class _Restore:
         # The settings require a key, but these commands do not use it.
         environment.pop("COSTTRACK_SECRET_KEY_FILE", None)
         environment["COSTTRACK_SECRET_KEY"] = secrets.token_urlsafe(50)
-        process = run_module(["django", "run_commands", *map(json.dumps, commands)], environment, log, subprocess.PIPE)
+        process = run_module(
+            ["django", "run_commands", *map(json.dumps, commands)], log, environment=environment, stdout=subprocess.PIPE
+        )
         try:
             output, _ = process.communicate()
         finally:

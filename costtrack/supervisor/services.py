@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from costtrack import embedded
 from costtrack.queues import Queue
 from costtrack.supervisor.environment import is_set
 from costtrack.supervisor.folder import DataFolder, StackError
+from costtrack.supervisor.forking import CAN_FORK, Process, fork_module
 
 # In start order; they are stopped in reverse.
 SERVICE_NAMES = ("postgresql", "redis", "web", "worker-rollups", "worker-limits", "worker", "beat")
@@ -36,7 +37,7 @@ class Service:
 
     name: str
     title: str
-    start: Callable[[Path], "subprocess.Popen[bytes]"]
+    start: Callable[[Path], Process]
     wait_until_ready: Callable[[], None] | None = None
     patience: float = 10.0  # seconds to stop before it is killed
     notices: Sequence[str] = ()  # lines for the user, once it is ready
@@ -68,20 +69,20 @@ def servers(folder: DataFolder) -> list[Service]:
 
 
 def programs(folder: DataFolder, environment: Mapping[str, str], host: str, port: int) -> list[Service]:
-    """Return the processes of costtrack: the web server, the Celery workers and the scheduler."""
+    """Return the processes of costtrack: the web server, the Celery workers and the scheduler. Where processes can be
+    forked, `forking.load` has the environment."""
     web = ["costtrack", "serve", "--host", host, "--port", str(port)]
     beat = [*_CELERY, "beat", "--schedule", str(folder.beat_schedule), "--loglevel", "INFO"]
     rollup_worker = worker_command("rollups", _ROLLUP_QUEUES, processes=1)
     limit_worker = worker_command("limits", _LIMIT_QUEUES, processes=1)
     worker = worker_command("worker", _OTHER_QUEUES, processes=_OTHER_PROCESSES)
-    # A worker runs one task at a time: it needs a connection, not a pool of them.
-    no_pool = {**environment, "COSTTRACK_DATABASE_POOL": "false"}
+    start = fork_module if CAN_FORK else partial(run_module, environment=environment)
     return [
-        Service("web", "Web server", partial(run_module, web, environment)),
-        Service("worker-rollups", "Rollup worker", partial(run_module, rollup_worker, no_pool)),
-        Service("worker-limits", "Limit worker", partial(run_module, limit_worker, no_pool)),
-        Service("worker", "Worker", partial(run_module, worker, no_pool)),
-        Service("beat", "Scheduler", partial(run_module, beat, no_pool)),
+        Service("web", "Web server", partial(start, web)),
+        Service("worker-rollups", "Rollup worker", partial(start, rollup_worker)),
+        Service("worker-limits", "Limit worker", partial(start, limit_worker)),
+        Service("worker", "Worker", partial(start, worker)),
+        Service("beat", "Scheduler", partial(start, beat)),
     ]
 
 
@@ -94,7 +95,7 @@ def worker_command(name: str, queues: Iterable[Queue], *, processes: int) -> lis
 
 
 def run_module(
-    arguments: list[str], environment: Mapping[str, str], log: Path, stdout: int | None = None
+    arguments: list[str], log: Path, *, environment: Mapping[str, str], stdout: int | None = None
 ) -> "subprocess.Popen[bytes]":
     """Start `python -m <arguments>` as the leader of a new process group. Its output goes to the log, or its stdout to
     the given descriptor."""
@@ -133,8 +134,20 @@ def postgres_settings(memory: int) -> dict[str, str]:
 def _memory() -> int:
     """Return the memory of this machine or container in bytes."""
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-    except OSError:
-        return physical
-    return min(physical, int(limit)) if limit.isdecimal() else physical
+    return min(physical, *memory_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))
+
+
+def memory_limits(membership: Path, root: Path) -> Iterator[int]:
+    """Return the limits in bytes of the control groups of a process, of version 1 and 2, and of the groups above them.
+    In a container `root` can be its own group, so that the named folders do not exist."""
+    lines = membership.read_text(encoding="utf-8").splitlines() if membership.exists() else []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            folder = root / controllers
+            file = "memory.limit_in_bytes" if controllers else "memory.max"
+            names = path.split("/")[1:] if path != "/" else []
+            for depth in range(len(names) + 1):
+                limit = folder.joinpath(*names[:depth], file)
+                if limit.exists() and (text := limit.read_text(encoding="ascii").strip()).isdecimal():
+                    yield int(text)

@@ -10,19 +10,20 @@ from dataclasses import dataclass
 from costtrack.embedded import EmbeddedServerError
 from costtrack.supervisor import leftovers, logfiles
 from costtrack.supervisor.folder import DataFolder
+from costtrack.supervisor.forking import Process
 from costtrack.supervisor.interruption import Interruption
 from costtrack.supervisor.services import Service, stop_signal
 
 _MAX_DELAY = 30
 # A service that has run for this long counts as healthy: its next failure is the first one.
-_HEALTHY_SECONDS = 60
+_HEALTHY_SECONDS = 20
 _LOG_CHECK_SECONDS = 60
 
 
 @dataclass
 class _Running:
     service: Service
-    process: "subprocess.Popen[bytes]"
+    process: Process
     started: float
     failures: int = 0
     restart_at: float | None = None
@@ -48,9 +49,9 @@ class Supervisor:
     def watch(self, now: float) -> None:
         """Check every service once; restart those that died, with increasing delays."""
         for running in self._running:
-            if running.restart_at is None and running.process.poll() is not None:
+            if running.restart_at is None and (code := running.process.poll()) is not None:
                 end_group(running.process)
-                self._plan_restart(running, _why(running.process.returncode), now)
+                self._plan_restart(running, _why(code), now)
             if running.restart_at is not None and now >= running.restart_at:
                 self._restart(running, now)
         if now - self._logs_checked > _LOG_CHECK_SECONDS:
@@ -66,7 +67,7 @@ class Supervisor:
             leftovers.forget(self._folder, running.service.name)
         self._running.clear()
 
-    def _launch(self, service: Service) -> "subprocess.Popen[bytes]":
+    def _launch(self, service: Service) -> Process:
         process = service.start(self._folder.log(service.name))
         leftovers.remember(self._folder, service.name, process)
         return process
@@ -86,7 +87,7 @@ class Supervisor:
             self._plan_restart(running, str(error), now)
 
 
-def stop_process(process: "subprocess.Popen[bytes]", stop_with: signal.Signals, patience: float) -> None:
+def stop_process(process: Process, stop_with: signal.Signals, patience: float) -> None:
     """Send the signal, wait, and kill what is left of the process group."""
     if process.poll() is None:
         process.send_signal(stop_with)
@@ -96,7 +97,7 @@ def stop_process(process: "subprocess.Popen[bytes]", stop_with: signal.Signals, 
     process.wait()
 
 
-def end_group(process: "subprocess.Popen[bytes]") -> None:
+def end_group(process: Process) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 

@@ -12,6 +12,7 @@ from costtrack.supervisor import logfiles
 from costtrack.supervisor.address import Address
 from costtrack.supervisor.environment import child_environment, command_environment, is_set
 from costtrack.supervisor.folder import DataFolder, StackError
+from costtrack.supervisor.forking import CAN_FORK, load
 from costtrack.supervisor.interruption import Interruption
 from costtrack.supervisor.leftovers import end_leftovers
 from costtrack.supervisor.manage import END_OF_OUTPUT
@@ -69,12 +70,14 @@ class _Stack:
         self._address.ensure_free()
         self._folder.ensure_secret_key()
         had_database = self._folder.database.exists()
+        has_mail_server = is_set("COSTTRACK_EMAIL_URL")
         try:
             self._start_servers()
             # `costtrack manage` needs a running server, so an operator could not repair the roles with that.
             demo = self._prepare_database(repair=had_database and not is_set("DATABASE_URL"))
             self._start_programs()
-            for line in welcome(self._options.data_dir, self._folder, self._address, demo):
+            data_dir = self._options.data_dir
+            for line in welcome(data_dir, self._folder, self._address, demo, has_mail_server=has_mail_server):
                 self._terminal.say(line)
             while True:
                 self._supervisor.watch(time.monotonic())
@@ -123,7 +126,7 @@ class _Stack:
         arguments = ["django", "run_commands", *map(json.dumps, commands.values())]
         outputs = {}
         with self._interruption.shield():
-            process = run_module(arguments, command_environment(self._folder), log, subprocess.PIPE)
+            process = run_module(arguments, log, environment=command_environment(self._folder), stdout=subprocess.PIPE)
         with process:
             try:
                 for title, (name, *_) in commands.items():
@@ -142,6 +145,8 @@ class _Stack:
     def _start_programs(self) -> None:
         environment = child_environment(self._folder, self._address.allowed_hosts, self._address.url)
         with self._terminal.step("Web server, workers and scheduler"):
+            if CAN_FORK:
+                load(environment)
             for service in programs(self._folder, environment, self._address.numeric, self._address.port):
                 self._supervisor.start(service, time.monotonic())
             self._wait_until_ready()

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from costtrack.private_files import read_private
 from costtrack.supervisor.address import Address
-from costtrack.supervisor.environment import is_set
 from costtrack.supervisor.folder import DataFolder
 
 OPERATOR_EMAIL = "operator@costtrack.example"
 _DEFAULT_DATA_DIR = Path(".costtrack")
 
 
-def welcome(data_dir: Path, folder: DataFolder, address: Address, demo: list[str]) -> Iterator[str]:
+def welcome(
+    data_dir: Path, folder: DataFolder, address: Address, demo: list[str], *, has_mail_server: bool
+) -> Iterator[str]:
     """Return the ready line, then logins, files and commands. `demo` are the lines with the demo's logins."""
     yield f"costtrack is ready at {address.url}"
     yield ""
@@ -26,7 +27,7 @@ def welcome(data_dir: Path, folder: DataFolder, address: Address, demo: list[str
         yield f"  Operator        {OPERATOR_EMAIL}  {password}"
     yield f"  Operator's key  {data_dir / folder.operator_key.name}"
     yield f"  Logs            {data_dir / folder.logs.name}"
-    if not is_set("COSTTRACK_EMAIL_URL"):
+    if not has_mail_server:
         mail = data_dir / folder.mail.name
         yield f"  Emails          {mail}  (no mail server is set: see docs/notifications.md)"
     option = "" if data_dir == _DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(data_dir))}"

@@ -23,7 +23,7 @@ def create_shared_memory() -> None:
     """In the process that becomes the main process: make the memory, which its workers find by the environment. Without
     it (not on Linux) connections stay where they are."""
     if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("costtrack-balance", 0)  # survives `exec`
+        descriptor = os.memfd_create("costtrack-balance")
         os.ftruncate(descriptor, _SIZE)
         os.environ[_VARIABLE] = str(descriptor)
 

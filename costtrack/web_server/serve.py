@@ -8,6 +8,7 @@ import errno
 import multiprocessing
 import os
 import resource
+import runpy
 import signal
 import socket
 import sys
@@ -51,7 +52,7 @@ class ServeOptions:
 
 
 def serve(options: ServeOptions) -> int:
-    """Replace this process with the web server. Returns 1 after an error."""
+    """Run the web server in this process, which then exits. Returns 1 after an error."""
     try:
         wait_until_free(options.host, options.port)
     except AddressError as error:
@@ -63,7 +64,8 @@ def serve(options: ServeOptions) -> int:
         _allow_descriptors(limits.max_connections)
         create_shared_memory()
         metrics_folder.prepare(options.port)
-        os.execv(sys.executable, [sys.executable, "-m", *granian_command(options, limits)])  # noqa: S606 - no shell
+        sys.argv = granian_command(options, limits)
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     return 1
 
 

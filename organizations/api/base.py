@@ -34,6 +34,7 @@ from costtrack.ignored_parameters import ignore_all, ignored_headers
 from costtrack.name_fields import NAME_CONVERTER
 from costtrack.parsers import MAX_BYTES
 from costtrack.renderers import JSONRenderer
+from costtrack.replica.reads import ReplicaFailedError, reads
 from costtrack.tenancy import tenant_reads, tenant_scope
 from organizations import idempotency
 from organizations.api.authentication import MAY_CHECK_LATE
@@ -95,6 +96,8 @@ class _OrganizationScope(APIView):
     """For the view that reopens an organization that is closing, which can otherwise only be read."""
     only_reads: ClassVar[bool] = False
     """For views whose methods other than GET do not write either."""
+    reads_replica: ClassVar[bool] = False
+    """For reports: what only reads may be read from the replica (`costtrack.replica.reads`)."""
     ignores_unknown_parameters: ClassVar[bool] = False
     """For views of published documents: unknown query parameters are ignored and named
     (`costtrack.ignored_parameters`). Methods other than GET have none."""
@@ -107,6 +110,7 @@ class _OrganizationScope(APIView):
     _allowance: Allowance | None = None
     _idempotent_request: IdempotentRequest | None = None
     _pending_check: CredentialCheck | None = None
+    _avoids_replica: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -141,8 +145,14 @@ class _OrganizationScope(APIView):
         return self._dispatch(request, *args, **kwargs)
 
     def _dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        with ExitStack() as self._open:
-            return super().dispatch(request, *args, **kwargs)
+        before = dict(vars(self))
+        try:
+            with ExitStack() as self._open:
+                return super().dispatch(request, *args, **kwargs)
+        except ReplicaFailedError:
+            vars(self).clear()
+            vars(self).update(before, _avoids_replica=True)
+        return self._dispatch(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -159,8 +169,11 @@ class _OrganizationScope(APIView):
         if self.organization.closes_at is not None:
             self._check_closing(self.organization.closes_at)
         self._check_plan()
+        is_reading = self.only_reads or request.method in SAFE_METHODS
+        if is_reading and self.reads_replica and not self._avoids_replica:
+            self._open.enter_context(reads(self.principal.label))
         if not self.own_transactions:
-            scope = tenant_reads if self.only_reads or request.method in SAFE_METHODS else tenant_scope
+            scope = tenant_reads if is_reading else tenant_scope
             self._open.enter_context(scope(self.organization.pk))
             self._begin_idempotent_request()
 

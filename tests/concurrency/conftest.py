@@ -20,6 +20,7 @@ import psycopg
 import pytest
 from django.db import connection, connections
 
+from tests.database import database_url
 from tests.plain_http import NO_TLS
 
 T = TypeVar("T")
@@ -82,12 +83,6 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def database_url() -> str:
-    parameters = connection.get_connection_params()
-    user, host = parameters.get("user", ""), parameters.get("host", "")
-    return f"postgresql://{user}@/{parameters['dbname']}?host={host}&port={parameters.get('port', 5432)}"
 
 
 StartServer = Callable[..., Server]

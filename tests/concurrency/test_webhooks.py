@@ -25,8 +25,9 @@ from costtrack.errors import ConflictError
 from costtrack.mail.sending import CLAIM
 from organizations.models import AuditEntry, Organization
 from tests.billing.notifications.webhooks.receiver import Reply, receiving
-from tests.concurrency.conftest import database_url, run_concurrently
+from tests.concurrency.conftest import run_concurrently
 from tests.concurrency.workers import blocked_queries, wait_until
+from tests.database import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.concurrency.conftest import database_url
+from tests.database import database_url
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:

@@ -23,6 +23,7 @@ from django.core.management import get_commands, load_command_class
 
 from costtrack import __version__
 from costtrack.cli import _parser
+from costtrack.env import parse_database_url
 from costtrack.queues import Queue
 from costtrack.settings import BASE_DIR
 
@@ -37,6 +38,7 @@ KUBERNETES = [
 ]
 OPERATIONS = (BASE_DIR / "docs" / "operations.md").read_text()
 SETTINGS = (BASE_DIR / "docs" / "settings.md").read_text()
+REPLICATION = (BASE_DIR / "docs" / "replication.md").read_text()
 GUIDE = (BASE_DIR / "docs" / "deploy.md").read_text()
 TAGGED = re.compile(r"(?:[a-z0-9.-]+/)*[a-z0-9-]+:[0-9][\w.-]*")
 VERSIONS = {
@@ -190,6 +192,26 @@ def test_pgbouncer_is_configured_as_documented() -> None:
     text = (DEPLOY / "pgbouncer" / "pgbouncer.ini").read_text()
     actual = set(re.findall(r"^(\w+ = .+)$", text.partition("[pgbouncer]")[2], re.MULTILINE))
     assert {line for line in actual ^ expected if line.partition(" ")[0] not in examples} == set()
+
+
+def test_patroni_promises_what_the_documentation_says() -> None:
+    """`python -m benchmarks failover` runs it."""
+    patroni = yaml.safe_load((DEPLOY / "patroni" / "patroni.yaml").read_text())
+    cluster = patroni["bootstrap"]["dcs"]
+    assert cluster["synchronous_mode"] is True
+    assert cluster["postgresql"]["use_pg_rewind"] is True
+    assert "data-checksums" in patroni["bootstrap"]["initdb"]
+    assert f"up to `ttl` ({cluster['ttl']} seconds)" in REPLICATION
+    # Patroni refuses a lease that it could not renew in time.
+    assert cluster["ttl"] >= cluster["loop_wait"] + 2 * cluster["retry_timeout"]
+    assert all(set(user) == {"username"} for user in patroni["postgresql"]["authentication"].values())
+    address, _ = patroni["postgresql"]["connect_address"].split(":")
+    urls = re.findall(r"^ +(DATABASE_\w*URL=\S+host=\S+)$", REPLICATION, re.MULTILINE)
+    assert [url.partition("=")[0] for url in urls] == ["DATABASE_URL", "DATABASE_REPLICA_URL"]
+    for url, role in zip(urls, ("read-write", "standby"), strict=True):
+        options = parse_database_url(url.partition("=")[2])["OPTIONS"]
+        assert options["target_session_attrs"] == role
+        assert address in options["host"].split(",")
 
 
 def test_units_stop_cleanly_and_write_nowhere(tmp_path: Path) -> None:

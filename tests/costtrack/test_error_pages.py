@@ -1,8 +1,10 @@
 """Errors that no view answers: JSON for programs, a page for people."""
 
 import pytest
+from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
+from psycopg.errors import QueryCanceled
 
 from costtrack import error_pages
 from organizations.models import Organization, User
@@ -65,3 +67,36 @@ def test_the_page_of_an_error_needs_nothing_that_may_be_broken() -> None:
 def test_what_begins_like_a_familys_paths_is_answered_in_its_dialect(client: Client) -> None:
     assert client.get("/costs/nothing").json() == {"detail": "Not found."}
     assert client.get("/usage/nothing").json() == {"error": "Not found.", "code": "not_found"}
+
+
+@pytest.mark.parametrize("error", [OperationalError("the connection is closed"), InterfaceError("closed")])
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/usage/x", b'{"error": "The database is unavailable. Try again.", "code": "unavailable"}'),
+        ("/costs/x", b'{"detail": "The database is unavailable. Try again."}'),
+        ("/admin/x", b"<h1>The database is unavailable</h1>"),
+    ],
+)
+def test_a_database_that_fails_outside_of_a_view_is_a_503_that_may_be_repeated(
+    error: Exception, path: str, expected: bytes
+) -> None:
+    try:
+        raise error
+    except (OperationalError, InterfaceError):
+        response = error_pages.server_error(RequestFactory().get(path))
+    assert isinstance(response, HttpResponse)
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+    assert expected in response.content
+
+
+def test_a_canceled_query_outside_of_a_view_says_so() -> None:
+    error = OperationalError()
+    error.__cause__ = QueryCanceled()
+    try:
+        raise error
+    except OperationalError:
+        response = error_pages.server_error(RequestFactory().get("/admin/x"))
+    assert isinstance(response, HttpResponse)
+    assert "<h1>The request took too long</h1>" in response.content.decode()

@@ -15,6 +15,8 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.database import database_url
+
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 _PROGRAM = """
 import sys
@@ -104,15 +106,12 @@ def attributes(pairs: Iterable[KeyValue]) -> dict[str, object]:
 
 @pytest.mark.django_db(transaction=True)
 def test_requests_tasks_statements_and_log_lines_are_exported_without_secrets(collector: Collector) -> None:
-    from django.db import connection
-
-    parameters = connection.settings_dict
     environment = {
         **os.environ,
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
         "COSTTRACK_LOG_LEVEL": "INFO",
-        "DATABASE_URL": os.environ["DATABASE_URL"].replace("/costtrack?", f"/{parameters['NAME']}?"),
+        "DATABASE_URL": database_url(),
     }
     command = [sys.executable, "-W", "error", "-c", _PROGRAM, f"00-{TRACE_ID}-b7ad6b7169203331-01"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)

@@ -122,9 +122,12 @@ class Running:
             time.sleep(0.1)
         raise TimeoutError(f"{service} was not replaced")
 
-    def children(self) -> list[psutil.Process]:
+    def supervisor(self) -> psutil.Process:
         assert self._process is not None
-        return psutil.Process(self._process.pid).children(recursive=True)
+        return psutil.Process(self._process.pid)
+
+    def children(self) -> list[psutil.Process]:
+        return self.supervisor().children(recursive=True)
 
     def stop(self, with_signal: signal.Signals) -> int:
         assert self._process is not None

@@ -17,7 +17,7 @@ from costtrack.clock import utc_now
 from costtrack.queues import Queue
 from costtrack.supervisor.services import worker_command
 from organizations.models import Organization, User
-from tests.concurrency.conftest import database_url
+from tests.database import database_url
 from tests.limits import set_limit
 from tests.profiles import choose
 from tests.redis_server import RedisServer

@@ -15,6 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import resolve
 from django.utils.cache import patch_vary_headers
 from django.views.generic import View
+from rest_framework.permissions import SAFE_METHODS
 
 from billing.admin.components.cards import EmptyState
 from billing.admin.components.datetimes import LocalTimes
@@ -24,6 +25,8 @@ from costtrack.calendar import Span
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError, ForbiddenError
 from costtrack.organization_paths import organization_url
+from costtrack.replica.reads import ReplicaFailedError, reads
+from costtrack.tenancy import same_scope
 from organizations.admin.switcher import offered_organizations
 from organizations.admin_request import chosen_organization, request_roles, request_user
 from organizations.middleware import last_organization
@@ -53,6 +56,8 @@ class OrganizationPage(View):
     """What the page shows, and so who may see it."""
     explains_plan: ClassVar[bool] = False
     """The page itself explains what the plan does not show; others respond with the API's refusal."""
+    reads_replica: ClassVar[bool] = True
+    """What the page shows may be read from the replica (`costtrack.replica.reads`)."""
     scripts: ClassVar[Sequence[str]] = ()
     """The page's own static files, besides those of every page."""
 
@@ -69,9 +74,21 @@ class OrganizationPage(View):
         if organization is None or (slug is not None and slug != organization.slug):
             return _to_an_organization(request, slug, self.title)
         self.organization, self.user, (self.role,) = organization, request_user(request), request_roles(request)
-        self.now = utc_now()
-        self.times = LocalTimes(organization.calendar, self.now)
         request.current_app = admin.site.name
+        if self.reads_replica and request.method in SAFE_METHODS:
+            before = dict(vars(self))
+            try:
+                with reads(self.user.email) as is_replica, same_scope():
+                    response = self._response(request, *args, **kwargs)
+                    return _finished(response) if is_replica else response
+            except ReplicaFailedError:
+                vars(self).clear()
+                vars(self).update(before)
+        return self._response(request, *args, **kwargs)
+
+    def _response(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.now = utc_now()
+        self.times = LocalTimes(self.organization.calendar, self.now)
         try:
             self._check_access()
             return super().dispatch(request, *args, **kwargs)
@@ -117,6 +134,13 @@ class OrganizationPage(View):
         response = TemplateResponse(self.request, template, {**site_context, **common, **context}, status=status)
         patch_vary_headers(response, ["HX-Request"])
         return response
+
+
+def _finished(response: HttpResponseBase) -> HttpResponseBase:
+    """Return a response that reads nothing later, unless it is streamed."""
+    if response.status_code == HTTPStatus.NOT_FOUND:
+        raise Http404  # the replica may lack the row
+    return response.render() if isinstance(response, TemplateResponse) else response
 
 
 def _to_an_organization(request: HttpRequest, slug: str | None, title: str) -> HttpResponseBase:

@@ -242,6 +242,7 @@ class AllocationView(OrganizationScopedAPIView):
 
     resource = USAGE
     requires_api_plan: ClassVar[bool] = True
+    reads_replica: ClassVar[bool] = True
 
     def query(self, serializer: type[StrictSerializer]) -> dict[str, Any]:
         given = {name: value for name, value in self.request.query_params.items() if name != "organization"}

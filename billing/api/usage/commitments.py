@@ -112,6 +112,7 @@ class CommitmentView(OrganizationScopedAPIView):
 
     resource = USAGE
     requires_api_plan: ClassVar[bool] = True
+    reads_replica: ClassVar[bool] = True
 
 
 class UsageCommitmentsView(CommitmentView):

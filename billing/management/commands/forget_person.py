@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db.models import Q
 
+from billing.archives.replacing import count_events_of_person
 from billing.erasure import erase_person
 from billing.management.console import organizations_by_slug
 from billing.models import UsageEvent
@@ -29,9 +30,12 @@ class Command(SchemaCommand):
     def handle(self, *args: Any, user_id: str, dry_run: bool, yes: bool, **options: Any) -> None:
         del args
         (organization,) = organizations_by_slug(options["organization"])
-        count = _count_events(organization, user_id)
+        try:
+            count = _count_events(organization, user_id)
+        except DomainError as error:
+            raise CommandError(str(error)) from None
         noun = "event" if count == 1 else "events"
-        self.stdout.write(f"{count:,} {noun} of {organization.name} in the ledger name {user_id}.")
+        self.stdout.write(f"{count:,} {noun} of {organization.name} in the ledger and the archive name {user_id}.")
         if dry_run:
             return
         if not yes and input("Type the user ID again to replace it by a pseudonym: ") != user_id:
@@ -47,7 +51,8 @@ class Command(SchemaCommand):
 
 
 def _count_events(organization: Organization, user_id: str) -> int:
-    return UsageEvent.objects.of(organization).filter(Q(user_ref=user_id) | Q(end_user=user_id)).count()
+    stored = UsageEvent.objects.of(organization).filter(Q(user_ref=user_id) | Q(end_user=user_id)).count()
+    return stored + count_events_of_person(organization=organization, person=user_id)
 
 
 def _ignore(table: str) -> None:

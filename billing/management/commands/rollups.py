@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -12,6 +12,7 @@ from billing.management.console import (
     add_organization_argument,
     count_organizations,
     organizations_by_slug,
+    parse_month,
     report_differences,
 )
 from billing.rollups.fold import fold, fold_organization
@@ -100,7 +101,7 @@ class Command(SchemaCommand):
 
     def _retain(self, *, organization: str | None, before: str, dry_run: bool, **_: Any) -> None:
         chosen = organizations_by_slug(organization)[0] if organization else None
-        month = _month(before)
+        month = parse_month("--before", before)
         dropped_tables: list[Dropped] = []
 
         def report(dropped: Dropped) -> None:
@@ -124,13 +125,6 @@ def _midnight(option: str, text: str | None) -> datetime | None:
         return utc_midnight(parse_day(text))
     except ValueError:
         raise CommandError(f"{option}: {text} is not a date such as 2026-01-31.") from None
-
-
-def _month(text: str) -> datetime:
-    try:
-        return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
-    except ValueError:
-        raise CommandError(f"--before: {text} is not a month such as 2026-01.") from None
 
 
 def _corrections(corrected: dict[str, int]) -> str:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from psycopg import sql
 
+from billing.reports.archived_events import archived_events
 from billing.reports.cursors import Page, Position, page_of
 from billing.reports.event_days import Reading, read_event_days
 from billing.reports.event_query import EventQuery, Sort
@@ -45,11 +46,14 @@ class CallFilter:
     users: tuple[str, ...] | None = None
     has_all_kinds: bool = False
     """Also tool calls, compute charges and session summaries."""
+    with_archive: bool = False
+    """Also calls that are archived. Reading them may raise StorageError."""
 
     @property
     def is_unfiltered(self) -> bool:
         """Whether there is no filter besides the endpoint, which no rollup knows."""
-        return self == CallFilter(self.usage, self.window, self.endpoint, self.received_by) and not self.usage.columns
+        given = replace(self, with_archive=False)
+        return given == CallFilter(self.usage, self.window, self.endpoint, self.received_by) and not self.usage.columns
 
     def usage_condition(self, parameters: Parameters) -> sql.Composable:
         """Build the condition over the dimensions of usage and the users."""
@@ -107,6 +111,7 @@ class Call(NamedTuple):
     cost_group: str
     tool: str
     tags: list[str] | None
+    is_archived: bool
 
     @property
     def total_tokens(self) -> int:
@@ -118,6 +123,21 @@ def list_calls(
 ) -> Page[Call, Position]:
     """Return calls after a position, newest first. If a page has fewer calls than requested and a `last`, earlier days
     were not searched."""
+    page = _list_stored_calls(organization, filters, after, limit)
+    archive = archived_events(organization, filters.window, filters.condition) if filters.with_archive else None
+    if archive is None:
+        return page
+    archived = archive.rows(Call, after=after, limit=limit + 1)
+    if page.last is not None:
+        # Between the position and earlier archived calls there may be others in the ledger.
+        archived = [call for call in archived if (call.occurred_at, call.id) >= page.last[:2]]
+    calls = sorted([*page.rows, *archived], key=_time_position, reverse=True)
+    return Page(calls, page.last) if len(calls) <= limit else page_of(calls, limit, _time_position)
+
+
+def _list_stored_calls(
+    organization: Organization, filters: CallFilter, after: Position | None, limit: int
+) -> Page[Call, Position]:
     window = Window(*filters.window)
     if after is not None:
         window = Window(window.start, min(filters.window.end, after.at + MICROSECOND))
@@ -129,6 +149,14 @@ def list_calls(
     if page.last is None and reading.is_truncated:
         return Page(page.rows, Position(min(part.start for part in reading.windows if part.start), UUID(int=0)))
     return page
+
+
+def _time_position(call: Call) -> Position:
+    return Position(call.occurred_at, call.id)
+
+
+def _cost_position(call: Call) -> Position:
+    return Position(call.occurred_at, call.id, call.known_cost_usd)
 
 
 def count_calls(*, organization: Organization, window: Span) -> int:
@@ -143,7 +171,18 @@ def most_expensive_calls(
     """Return calls after a position, the most expensive first. Reads every event of the window."""
     query = EventQuery(organization, (Window(*filters.window),), filters.condition)
     calls, _ = query.sorted_rows(Call, sort=Sort.COST, after=after, limit=limit + 1)
-    return page_of(calls, limit, lambda call: Position(call.occurred_at, call.id, call.known_cost_usd))
+    archive = archived_events(organization, filters.window, filters.condition) if filters.with_archive else None
+    if archive is not None:
+        calls += archive.rows(Call, after=after, limit=limit + 1, by_cost=True)
+        calls.sort(key=lambda call: (call.known_cost_usd, call.occurred_at, call.id), reverse=True)
+    return page_of(calls, limit, _cost_position)
+
+
+def count_listed_calls(*, organization: Organization, filters: CallFilter, limit: int) -> int:
+    """Count the calls of a list, up to `limit`."""
+    number = EventQuery(organization, (Window(*filters.window),), filters.condition).count(limit)
+    archive = archived_events(organization, filters.window, filters.condition) if filters.with_archive else None
+    return number if archive is None else min(number + archive.count(limit), limit)
 
 
 def _reading(

@@ -58,6 +58,8 @@ def examine_installation() -> Iterator[Finding]:
         yield _isolation(try_isolation())
         yield _peppers()
     yield from map(_of_check, [*needed, *others])
+    if is_reachable["database"] and is_reachable["migrations"]:
+        yield from map(_of_check, registry.thorough_checks())
 
 
 def _settings() -> list[Finding]:

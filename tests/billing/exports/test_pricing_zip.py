@@ -1,6 +1,7 @@
 """The rows of document 000's export, and what they cost in memory."""
 
 import csv
+import inspect
 import io
 import tracemalloc
 import zipfile
@@ -20,6 +21,7 @@ from billing.reports.pricing.run_filter import RunFilter
 from billing.reports.rollup_reader import RollupReader
 from costtrack.ids import new_batch_id
 from organizations.models import Organization
+from tests.profiles import choose
 from tests.usage import NOW, Send, set_price
 
 ALL = ExportFilter(RunFilter())
@@ -152,21 +154,27 @@ def fill(organization: Organization, rows: int) -> None:
         cursor.execute(_FILL, {"batch": batch, "organization": organization.pk, "now": NOW, "rows": rows})
 
 
-def test_of_more_than_a_hundred_thousand_rows_the_newest_are_exported(organization: Organization) -> None:
-    fill(organization, MAX_ROWS + 5)
+def test_of_more_rows_than_a_file_has_the_newest_are_exported(
+    organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MAX_ROWS == inspect.signature(pricing_zip).parameters["max_rows"].default == 100_000
+    # In the short profile a tenth of everything: of the rows, and of the page in which they are read.
+    max_rows = choose(MAX_ROWS // 10, long=MAX_ROWS)
+    monkeypatch.setattr(exporting, "_PAGE", choose(exporting._PAGE // 10, long=exporting._PAGE))
+    fill(organization, max_rows + 5)
 
-    with pricing_zip(organization=organization, filters=ALL, now=NOW) as export:
+    with pricing_zip(organization=organization, filters=ALL, now=NOW, max_rows=max_rows) as export:
         result = read(export)
 
-    assert (export.rows, export.is_complete) == (MAX_ROWS, False)
-    assert len({row["run_id"] for row in result}) == MAX_ROWS
-    assert sum(Decimal(row["cost"]) for row in result) == sum(range(1, MAX_ROWS + 1)) * Decimal("0.000001")
+    assert (export.rows, export.is_complete) == (max_rows, False)
+    assert len({row["run_id"] for row in result}) == max_rows
+    assert sum(Decimal(row["cost"]) for row in result) == sum(range(1, max_rows + 1)) * Decimal("0.000001")
 
 
 def test_memory_does_not_grow_with_the_rows(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "_PAGE", 1_000)
+    monkeypatch.setattr(exporting, "_PAGE", 250)
     monkeypatch.setattr(exporting, "_MAX_IN_MEMORY", 1024)
-    fill(organization, 20_000)
+    fill(organization, 5_000)
 
     def peak(rows: int) -> int:
         tracemalloc.start()
@@ -175,5 +183,5 @@ def test_memory_does_not_grow_with_the_rows(organization: Organization, monkeypa
         tracemalloc.stop()
         return most
 
-    peak(1_000)  # what is imported and remembered the first time
-    assert peak(20_000) < 1.3 * peak(3_000)
+    peak(250)  # what is imported and remembered the first time
+    assert peak(5_000) < 1.3 * peak(750)

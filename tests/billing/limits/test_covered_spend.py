@@ -1,8 +1,10 @@
 """Authorizations use cached spend of unfolded events only while it is that of their unfolded batches."""
 
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -42,9 +44,9 @@ def make_limits(organization: Organization) -> None:
     make_limit(organization, scope=LimitScope.RUN, unit=LimitUnit.TOKENS, amount_usd=Decimal(10**6))
 
 
-def cover(organization: Organization) -> None:
+def cover(organization: Organization, now: datetime = NOW) -> None:
     covered_spend._loaded_lately.clear()
-    cover_unfolded_spend(organization, limit_set(organization), uncovered_events=1, now=NOW)
+    cover_unfolded_spend(organization, limit_set(organization), uncovered_events=1, now=now)
 
 
 def balances(organization: Organization, *, is_covered: bool = True) -> list[tuple[Any, ...]]:
@@ -171,3 +173,53 @@ def test_few_events_are_not_covered(organization: Organization, send: Send, monk
     take(organization, "0.20", now=NOW)
 
     assert covered_parameters(organization.pk, [], [], revision=limit_set(organization).revision) == [None] * 4
+
+
+@pytest.fixture
+def loaded_after() -> Iterator[list[UUID]]:
+    """The ids after which each loading began."""
+    after: list[UUID] = []
+
+    def record(execute: Any, statement: Any, parameters: Any, many: Any, context: Any) -> Any:
+        if isinstance(parameters, dict) and "after" in parameters:
+            after.append(parameters["after"])
+        return execute(statement, parameters, many, context)
+
+    with connection.execute_wrapper(record):
+        yield after
+
+
+def test_only_later_batches_are_added_to_those_that_are_covered(
+    organization: Organization, send: Send, loaded_after: list[UUID]
+) -> None:
+    make_limits(organization)
+    for seconds in (10, 8, 6):
+        send(EVENT, {**EVENT, "run_id": f"r{seconds}"}, now=NOW - timedelta(seconds=seconds))
+        cover(organization, now=NOW - timedelta(seconds=seconds - 1))
+        assert_right(organization, events=0)
+    first, second, third = loaded_after
+    assert first == UUID(int=0) < second < third
+
+
+def test_all_batches_are_added_up_when_covered_ones_were_folded(
+    organization: Organization, send: Send, loaded_after: list[UUID]
+) -> None:
+    make_limits(organization)
+    send(EVENT, now=BEFORE)
+    cover(organization, now=NOW - timedelta(seconds=5))
+    fold(now=NOW)
+    send(EVENT, now=NOW - timedelta(seconds=4))
+    cover(organization)
+    assert_right(organization, events=0)
+    assert loaded_after[0] == loaded_after[2] == UUID(int=0) < loaded_after[1]
+
+
+def test_the_longer_it_takes_the_later_it_is_done_again(
+    organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_limits(organization)
+    send(EVENT, now=BEFORE)
+    times = iter([100.0, 103.0])
+    monkeypatch.setattr(covered_spend, "monotonic", lambda: next(times))
+    cover(organization)
+    assert covered_spend._loaded_lately[organization.pk] == 12

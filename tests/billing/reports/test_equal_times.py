@@ -24,6 +24,7 @@ from billing.rollups.fold import fold
 from costtrack.clock import iso, utc_now
 from organizations.models import Membership, Organization, User
 from organizations.types import Role, Scope
+from tests import database
 from tests.conftest import make_key
 from tests.usage import Send, set_price
 
@@ -60,6 +61,7 @@ def _ledgers(organization: Organization, other_organization: Organization, send:
                 organization=owner, event_id=event.pk, cost_usd=Decimal(1), reason="Invoice.", actor="tests", now=now
             )
     fold(now=now)
+    database.compact()
     # Otherwise the plans would depend on whether autovacuum has been here.
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")

@@ -11,7 +11,7 @@ from billing.rollups import chunks
 from billing.rollups.definitions import ROLLUPS
 from billing.rollups.fold import fold
 from billing.rollups.types import Checked, Step
-from billing.rollups.verify import COUNTED, QUEUE, TOTALS, verify
+from billing.rollups.verify import ARCHIVES, COUNTED, QUEUE, TOTALS, verify
 from organizations.models import Organization
 from tests.billing.rollups.planting import FULL, KINDS, plant, plantings, rows_of_full
 from tests.usage import NOW, Send
@@ -28,7 +28,7 @@ def test_what_has_been_folded_is_as_the_ledger_says(send: Send, organization: Or
 
     checked = verify(organization_id=organization.pk, now=NOW)
 
-    assert [check.name for check in checked] == [*(rollup.name for rollup in ROLLUPS), TOTALS, QUEUE, COUNTED]
+    assert [check.name for check in checked] == [*(rollup.name for rollup in ROLLUPS), TOTALS, QUEUE, COUNTED, ARCHIVES]
     assert not any(check.count for check in checked)
 
 
@@ -127,7 +127,7 @@ def test_the_result_is_stored(send: Send, organization: Organization) -> None:
     assert (check.checked_at, check.differences) == (NOW, 1)
     assert check.first_difference.endswith("the row is missing")
     assert RollupCheck.objects.get(organization=organization, rollup="usage_hours").differences == 0
-    assert RollupCheck.objects.count() == len(ROLLUPS) + 3
+    assert RollupCheck.objects.count() == len(ROLLUPS) + 4
 
 
 def test_what_was_found_in_a_rollup_that_is_no_more_is_forgotten(organization: Organization) -> None:
@@ -148,7 +148,7 @@ def test_an_interrupted_verification_continues_where_it_stopped(send: Send, orga
     rest = verify(organization_id=organization.pk, now=NOW, unless_since=NOW - timedelta(hours=1))
 
     names = [rollup.name for rollup in ROLLUPS]
-    assert [check.name for check in rest] == [*names[names.index("session_totals") :], TOTALS, QUEUE, COUNTED]
+    assert [check.name for check in rest] == [*names[names.index("session_totals") :], TOTALS, QUEUE, COUNTED, ARCHIVES]
 
 
 def test_a_large_ledger_is_compared_in_parts(

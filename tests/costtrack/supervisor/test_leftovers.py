@@ -5,16 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from costtrack.supervisor import leftovers
-from costtrack.supervisor.environment import DATA_DIR
 from costtrack.supervisor.folder import DataFolder
 
 # A leader that starts a child in its process group, tells the child's number, and waits.
@@ -35,12 +32,10 @@ def folder(tmp_path: Path) -> Iterator[DataFolder]:
 
 @pytest.fixture
 def leader(folder: DataFolder) -> Iterator["subprocess.Popen[bytes]"]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", _LEADER],
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-        env={**os.environ, DATA_DIR: str(folder.path)},
-    )
+    with folder.log("web").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _LEADER], stdout=subprocess.PIPE, stderr=log, start_new_session=True
+        )
     yield process
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -49,12 +44,7 @@ def leader(folder: DataFolder) -> Iterator["subprocess.Popen[bytes]"]:
 
 def child_of(leader: "subprocess.Popen[bytes]") -> int:
     assert leader.stdout is not None
-    child = int(leader.stdout.readline())
-    # Just after a program was replaced by another, Linux shows no environment for a moment.
-    deadline = time.monotonic() + 60
-    while DATA_DIR not in psutil.Process(child).environ():
-        assert time.monotonic() < deadline
-    return child
+    return int(leader.stdout.readline())
 
 
 def runs(pid: int) -> bool:
@@ -78,12 +68,12 @@ def test_a_process_that_was_left_running_is_ended_with_its_children(
 def test_children_whose_first_process_is_gone_are_ended_too(
     folder: DataFolder, leader: "subprocess.Popen[bytes]"
 ) -> None:
-    leftovers.remember(folder, "worker", leader)
+    leftovers.remember(folder, "web", leader)
     child = child_of(leader)
     leader.kill()
     leader.wait()
     assert runs(child)
-    assert leftovers.end_leftovers(folder) == ["worker"]
+    assert leftovers.end_leftovers(folder) == ["web"]
     assert not runs(child)
 
 

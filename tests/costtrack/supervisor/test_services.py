@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from costtrack.supervisor.folder import DataFolder
-from costtrack.supervisor.services import SERVICE_NAMES, postgres_settings, programs, servers
+from costtrack.supervisor.services import SERVICE_NAMES, memory_limits, postgres_settings, programs, servers
 
 GIGABYTE = 1024**3
 OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
@@ -35,6 +35,29 @@ def test_leftovers_know_the_name_of_every_service(tmp_path: Path, monkeypatch: p
 )
 def test_postgresql_takes_a_share_of_the_memory_up_to_a_cap(memory: int, shared_buffers: str) -> None:
     assert postgres_settings(memory)["shared_buffers"] == shared_buffers
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "limits"),
+    [
+        ("0::/", {"memory.max": "1073741824"}, [GIGABYTE]),
+        ("0::/system.slice/costtrack.service", {"system.slice/costtrack.service/memory.max": "100"}, [100]),
+        ("0::/a/b", {"a/memory.max": "200", "a/b/memory.max": "max"}, [200]),
+        ("0::/docker/of-the-host", {"memory.max": "100"}, [100]),
+        ("4:memory:/a\n0::/", {"memory/a/memory.limit_in_bytes": "300", "memory.max": "max"}, [300]),
+        ("5:devices:/a", {"a/memory.max": "100"}, []),
+    ],
+)
+def test_the_limit_of_a_container_or_unit_is_known(
+    membership: str, files: dict[str, str], limits: list[int], tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        file = tmp_path / "cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{text}\n")
+    (tmp_path / "membership").write_text(membership)
+    assert list(memory_limits(tmp_path / "membership", tmp_path / "cgroup")) == limits
+    assert list(memory_limits(tmp_path / "none", tmp_path / "cgroup")) == []
 
 
 def test_commits_stay_durable() -> None:
