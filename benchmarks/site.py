@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +18,8 @@ from benchmarks.client import PROCESSES, Caller
 from benchmarks.stack import Stack
 from costtrack.supervisor.address import Address
 from costtrack.supervisor.folder import DataFolder
-from costtrack.supervisor.services import Service, programs
+from costtrack.supervisor.forking import Process
+from costtrack.supervisor.services import Service, programs, run_module
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 60
@@ -37,10 +39,9 @@ class Site:
         for path in (folder.path, folder.logs, folder.beat_schedule.parent):
             path.mkdir(exist_ok=True)
         self._log = folder.logs
-        self._web, *self._workers = programs(
-            folder, stack.environment(database), self._address.host, self._address.port
-        )
-        self._processes: list[subprocess.Popen[bytes]] = []
+        start = partial(run_module, environment=stack.environment(database))
+        self._web, *self._workers = programs(folder, self._address.host, self._address.port, start)
+        self._processes: list[Process] = []
         self._answering: set[int] = set()
         self._redis_url = stack.redis_url(database)
 
@@ -76,7 +77,7 @@ class Site:
     def _wait(self, is_there: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while not is_there():
-            ended = [process.args for process in self._processes if process.poll() is not None]
+            ended = [process.pid for process in self._processes if process.poll() is not None]
             if ended or time.monotonic() > deadline:
                 raise RuntimeError(f"The site does not start ({ended or 'too slow'}): {self._log_tails()}")
             time.sleep(0.05)

@@ -15,6 +15,12 @@ class PlainChangeList(ChangeList):
         plural = str(self.opts.verbose_name_plural)
         self.title = plural[:1].upper() + plural[1:]
 
+    @property
+    def row_names(self) -> tuple[str, str]:
+        """What one row and several are called."""
+        names: tuple[str, str] | None = getattr(self.model_admin, "row_names", None)
+        return names or (str(self.opts.verbose_name), str(self.opts.verbose_name_plural))
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.full_result_count = self.result_count

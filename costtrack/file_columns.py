@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Self
 
 
@@ -56,3 +57,13 @@ class ComputedColumn:
     name: str
     kind: Kind
     value: Callable[[Any], object]
+
+
+def attributes(kind: Kind, /, *paths: str) -> tuple[ComputedColumn, ...]:
+    """Return columns of attributes of the rows, by their names; `bill.amount_usd` is the column `bill_amount_usd`."""
+    return tuple(ComputedColumn(path.replace(".", "_"), kind, attrgetter(path)) for path in paths)
+
+
+def computed(kind: Kind, /, **values: Callable[[Any], object]) -> tuple[ComputedColumn, ...]:
+    """Return columns by their names."""
+    return tuple(ComputedColumn(name, kind, value) for name, value in values.items())

@@ -85,6 +85,8 @@ class OrganizationScopedAdmin(ConfirmingAdmin):
     """The fields of the model that the list's file has; empty: all, except secrets."""
     file_columns: ClassVar[Sequence[ComputedColumn]] = ()
     """Columns of the list's file that are no fields of the model, or replace the field of the same name."""
+    row_names: ClassVar[tuple[str, str] | None] = None
+    """What the list calls one row and several, if not by the names of the model."""
     shows_shared_rows: ClassVar[bool] = False
     """Also show rows without an organization, which only operators may change."""
     select_related: ClassVar[tuple[str, ...]] = ()

@@ -91,6 +91,7 @@ PARTS = {
 
 # They start a PostgreSQL server of their own, and so say nothing about one that DATABASE_URL names.
 OWN_SERVER = (
+    "concurrency/test_replica.py",
     "costtrack/database/test_restore.py",
     "costtrack/test_embedded.py",
     "stack/test_chaos.py",

@@ -18,7 +18,6 @@ from billing.pricing.agreements import agreement_for
 from billing.pricing.canonical import CanonicalModel, model_identity, service_name
 from billing.pricing.cost_choice import CostChoice, choose_cost
 from billing.pricing.kinds import (
-    PART_COUNTS,
     TOKEN_COUNTS,
     Quantities,
     from_counts,
@@ -109,9 +108,11 @@ def _event_digest(source: str, event_id: str) -> str:
 def _take_reading(entry: LedgerEntry, event: UsageEventInput, reading: UsageReading) -> None:
     """Store what the usage object says besides its counts. It gives every count; rare ones are stored only if they are
     not 0 (`costtrack.fields.RareCountField`)."""
-    for column in PART_COUNTS:
-        if not getattr(entry, column):
-            setattr(entry, column, None)
+    # `PART_COUNTS`; a loop over the names takes twice as long.
+    entry.cache_creation_1h_tokens = entry.cache_creation_1h_tokens or None
+    entry.reasoning_tokens = entry.reasoning_tokens or None
+    entry.audio_input_tokens = entry.audio_input_tokens or None
+    entry.audio_output_tokens = entry.audio_output_tokens or None
     entry.other_quantities = event.quantities
     if reading.attributes:
         conditions, entry.service_tier, entry.region = conditions_read(event, reading)

@@ -113,8 +113,17 @@ def take_reading(event: UsageEventInput, reading: UsageReading) -> None:
     event.quantities = None
     if reading.reason is None:
         counts, others = to_columns(reading.quantities)
-        for field, count in counts.items():
-            setattr(event, field, count)
+        # In the order of `TOKEN_COUNTS`. A loop over the names takes twice as long.
+        (
+            event.input_tokens,
+            event.output_tokens,
+            event.cache_read_tokens,
+            event.cache_creation_tokens,
+            event.cache_creation_1h_tokens,
+            event.reasoning_tokens,
+            event.audio_input_tokens,
+            event.audio_output_tokens,
+        ) = counts.values()
         event.quantities = quantities_as_json(others) if others else None
 
 
@@ -199,7 +208,7 @@ def _time(occurred_at: datetime, now: datetime) -> datetime:
         raise InvalidEventError("occurred_at", "in_the_future", "occurred_at is more than one hour in the future.")
     if occurred_at < EARLIEST:
         raise InvalidEventError("occurred_at", "too_early", f"occurred_at is before {EARLIEST.year}.")
-    return occurred_at.astimezone(UTC)
+    return occurred_at if occurred_at.tzinfo is UTC else occurred_at.astimezone(UTC)
 
 
 def _normalize_amounts(event: UsageEventInput) -> None:

@@ -42,7 +42,7 @@ class EventArchive(TenantModel):
     checked_at = models.DateTimeField(null=True)
     problem = models.CharField(max_length=255, blank=True, default="")
 
-    objects = EventArchiveQuerySet.as_manager()
+    objects = EventArchiveQuerySet.as_manager()  # type: ignore[misc] # mypy takes it for a variable of instances
 
     class Meta:
         constraints = (

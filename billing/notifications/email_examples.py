@@ -57,7 +57,7 @@ def _examples(now: datetime) -> dict[NoticeKind, tuple[str, dict[str, Any]]]:
         "requested_by": "ada@acme.example",
     }
     return {
-        NoticeKind.THRESHOLD: ("Acme Research has used 80% of its limit", _limit(_WEEKLY, 80, "82.4", now)),
+        NoticeKind.THRESHOLD: ("Acme Research has passed 80% of its limit", _limit(_WEEKLY, 80, "82.4", now)),
         NoticeKind.PAUSED: ("Acme Research: access is paused", _limit(_WEEKLY, 100, "100.13", now)),
         NoticeKind.EXCEEDED: (
             "User ada has passed the limit",

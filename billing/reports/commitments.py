@@ -1,4 +1,4 @@
-"""Commitments: fixed fees, the usage that they cover, what of them is idle, and what a token really costs. Read-only.
+"""Commitments: fixed fees, the usage that they cover, what of them is idle, and what a token actually costs. Read-only.
 
 The ledger prices covered usage as if it were billed. This report sets that notional cost apart: what is spent is the
 metered usage, which no commitment covers, and the fees. Other reports show all usage at its cost in the ledger.

@@ -13,7 +13,7 @@ from costtrack import embedded
 from costtrack.queues import Queue
 from costtrack.supervisor.environment import is_set
 from costtrack.supervisor.folder import DataFolder, StackError
-from costtrack.supervisor.forking import CAN_FORK, Process, fork_module
+from costtrack.supervisor.forking import Process
 
 # In start order; they are stopped in reverse.
 SERVICE_NAMES = ("postgresql", "redis", "web", "worker-rollups", "worker-limits", "worker", "beat")
@@ -68,15 +68,14 @@ def servers(folder: DataFolder) -> list[Service]:
     return services
 
 
-def programs(folder: DataFolder, environment: Mapping[str, str], host: str, port: int) -> list[Service]:
-    """Return the processes of costtrack: the web server, the Celery workers and the scheduler. Where processes can be
-    forked, `forking.load` has the environment."""
+def programs(folder: DataFolder, host: str, port: int, start: Callable[[list[str], Path], Process]) -> list[Service]:
+    """Return the processes of costtrack: the web server, the Celery workers and the scheduler. `start` runs a module
+    with arguments and writes its output to a log."""
     web = ["costtrack", "serve", "--host", host, "--port", str(port)]
     beat = [*_CELERY, "beat", "--schedule", str(folder.beat_schedule), "--loglevel", "INFO"]
     rollup_worker = worker_command("rollups", _ROLLUP_QUEUES, processes=1)
     limit_worker = worker_command("limits", _LIMIT_QUEUES, processes=1)
     worker = worker_command("worker", _OTHER_QUEUES, processes=_OTHER_PROCESSES)
-    start = fork_module if CAN_FORK else partial(run_module, environment=environment)
     return [
         Service("web", "Web server", partial(start, web)),
         Service("worker-rollups", "Rollup worker", partial(start, rollup_worker)),

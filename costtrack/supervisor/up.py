@@ -4,7 +4,9 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from costtrack.embedded import EmbeddedServerError, remove_sockets
@@ -12,7 +14,7 @@ from costtrack.supervisor import logfiles
 from costtrack.supervisor.address import Address
 from costtrack.supervisor.environment import child_environment, command_environment, is_set
 from costtrack.supervisor.folder import DataFolder, StackError
-from costtrack.supervisor.forking import CAN_FORK, load
+from costtrack.supervisor.forking import CAN_FORK, Process, fork_module, load
 from costtrack.supervisor.interruption import Interruption
 from costtrack.supervisor.leftovers import end_leftovers
 from costtrack.supervisor.manage import END_OF_OUTPUT
@@ -145,9 +147,11 @@ class _Stack:
     def _start_programs(self) -> None:
         environment = child_environment(self._folder, self._address.allowed_hosts, self._address.url)
         with self._terminal.step("Web server, workers and scheduler"):
+            start: Callable[[list[str], Path], Process] = partial(run_module, environment=environment)
             if CAN_FORK:
                 load(environment)
-            for service in programs(self._folder, environment, self._address.numeric, self._address.port):
+                start = fork_module
+            for service in programs(self._folder, self._address.numeric, self._address.port, start):
                 self._supervisor.start(service, time.monotonic())
             self._wait_until_ready()
 

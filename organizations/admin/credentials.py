@@ -92,6 +92,7 @@ class _IssuingRequest(HttpRequest):
 
 @admin.register(APICredential)
 class APICredentialAdmin(OrganizationScopedAdmin):
+    row_names = ("credential", "credentials")
     add_label = "Create credential"
     resource = CREDENTIALS
     changeable = False

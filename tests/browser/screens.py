@@ -6,7 +6,8 @@ from playwright.sync_api import Page, ViewportSize, expect
 
 from tests import profiles
 
-DESK: ViewportSize = {"width": 1400, "height": 900}
+DESK: ViewportSize = {"width": 1280, "height": 900}
+"""As wide as a small laptop."""
 HAND: ViewportSize = {"width": 390, "height": 844}
 COLORS: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SCREENS: list[tuple[ViewportSize, Literal["light", "dark"]]] = (
@@ -23,14 +24,27 @@ def colors_of(number: int) -> tuple[str, ...]:
     return COLORS if profiles.IS_LONG else (COLORS[number % len(COLORS)],)
 
 
-# The title, and by how many pixels the page is wider than its window. Charts are drawn again some frames after the
-# window has changed.
-_STATE = """() => new Promise((resolve) => {
+MAY_SCROLL = ".ct-scroll, .ct-code, [data-simplebar], .overflow-x-auto, pre, textarea, input"
+"""What may be wider than its place: tables and code, each in a region of its own."""
+MAY_SCROLL_ON_A_PHONE = f"{MAY_SCROLL}, .ct-tabs, .ct-page-tabs, .ct-filters"
+# The title, by how many pixels the page is wider than its window, what scrolls sideways besides these, and texts that
+# are squeezed to a column of letters. Charts are drawn again some frames after the window has changed.
+_STATE = """(mayScroll) => new Promise((resolve) => {
     const end = performance.now() + 5000;
+    const named = (element) => `${element.tagName} ${element.className} ${element.innerText.slice(0, 40)}`;
+    const scrolls = (element) => element.scrollWidth > element.clientWidth + 1
+        && ["auto", "scroll"].includes(getComputedStyle(element).overflowX) && !element.closest(mayScroll);
+    const isSqueezed = (element) => {
+        const texts = [...element.childNodes].filter((node) => node.nodeType === 3);
+        const text = texts.map((node) => node.data).join("").trim();
+        const { width, height } = element.getBoundingClientRect();
+        return text.length > 3 && width > 2 && width < 24 && height > 60;
+    };
     const measure = () => {
         const pixels = document.documentElement.scrollWidth - window.innerWidth;
-        if (pixels <= 0 || performance.now() > end) resolve([document.title, pixels]);
-        else requestAnimationFrame(measure);
+        if (pixels > 0 && performance.now() < end) return requestAnimationFrame(measure);
+        const inside = [...document.querySelectorAll("#content *, main *")];
+        resolve([document.title, pixels, inside.filter(scrolls).map(named), inside.filter(isSqueezed).map(named)]);
     };
     measure();
 })"""
@@ -38,9 +52,12 @@ _STATE = """() => new Promise((resolve) => {
 
 def assert_well_formed(page: Page) -> None:
     expect(page.locator("h1")).not_to_be_empty()
-    title, pixels = page.evaluate(_STATE)
+    is_phone = page.viewport_size is not None and page.viewport_size["width"] < DESK["width"]
+    title, pixels, scrolling, squeezed = page.evaluate(_STATE, MAY_SCROLL_ON_A_PHONE if is_phone else MAY_SCROLL)
     assert title.endswith("| costtrack"), (page.url, title)
     assert pixels <= 0, page.url
+    assert not scrolling, (page.url, scrolling)
+    assert not squeezed, (page.url, squeezed)
 
 
 def show_on(page: Page, size: ViewportSize, colors: Literal["light", "dark"]) -> None:

@@ -42,6 +42,18 @@ def test_an_operator_finds_what_is_wrong_and_what_to_do(operator: User) -> None:
     assert "worker --queues exports" in page.text
 
 
+def test_what_has_not_been_verified_yet_is_not_shown_as_good(operator: User) -> None:
+    page = PlainPage(operator)
+    page.goto("/admin/health/")
+    badges = {
+        (row.elements[1].text, row.first("td span")["class"])
+        for row in page.document.all("tr")
+        if row.elements[0].text == "Verified"
+    }
+    assert {text.lower() for text, _ in badges} == {"pending"}
+    assert not [css for _, css in badges if "green" in css]
+
+
 def test_the_page_refreshes_automatically_and_fits_a_phone(browse: Browse, operator: User) -> None:
     page = browse(operator, viewport=HAND, color_scheme="dark")
     page.goto("/admin/health/")

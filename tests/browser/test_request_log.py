@@ -37,7 +37,7 @@ from tests.conftest import Key
 pytestmark = pytest.mark.usefixtures("history")
 
 PER_PAGE = 50
-HEADS = ("When", "Model", "Capability, endpoint", "Status", "Tokens in", "Tokens out", "Cost", "Run, credential")
+HEADS = ("When", "Model", "Status", "Tokens", "Cost", "Run, credential")
 COST = HEADS.index("Cost")
 
 Item = dict[str, Any]
@@ -59,11 +59,9 @@ class Calls:
         status = f"{call['status'].capitalize()} {call['status_code'] or ''}".strip()
         return [
             time_text(datetime.fromisoformat(call["time"]), ZoneInfo(ZONE)),
-            f"{call['model']}\n{call['service']}",
-            f"{call['capability'] or '-'}\n{call['endpoint']}",
+            f"{call['model']}\n{' · '.join(filter(None, (call['service'], call['capability'], call['endpoint'])))}",
             f"{status} Voided" if call["voided"] else status,
-            count(call["prompt_tokens"]),
-            count(call["completion_tokens"]),
+            f"{count(call['prompt_tokens'])} in\n{count(call['completion_tokens'])} out",
             dollars(call["cost_usd"]) if call["cost_usd"] is not None else "Unpriced",
             f"{event['run_id'] or 'No run'}\n{self.names.get(call['client_id'], 'No credential')}",
         ]

@@ -1,6 +1,6 @@
 """The admin of anomalies: unusual spend, with what it is due to. Owners and admins can mark one as expected."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from billing.admin.components.cards import Card, without_empty
 from billing.admin.components.datetimes import LocalTimes, span_name, url_time
 from billing.admin.components.list_filters import ConditionFilter, PeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
+from billing.admin.components.table_files import TableFiles
 from billing.admin.components.tables import Column, Table, column
 from billing.admin.components.urls import admin_url
 from billing.anomalies import dismiss_anomaly
@@ -27,7 +28,7 @@ from costtrack.calendar import Span, Unit
 from costtrack.clock import utc_now
 from costtrack.date_text import day_text
 from costtrack.errors import ConflictError
-from costtrack.file_columns import ComputedColumn, Kind
+from costtrack.file_columns import ComputedColumn, Kind, attributes, computed
 from costtrack.money import usd
 from organizations.admin_actions import confirmed
 from organizations.admin_request import request_user
@@ -49,6 +50,21 @@ def name_values(organization: Organization, rows: Sequence[Any]) -> None:
     names = names_of(organization, rows)
     for row in rows:
         row.organization, row.names = organization, names
+
+
+def _named(organization: Organization, rows: Iterable[AnomalyWindow]) -> list[AnomalyWindow]:
+    windows = list(rows)
+    name_values(organization, windows)
+    return windows
+
+
+_WINDOW_COLUMNS = (
+    *attributes(Kind.TEXT, "unit"),
+    *attributes(Kind.TIME, "starts_at", "ends_at"),
+    *attributes(Kind.TEXT, "scope"),
+    *computed(Kind.TEXT, name=lambda row: row.names[row.scope, row.value]),
+    *attributes(Kind.AMOUNT, "actual_usd", "expected_usd", "low_usd", "high_usd"),
+)
 
 
 @admin.register(Anomaly)
@@ -98,11 +114,9 @@ class AnomalyAdmin(SingleOrganizationAdmin):
     )
 
     def cards(self, request: HttpRequest, row: Anomaly) -> list[Card]:
-        windows = list(
-            AnomalyWindow.objects.of(row.organization)
-            .filter(anomaly=row)
-            .order_by("starts_at", "-ends_at", "id")[:MAX_WINDOWS]
-        )
+        all_windows = AnomalyWindow.objects.of(row.organization).filter(anomaly=row)
+        all_windows = all_windows.order_by("starts_at", "-ends_at", "id")
+        windows = list(all_windows[:MAX_WINDOWS])
         name_values(row.organization, [row, *windows])
         times = LocalTimes.of(row.organization)
         details = (
@@ -124,13 +138,16 @@ class AnomalyAdmin(SingleOrganizationAdmin):
             Column[AnomalyWindow]("Expected", lambda window: f"about {usd(window.expected_usd)}", is_number=True),
             Column[AnomalyWindow]("Usual", _usual, is_number=True),
         )
-        note = f"Only the first {MAX_WINDOWS} are shown." if len(windows) == MAX_WINDOWS else ""
+        note = f"These are the first {MAX_WINDOWS}. The file has all of them." if len(windows) == MAX_WINDOWS else ""
         table = Table(
             "Hours and days",
             columns,
             windows,
-            empty="Late events have brought all of them into their bands.",
+            empty="After late events, all of them are within the usual range.",
             note=note,
+            file=TableFiles(request, row.organization).file(
+                "hours-and-days", _WINDOW_COLUMNS, lambda: _named(row.organization, all_windows)
+            ),
         )
         return [Card("Unusual spend", details=without_empty(details)), Card("Hours and days", table=table)]
 

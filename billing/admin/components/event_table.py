@@ -14,6 +14,7 @@ from billing.admin.components.urls import event_url, run_url
 from billing.models import UsageEvent
 from billing.reports.usage.calls import Call
 from billing.types import Status
+from costtrack.file_columns import FileLinks
 from costtrack.money import usd
 
 
@@ -22,22 +23,17 @@ def call_table(calls: Sequence[Call], times: LocalTimes, *, sorting: Sorting | N
     columns = (
         Column[Call]("When", lambda call: _when(call.id, call.occurred_at, times)),
         Column[Call]("Cost", lambda call: _cost(call.cost_usd), is_number=True),
-        Column[Call](
-            "Model", lambda call: formatting.two_lines(formatting.name(call.model or "No model"), call.service)
-        ),
-        Column[Call](
-            "Capability, endpoint",
-            lambda call: formatting.two_lines(call.capability or "-", formatting.name(call.endpoint)),
-        ),
+        Column[Call]("Model", _model),
         Column[Call]("Status", lambda call: _status(call.status, call.status_code, is_voided=call.is_voided)),
-        Column[Call]("Tokens in", lambda call: formatting.count(call.prompt_tokens), is_number=True),
-        Column[Call]("Tokens out", lambda call: formatting.count(call.completion_tokens), is_number=True),
+        Column[Call]("Tokens", _tokens, is_number=True),
         Column[Call]("Run, credential", _run_and_credential),
     )
     return Table("Model calls", columns, calls, css="ct-calls", sorting=sorting)
 
 
-def event_table(title: str, events: Sequence[UsageEvent], times: LocalTimes, *, empty: str) -> Table[UsageEvent]:
+def event_table(
+    title: str, events: Sequence[UsageEvent], times: LocalTimes, *, empty: str, file: FileLinks
+) -> Table[UsageEvent]:
     """Return a table of events as they were recorded, without their corrections."""
     columns = (
         Column[UsageEvent]("When", lambda event: _when(event.pk, event.occurred_at, times)),
@@ -53,7 +49,7 @@ def event_table(title: str, events: Sequence[UsageEvent], times: LocalTimes, *, 
         Column[UsageEvent]("Tokens in", lambda event: formatting.count(tokens_in(event)), is_number=True),
         Column[UsageEvent]("Tokens out", lambda event: formatting.count(event.output_tokens), is_number=True),
     )
-    return Table(title, columns, events, css="ct-calls", empty=empty)
+    return Table(title, columns, events, css="ct-calls", empty=empty, file=file)
 
 
 def tokens_in(event: UsageEvent) -> int:
@@ -76,6 +72,18 @@ def _status(status: str, code: int | None, *, is_voided: bool = False) -> SafeSt
 
 def _cost(cost_usd: Decimal | None) -> SafeString | str:
     return usd(cost_usd) if cost_usd is not None else formatting.badge("Unpriced", "warning", "Cost not known yet")
+
+
+def _model(call: Call) -> SafeString:
+    """Render the model, with its service, the capability and the endpoint below it."""
+    about = " · ".join(filter(None, (call.service, call.capability, call.endpoint)))
+    return formatting.two_lines(formatting.name(call.model or "No model"), formatting.name(about, 40))
+
+
+def _tokens(call: Call) -> SafeString:
+    return formatting.two_lines(
+        f"{formatting.count(call.prompt_tokens)} in", f"{formatting.count(call.completion_tokens)} out"
+    )
 
 
 def _run_and_credential(call: Call) -> SafeString:

@@ -19,6 +19,7 @@ from billing.admin.components.cards import Card
 from billing.admin.components.cursor_trail import PARAMETER as TRAIL
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.list_filters import HourFilter, PeriodFilter
+from billing.admin.components.table_files import TableFiles, is_file_request
 from billing.reports.cursors import StartPosition, cursor_of, page_of, start_position_of
 from costtrack.changelist import PlainChangeList
 from costtrack.clock import utc_now
@@ -217,6 +218,7 @@ class CardsAdmin(OrganizationScopedAdmin):
     changelist_class: ClassVar[type[PlainChangeList]] = OrganizationList
 
     def cards(self, request: HttpRequest, row: Any) -> Sequence[Card]:
+        """Return the content of the page; tables may have files (`TableFiles`)."""
         raise NotImplementedError
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
@@ -232,6 +234,8 @@ class CardsAdmin(OrganizationScopedAdmin):
             context["cards"] = self.cards(request, row)
             context["change_heading"], context["change_hint"] = self.change_heading, self.change_hint
             context |= self.page_context(request, row)
+            if is_file_request(request):
+                return TableFiles(request, row.organization).response(context.values())
         return super().render_change_form(request, context, *args, **kwargs)
 
 

@@ -9,7 +9,8 @@ from django import forms
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-_MAX_OPTIONS = 200
+_MAX_OPTIONS = 500
+_MAX_WITHOUT_SEARCH = 10
 _MAX_LENGTH = 600
 
 
@@ -44,6 +45,7 @@ class MultiSelect(forms.SelectMultiple):
             "id": f"id_{name}_button",
             "summary": self._summary(chosen, names),
             "options": [(option, option.value in chosen) for option in offered],
+            "is_searchable": len(offered) > _MAX_WITHOUT_SEARCH,
             "left_out": max(len(self.offers) - len(offered), 0),
             "what": self.empty_label,
         }

@@ -6,12 +6,14 @@ from django.utils.html import format_html
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card
+from billing.admin.components.table_files import TableFiles
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.models import Run
 from billing.reports.runs import get_run_costs
 from costtrack.calendar import ALWAYS
 from costtrack.clock import utc_now
+from costtrack.file_columns import Kind, computed
 from costtrack.money import usd
 from organizations.plan_rights import PlanRights
 
@@ -19,7 +21,13 @@ CostLine = tuple[str, str, Decimal]
 """A service and one of its cost groups (empty for all of them), with their cost."""
 
 
-def run_cost_card(title: str, run: Run, *, include_children: bool, is_operator: bool) -> Card:
+_FILE_COLUMNS = (
+    *computed(Kind.TEXT, service=lambda line: line[0], cost_group=lambda line: line[1]),
+    *computed(Kind.AMOUNT, cost_usd=lambda line: line[2]),
+)
+
+
+def run_cost_card(title: str, run: Run, files: TableFiles, *, include_children: bool, is_operator: bool) -> Card:
     now = utc_now()
     window = PlanRights(run.organization, is_operator).visible(ALWAYS, now=now)
     costs = get_run_costs(
@@ -35,7 +43,8 @@ def run_cost_card(title: str, run: Run, *, include_children: bool, is_operator: 
         ),
         Column[CostLine]("Share", lambda line: f"{line[2] / costs.total:.1%}" if costs.total else "", is_number=True),
     )
-    table = Table(f"{title}, by service and group", columns, lines, empty="No events with a cost.")
+    file = files.file("cost-with-child-runs" if include_children else "cost-of-run", _FILE_COLUMNS, lambda: lines)
+    table = Table(f"{title}, by service and group", columns, lines, empty="No events with a cost.", file=file)
     return Card(title, amount=usd(costs.total), table=table, footer=_unpriced(costs.unpriced_events))
 
 

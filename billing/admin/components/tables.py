@@ -83,7 +83,8 @@ class TableFile(Generic[R]):
 @dataclass(frozen=True)
 class Table(Generic[R]):
     """The first cell of a row is its heading. `foot` has rows of a label, which spans the other columns, and values.
-    `empty` is shown if there are no rows, `note` below the table."""
+    `empty` is shown if there are no rows, `note` below the table. `file` is its file, or the links to that of a list or
+    report with the same rows."""
 
     title: str
     columns: Sequence[Column[R]]
@@ -93,7 +94,11 @@ class Table(Generic[R]):
     foot: Sequence[Sequence[object]] = ()
     sorting: Sorting | None = None
     css: str = ""
-    file: TableFile[Any] | None = None
+    file: TableFile[Any] | FileLinks | None = None
+
+    @property
+    def file_links(self) -> FileLinks | None:
+        return self.file.links if isinstance(self.file, TableFile) else self.file
 
     @property
     def headings(self) -> list[tuple[Column[R], str, str]]:

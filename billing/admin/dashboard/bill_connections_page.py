@@ -18,6 +18,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget, U
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, EmptyState
 from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.table_files import TableFilesPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.models import BillConnection
@@ -32,6 +33,7 @@ from billing.provider_bills.imports import MAX_ACCOUNT_LENGTH
 from billing.types import BillProvider, FetchState
 from costtrack.admin_site import register_page
 from costtrack.errors import DomainError, ForbiddenError
+from costtrack.file_columns import Kind, attributes
 from organizations.admin_actions import add_service_error
 
 _BADGES = {
@@ -42,13 +44,19 @@ _BADGES = {
     FetchState.FAILED: "danger",
 }
 _REFRESH_SECONDS = 3
+_FILE_COLUMNS = (
+    *attributes(Kind.TEXT, "provider", "account", "state", "progress", "error"),
+    *attributes(Kind.COUNT, "days"),
+    *attributes(Kind.TIME, "fetched_at", "next_fetch_at", "key_changed_at"),
+    *attributes(Kind.TEXT, "actor"),
+)
 _HELP = (
     "With an admin key of OpenAI or Anthropic, or a management key of OpenRouter, costtrack fetches the bills of your "
     "account each night, until each day is closed. The key is stored encrypted and never shown again."
 )
 
 
-class BillConnectionsPage(OrganizationPage):
+class BillConnectionsPage(TableFilesPage):
     title: ClassVar[str] = "Bill connections"
     template_name: ClassVar[str] = "admin/dashboard/bill_connections.html"
     stylesheets = ("costtrack/breakdowns.css",)
@@ -155,7 +163,7 @@ class BillConnectionActionPage(OrganizationPage):
 
 
 def connections_card(
-    connections: Sequence[BillConnection], page: OrganizationPage, link: tuple[str, str] | None, *, has_actions: bool
+    connections: Sequence[BillConnection], page: TableFilesPage, link: tuple[str, str] | None, *, has_actions: bool
 ) -> Card:
     times = page.times
     columns = [
@@ -178,7 +186,9 @@ def connections_card(
         "Each night the days that are not closed are fetched, at most 30. A day closes when two fetches a day apart "
         "agree."
     )
-    return Card("Bill connections", text=text, table=Table("Bill connections", columns, connections), link=link)
+    file = page.table_file("bill-connections", _FILE_COLUMNS, lambda: connections)
+    table = Table("Bill connections", columns, connections, file=file)
+    return Card("Bill connections", text=text, table=table, link=link)
 
 
 def _state(row: BillConnection) -> SafeString:

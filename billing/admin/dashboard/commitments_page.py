@@ -1,4 +1,4 @@
-"""The page of commitments: fixed fees, what of them is used and idle, what a token really costs, and covered usage.
+"""The page of commitments: fixed fees, what of them is used and idle, what a token actually costs, and covered usage.
 
 Owners and admins add and end commitments.
 
@@ -22,7 +22,7 @@ from billing.admin.components.form_fields import MoneyField
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.percent_bar import percent_bar
 from billing.admin.components.source_fields import add_source_fields, source_in, source_text
-from billing.admin.components.table_files import TableFilesPage, computed
+from billing.admin.components.table_files import TableFilesPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.commitments import MAX_NAME_LENGTH, NewCommitment, create_commitment, end_commitment
@@ -34,7 +34,7 @@ from costtrack.admin_site import register_page
 from costtrack.date_text import day_text
 from costtrack.dates import parse_month
 from costtrack.errors import DomainError, ForbiddenError, InvalidError
-from costtrack.file_columns import Kind
+from costtrack.file_columns import Kind, computed
 from costtrack.money import usd
 from organizations.admin_actions import add_service_error
 
@@ -82,7 +82,7 @@ class CommitmentsPage(TableFilesPage):
     def _first_use(self) -> EmptyState:
         text = (
             "Record what you pay as a fixed fee, such as a subscription or provisioned capacity, and the usage that it "
-            "covers. This page then shows the used and the idle part of the fee, what a token really costs, and the "
+            "covers. This page then shows the used and the idle part of the fee, what a token actually costs, and the "
             "covered usage apart from what is billed by use."
         )
         links = [("New commitment", admin_url("commitment"))] if self.role.may_change else []
@@ -100,7 +100,7 @@ class CommitmentsPage(TableFilesPage):
             ),
             Column[Commitment]("Added", lambda row: formatting.two_lines(row.actor, self.times.inline(row.created_at))),
         )
-        text = "Terms never change: end a commitment and add another one. Usage of several belongs to the first."
+        text = "Terms cannot be changed: end a commitment and add a new one. If several cover a call, the first counts."
         link = ("New commitment", admin_url("commitment")) if self.role.may_change else None
         file = self.table_file("commitments", _COMMITMENT_COLUMNS, lambda: commitments)
         table = Table("All commitments", columns, commitments, file=file)
@@ -160,7 +160,7 @@ def _figures(report: CommitmentReport) -> list[Figure]:
         Figure("Spend", usd(report.spend_usd), (f"{month}, fees and metered usage",)),
         Figure("Fees", usd(report.fees_usd), (f"{usd(report.idle_usd)} idle",)),
         Figure("Metered usage", usd(report.metered.cost_usd), ("Not covered by a commitment",)),
-        Figure("Covered usage", usd(report.notional_usd), ("Notional: what it would cost by use",)),
+        Figure("Covered usage", usd(report.notional_usd), ("Notional: its cost at metered prices",)),
     ]
 
 

@@ -16,7 +16,7 @@ from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Fi
 from billing.admin.components.charts import Chart, Line, Overlay, Role
 from billing.admin.components.datetimes import period_label
 from billing.admin.components.form_fields import FilterChoiceField
-from billing.admin.components.table_files import TableFilesPage, computed
+from billing.admin.components.table_files import TableFilesPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.admin.dashboard.usage.usage_metrics import usd_rounded
@@ -32,14 +32,14 @@ from billing.reports.forecast.model import BAND, HorizonCheck
 from billing.reports.usage.figures import DIMENSION_OF, GroupBy
 from costtrack.admin_site import register_page
 from costtrack.calendar import Calendar, Unit
-from costtrack.file_columns import ComputedColumn, Kind
+from costtrack.file_columns import ComputedColumn, Kind, computed
 from costtrack.money import usd
 
 _PERIOD_NAMES = {Unit.DAY: "Today", Unit.WEEK: "This week", Unit.MONTH: "This month"}
 _HOURS_OF_DAY = 24
 _HOW = (
-    "The forecast knows the hour and the weekday, from the last four weeks. Each night it is made for the days of the "
-    f"last year and compared with what was spent. The band is meant to include {BAND:.0%} of the outcomes."
+    "The forecast uses the hours and weekdays of the last four weeks. Each night it is also made for the days of the "
+    f"last year and compared with actual spend. The band is meant to include {BAND:.0%} of the results."
 )
 
 
@@ -101,8 +101,8 @@ class ForecastPage(TableFilesPage):
         )
         empty = "Not enough history. A band for a day needs six weeks of spend, one for a month fourteen weeks."
         file = self.table_file("forecast-tests", _CHECK_COLUMNS, lambda: checks)
-        table = Table("How well forecasts have done", columns, checks, empty=empty, file=file)
-        return Card("How well forecasts have done", text=f"{_HOW} {tested}".strip(), table=table)
+        table = Table("Forecast accuracy", columns, checks, empty=empty, file=file)
+        return Card("Forecast accuracy", text=f"{_HOW} {tested}".strip(), table=table)
 
 
 _CHECK_COLUMNS = (

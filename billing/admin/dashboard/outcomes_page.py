@@ -15,7 +15,7 @@ from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Fi
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.date_range import PeriodForm, period_of
 from billing.admin.components.form_fields import FilterChoiceField, text_filter
-from billing.admin.components.table_files import TableFilesPage, all_pages, computed
+from billing.admin.components.table_files import TableFilesPage, all_pages
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, run_url, session_url
 from billing.admin.components.usage_form import UsageQueryPage
@@ -37,7 +37,7 @@ from billing.reports.usage.query import UsageQuery
 from costtrack.admin_site import register_page
 from costtrack.calendar import Window
 from costtrack.errors import InvalidError
-from costtrack.file_columns import ComputedColumn, Kind
+from costtrack.file_columns import ComputedColumn, Kind, computed
 from costtrack.money import usd
 
 _ROWS_SHOWN = 100
@@ -149,7 +149,7 @@ class OutcomesPage(TableFilesPage, UsageQueryPage):
             Column[OutcomeCost]("In progress", lambda row: _work(row, WorkState.OPEN), is_number=True),
             Column[OutcomeCost]("All usage", lambda row: usd(row.cost_usd), is_number=True),
         )
-        note = "The file has further rows." if costs.next_cursor is not None else ""
+        note = "The file has all rows." if costs.next_cursor is not None else ""
 
         def read_rows(after: str | None) -> tuple[Sequence[OutcomeCost], str | None]:
             page = read(after=after or "", limit=_ROWS_READ)

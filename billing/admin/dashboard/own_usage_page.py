@@ -11,6 +11,7 @@ from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.date_range import PeriodForm, period_of
 from billing.admin.components.files import FileView, file_links
 from billing.admin.components.percent_bar import percent_bar
+from billing.admin.components.table_files import TableFilesPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.admin.components.usage_form import UsageQueryPage
@@ -27,6 +28,7 @@ from billing.reports.usage.figures import UsageFilter
 from billing.reports.usage.own import OwnUsage, own_limits, own_usage
 from billing.types import LimitUnit, amount_text
 from costtrack.admin_site import register_page
+from costtrack.file_columns import Kind, attributes, computed
 from costtrack.money import usd
 from organizations.models import Membership
 from organizations.permissions import OWN_USAGE
@@ -34,9 +36,20 @@ from organizations.selectors import own_user_ids, teams_of
 
 _CALLS_SHOWN = 50
 _REQUESTS_SHOWN = 5
+_REQUEST_COLUMNS = (
+    *computed(Kind.TEXT, limit=lambda row: limit_text.name(row.limit)),
+    *attributes(Kind.AMOUNT, "amount_usd"),
+    *attributes(Kind.TEXT, "reason", "state", "answer"),
+    *attributes(Kind.TIME, "created_at", "until"),
+)
+_MODEL_COLUMNS = (
+    *computed(Kind.TEXT, model=lambda row: row.name),
+    *computed(Kind.COUNT, requests=lambda row: row.calls),
+    *computed(Kind.AMOUNT, cost_usd=lambda row: row.spend),
+)
 
 
-class OwnUsagePage(UsageQueryPage):
+class OwnUsagePage(TableFilesPage, UsageQueryPage):
     title: ClassVar[str] = "My usage"
     template_name: ClassVar[str] = "admin/dashboard/own_usage.html"
     stylesheets = ("costtrack/breakdowns.css", "costtrack/usage.css")
@@ -69,7 +82,7 @@ class OwnUsagePage(UsageQueryPage):
             "figures": _figures(usage, period.name),
             "limits": [(limit_summary(status, self.times), _increase_url(status)) for status in limits],
             "requests": self._requests(),
-            "models": Card("By model", table=_models(usage)),
+            "models": Card("By model", table=self._models(usage)),
             "calls": self._calls(page.rows),
             "files": file_links(self, "own_usage_file"),
             "trail": trail,
@@ -87,7 +100,18 @@ class OwnUsagePage(UsageQueryPage):
             Column[IncreaseRequest]("Answer", lambda row: row.answer or formatting.NOTHING),
         )
         rows = list(requests.select_related("limit").order_by("-id")[:_REQUESTS_SHOWN])
-        return Table("Your limit requests", columns, rows)
+        file = self.table_file("your-limit-requests", _REQUEST_COLUMNS, lambda: requests.order_by("-id"))
+        return Table("Your limit requests", columns, rows, file=file)
+
+    def _models(self, usage: OwnUsage) -> Table[NamedSpend]:
+        columns = (
+            Column[NamedSpend]("Model", lambda row: row.name or "No model", css="ct-names"),
+            Column[NamedSpend]("Requests", lambda row: formatting.count(row.calls), is_number=True),
+            Column[NamedSpend]("Cost", lambda row: usd(row.spend), is_number=True),
+            Column[NamedSpend]("Share", lambda row: percent_bar(row.spend, usage.cost_usd)),
+        )
+        file = self.table_file("your-usage-by-model", _MODEL_COLUMNS, lambda: usage.models)
+        return Table("Your usage by model", columns, usage.models, empty="No usage in this period.", file=file)
 
     def _calls(self, calls: Any) -> Table[Call]:
         columns = (
@@ -117,16 +141,6 @@ def _figures(usage: OwnUsage, period_name: str) -> list[Figure]:
         Figure("Requests", formatting.count(usage.requests), (period_name,)),
         Figure("Cost", usd(usage.cost_usd), (period_name, unpriced)),
     ]
-
-
-def _models(usage: OwnUsage) -> Table[NamedSpend]:
-    columns = (
-        Column[NamedSpend]("Model", lambda row: row.name or "No model", css="ct-names"),
-        Column[NamedSpend]("Requests", lambda row: formatting.count(row.calls), is_number=True),
-        Column[NamedSpend]("Cost", lambda row: usd(row.spend), is_number=True),
-        Column[NamedSpend]("Share", lambda row: percent_bar(row.spend, usage.cost_usd)),
-    )
-    return Table("Your usage by model", columns, usage.models, empty="No usage in this period.")
 
 
 class OwnUsageFile(FileView):

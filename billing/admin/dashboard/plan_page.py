@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Figure
-from billing.admin.components.table_files import TableFilesPage, computed
+from billing.admin.components.table_files import TableFilesPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.limits.limit_summary_card import limit_summary
 from billing.limits.cache import limit_set
@@ -21,7 +21,7 @@ from billing.reports.usage.totals import spend_now, totals
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset, Span
 from costtrack.date_text import days_text
-from costtrack.file_columns import Kind
+from costtrack.file_columns import Kind, computed
 from costtrack.money import usd
 from costtrack.organization_paths import installation_url
 from organizations.models import Plan
@@ -170,7 +170,9 @@ _CRITERIA = (
         "Largest monthly limit", "For a calendar month.", lambda plan: _maximum(plan, plan.max_monthly_limit_usd)
     ),
     Criterion("Usage shown", "Every plan stores the full ledger.", _history),
-    Criterion("Usage exports", "CSV by call or by day.", lambda plan: _yes_or_no(plan.api_access and plan.exports)),
+    Criterion(
+        "Files", "Every table as CSV, Parquet or JSON.", lambda plan: _yes_or_no(plan.api_access and plan.exports)
+    ),
     Criterion("API requests", "Recording usage is never limited.", _requests),
 )
 

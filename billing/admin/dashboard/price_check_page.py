@@ -6,6 +6,7 @@ Its numbers are those of `GET /usage/price-check` for the same parameters. Days 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, ClassVar
 
 from django import forms
@@ -20,6 +21,7 @@ from billing.admin.components.files import FileView, file_links
 from billing.admin.components.form_fields import text_filter
 from billing.admin.components.pagination import Paging, paging, requested_page
 from billing.admin.components.percent_bar import share_of
+from billing.admin.components.table_files import TableFilesPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, event_url, url_with
 from billing.admin.components.usage_form import UsageQueryPage
@@ -41,6 +43,7 @@ from billing.reports.usage.query import UsageQuery
 from billing.types import CostBasis, Exactness
 from costtrack.admin_site import register_page
 from costtrack.errors import InvalidError
+from costtrack.file_columns import ComputedColumn, Kind, attributes
 from costtrack.money import ZERO, plain, usd
 
 _MODELS_PER_PAGE = 25
@@ -61,7 +64,7 @@ _TOO_MANY_CALLS = EmptyState(
 )
 _NOTES = {
     Exactness.REPORTED: "Billed or stated",
-    Exactness.COMPUTED: "Every part read and priced",
+    Exactness.COMPUTED: "All usage read and priced",
     Exactness.ESTIMATED: "An estimated unit price, or a gateway's estimate",
     Exactness.FLAGGED: "Not everything was read",
     Exactness.UNKNOWN: "Without a cost",
@@ -76,7 +79,7 @@ class PriceCheckForm(PeriodForm):
         min_value=0,
         max_value=_MAX_PERCENT,
         decimal_places=3,
-        label="Differences above, in percent",
+        label="Differences above (%)",
         widget=forms.TextInput(attrs={"inputmode": "decimal", "placeholder": plain(DEFAULT_PERCENT)}),
     )
 
@@ -105,7 +108,7 @@ class ShownDifference:
     table: Table[ComparedLine]
 
 
-class PriceCheckPage(UsageQueryPage):
+class PriceCheckPage(TableFilesPage, UsageQueryPage):
     title: ClassVar[str] = "Price check"
     template_name: ClassVar[str] = "admin/dashboard/price_check.html"
     stylesheets = ("costtrack/breakdowns.css", "costtrack/price_check.css")
@@ -158,7 +161,13 @@ class PriceCheckPage(UsageQueryPage):
             Column[ModelExactness]("Unknown", _unknown, is_number=True),
         )
         return {
-            "models": Table("Spend by model", columns, shown, empty=_no_models(pages)),
+            "models": Table(
+                "Spend by model",
+                columns,
+                shown,
+                empty=_no_models(pages),
+                file=self.table_file("spend-by-model", _MODEL_COLUMNS, lambda: models),
+            ),
             "models_total": formatting.count(len(models)),
             "paging": pages,
         }
@@ -175,7 +184,8 @@ class PriceCheckPage(UsageQueryPage):
             Column[ModelDifference]("Computed", lambda row: usd(row.computed_usd), is_number=True),
             Column[ModelDifference]("Difference", lambda row: _signed(row.difference_usd), is_number=True),
         )
-        return Table("Differences by model", columns, differences)
+        file = self.table_file("differences-by-model", _DIFFERENCE_COLUMNS, lambda: differences)
+        return Table("Differences by model", columns, differences, file=file)
 
     def _model_link(self, model: str, service: str) -> SafeString:
         """Return a link to the page about one model only."""
@@ -217,6 +227,34 @@ class PriceCheckDownload(FileView):
         selection = form.selection(query)
         require_readable(self.organization, selection)
         return PriceCheckFile(selection=selection)
+
+
+def _cost_of(row: ModelExactness, *, exactness: Exactness) -> Decimal:
+    return row.spend(exactness).cost_usd
+
+
+def _calls_of(row: ModelExactness, *, exactness: Exactness) -> int:
+    return row.spend(exactness).events
+
+
+_MODEL_COLUMNS = (
+    *attributes(Kind.TEXT, "service", "model"),
+    *attributes(Kind.COUNT, "events"),
+    *attributes(Kind.AMOUNT, "cost_usd"),
+    *(
+        column
+        for exactness in Exactness
+        for column in (
+            ComputedColumn(f"{exactness.value}_calls", Kind.COUNT, partial(_calls_of, exactness=exactness)),
+            ComputedColumn(f"{exactness.value}_usd", Kind.AMOUNT, partial(_cost_of, exactness=exactness)),
+        )
+    ),
+)
+_DIFFERENCE_COLUMNS = (
+    *attributes(Kind.TEXT, "service", "model"),
+    *attributes(Kind.COUNT, "compared", "events"),
+    *attributes(Kind.AMOUNT, "reported_usd", "computed_usd", "difference_usd"),
+)
 
 
 def _spend_column(exactness: Exactness) -> Column[ModelExactness]:

@@ -4,13 +4,16 @@ Its numbers are those of `GET /usage/provider-bills`. Owners and admins import f
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
+from functools import partial
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_protect
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
@@ -20,6 +23,7 @@ from billing.admin.components.cards import INVALID_FILTERS, Card, EmptyState, Fi
 from billing.admin.components.charts import Chart, Line
 from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.table_files import TableFilesPage, all_pages
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.uploads import hold_in_memory
 from billing.admin.components.urls import admin_url
@@ -47,20 +51,57 @@ from billing.types import BillCause, BillFormat
 from costtrack.admin_site import register_page
 from costtrack.calendar import Window
 from costtrack.clock import DAY
-from costtrack.date_text import short_day_text
+from costtrack.date_text import day_text, days_text, short_day_text
 from costtrack.dates import UTC_CALENDAR
 from costtrack.errors import DomainError, ForbiddenError, InvalidError
+from costtrack.file_columns import ComputedColumn, Kind, attributes
 from costtrack.money import ZERO, usd
 from organizations.admin_actions import add_service_error
 
 _SHOWN_ROWS = 100
 _SHOWN_IMPORTS = 25
+_IMPORTS_READ = 1_000
+"""At a time, for a file."""
 _PERIODS = (("7", "Last 7 days"), ("30", "Last 30 days"), (str(MAX_DAYS), f"Last {MAX_DAYS} days"))
 _MULTIPART_BYTES = 64 * 1024  # of the form besides the file
 _HELP = (
     "Import a report of costs and a report of usage from OpenAI or Anthropic, OpenRouter's activity, or a CSV of "
     "another provider. This page then compares each day and model with your calls, and shows why amounts differ: "
     "missing calls, another price, or a bill that is not complete yet."
+)
+
+
+def _part_of(row: BillDifference, *, cause: BillCause) -> Decimal | None:
+    return row.parts.get(cause)
+
+
+_DIFFERENCE_COLUMNS = (
+    *attributes(Kind.TEXT, "day", "provider", "key"),
+    *attributes(Kind.BOOLEAN, "is_foreign", "is_unassigned"),
+    *attributes(Kind.TEXT, "model"),
+    *attributes(Kind.AMOUNT, "bill.amount_usd", "ledger.amount_usd", "difference_usd"),
+    *(ComputedColumn(f"{cause.value}_usd", Kind.AMOUNT, partial(_part_of, cause=cause)) for cause in BillCause),
+    *attributes(Kind.AMOUNT, "bill.total_tokens", "ledger.total_tokens"),
+    *attributes(Kind.COUNT, "requests", "unpriced_events"),
+)
+_DAY_COLUMNS = (
+    *attributes(Kind.TEXT, "day", "provider"),
+    *attributes(Kind.BOOLEAN, "is_closed"),
+    *attributes(Kind.AMOUNT, "bill_usd", "ledger_usd", "bill_tokens", "ledger_tokens"),
+    *attributes(Kind.DECIMAL, "coverage"),
+    *attributes(Kind.TIME, "fetched_at"),
+)
+_KEY_COLUMNS = (
+    *attributes(Kind.TEXT, "provider", "key"),
+    *attributes(Kind.AMOUNT, "amount_usd"),
+    *attributes(Kind.TEXT, "client_id"),
+)
+_IMPORT_COLUMNS = (
+    *attributes(Kind.TEXT, "file_name", "provider", "account", "format", "first_day", "last_day"),
+    *attributes(Kind.COUNT, "row_count"),
+    *attributes(Kind.AMOUNT, "amount_usd"),
+    *attributes(Kind.TEXT, "actor"),
+    *attributes(Kind.TIME, "created_at"),
 )
 
 
@@ -72,7 +113,7 @@ class BillsForm(forms.Form):
         super().__init__({**data.dict(), "days": data.get("days") or _PERIODS[1][0]})
 
 
-class ProviderBillsPage(OrganizationPage):
+class ProviderBillsPage(TableFilesPage):
     title: ClassVar[str] = "Provider bills"
     template_name: ClassVar[str] = "admin/dashboard/provider_bills.html"
     stylesheets = ("costtrack/breakdowns.css",)
@@ -123,8 +164,10 @@ class ProviderBillsPage(OrganizationPage):
     def _differences(self, rows: Sequence[BillDifference]) -> Card:
         differing = [row for row in rows if not row.agrees]
         columns = (
-            Column[BillDifference]("Day", lambda row: formatting.two_lines(str(row.day), row.provider)),
-            Column[BillDifference]("Model", lambda row: formatting.two_lines(row.model or "Other charges", _key(row))),
+            Column[BillDifference]("Day", lambda row: formatting.two_lines(_day(row.day), row.provider)),
+            Column[BillDifference](
+                "Model", lambda row: formatting.two_lines(row.model or "Other charges", _key(row)), css="ct-names"
+            ),
             Column[BillDifference]("Bill", lambda row: _usd(row.bill.amount_usd), is_number=True),
             Column[BillDifference]("Ledger", lambda row: usd(row.ledger.amount_usd or ZERO), is_number=True),
             Column[BillDifference]("Difference", lambda row: _signed(row.difference_usd), is_number=True),
@@ -136,12 +179,14 @@ class ProviderBillsPage(OrganizationPage):
             if len(differing) > _SHOWN_ROWS
             else "The largest first. "
         )
-        table = Table("Differences", columns, differing[:_SHOWN_ROWS], empty="Bill and ledger agree in this period.")
+        file = self.table_file("bill-differences", _DIFFERENCE_COLUMNS, lambda: differing)
+        empty = "Bill and ledger agree in this period."
+        table = Table("Differences", columns, differing[:_SHOWN_ROWS], empty=empty, file=file)
         return Card("Differences", text=f"{text}A positive difference: the bill is higher.", table=table)
 
     def _days(self, days: Sequence[BillDayState]) -> Card:
         columns = (
-            Column[BillDayState]("Day", lambda day: formatting.two_lines(str(day.day), day.provider)),
+            Column[BillDayState]("Day", lambda day: formatting.two_lines(_day(day.day), day.provider)),
             Column[BillDayState]("Coverage", lambda day: _percent(day.coverage), is_number=True),
             Column[BillDayState]("Bill", lambda day: _usd(day.bill_usd), is_number=True),
             Column[BillDayState]("Ledger", lambda day: usd(day.ledger_usd), is_number=True),
@@ -152,7 +197,9 @@ class ProviderBillsPage(OrganizationPage):
             "Coverage is the share of the bill's tokens that the ledger has. A day is closed when two reports that "
             "were downloaded a day apart agree."
         )
-        return Card("Days", text=text, table=Table("Days", columns, days, empty="No bill covers this period."))
+        file = self.table_file("bill-days", _DAY_COLUMNS, lambda: days)
+        table = Table("Days", columns, days, empty="No bill covers this period.", file=file)
+        return Card("Days", text=text, table=table)
 
     def _keys(self, uses: Sequence[BillKeyUse]) -> list[Card]:
         """Return the card of keys; none if no bill has any."""
@@ -167,21 +214,29 @@ class ProviderBillsPage(OrganizationPage):
             columns.append(Column[BillKeyUse]("Actions", _assign_link))
         first = f"The first {_SHOWN_ROWS} of {formatting.count(len(uses))} keys. " if len(uses) > _SHOWN_ROWS else ""
         text = "Assign each key to the credential whose calls it makes. Without assignments, all are compared together."
-        return [Card("Keys", text=first + text, table=Table("Keys", columns, uses[:_SHOWN_ROWS]))]
+        file = self.table_file("bill-keys", _KEY_COLUMNS, lambda: uses)
+        return [Card("Keys", text=first + text, table=Table("Keys", columns, uses[:_SHOWN_ROWS], file=file))]
 
     def _imports(self, imports: Sequence[BillImport], link: tuple[str, str] | None) -> Card:
         columns = (
             Column[BillImport](
-                "File", lambda row: formatting.two_lines(row.file_name or "Without a name", _format(row))
+                "File",
+                lambda row: formatting.two_lines(row.file_name or "Without a name", _format(row)),
+                css="ct-names",
             ),
-            Column[BillImport]("Days", lambda row: f"{row.first_day} to {row.last_day}"),
+            Column[BillImport]("Days", lambda row: days_text(row.first_day, row.last_day)),
             Column[BillImport]("Rows", lambda row: formatting.count(row.row_count), is_number=True),
             Column[BillImport]("Amount", lambda row: _usd(row.amount_usd), is_number=True),
             Column[BillImport](
                 "Imported", lambda row: formatting.two_lines(row.actor, self.times.inline(row.created_at))
             ),
         )
-        return Card("Imported files", table=Table("Imported files", columns, imports), link=link)
+        file = self.table_file("imported-bills", _IMPORT_COLUMNS, lambda: all_pages(self._read_imports))
+        return Card("Imported files", table=Table("Imported files", columns, imports, file=file), link=link)
+
+    def _read_imports(self, before: int | None) -> tuple[Sequence[BillImport], int | None]:
+        rows = list_imports(self.organization, before=before, limit=_IMPORTS_READ)
+        return rows, rows[-1].pk if len(rows) == _IMPORTS_READ else None
 
 
 class BillImportForm(forms.Form):
@@ -292,6 +347,10 @@ def _tokens(row: BillDifference) -> SafeString | str:
     bill = row.bill.total_tokens
     shown = formatting.count(int(bill)) if bill is not None else "unknown"
     return formatting.two_lines(shown, formatting.count(int(row.ledger.total_tokens or 0)))
+
+
+def _day(day: date) -> SafeString:
+    return format_html('<span class="ct-nowrap">{}</span>', day_text(day))
 
 
 def _key(row: BillDifference) -> str:

@@ -15,6 +15,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, EmptyState
 from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.table_files import TableFilesPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.models import ReportSubscription
@@ -31,11 +32,16 @@ from billing.types import ReportFrequency, ReportScope
 from costtrack.admin_site import register_page
 from costtrack.date_text import clock_text, days_text
 from costtrack.errors import DomainError, ForbiddenError, NotFoundError
+from costtrack.file_columns import Kind, attributes
 from organizations.admin_actions import add_service_error
 from organizations.models import Membership
 from organizations.permissions import REPORTS
 
 _DAY = timedelta(days=1)
+_COLUMNS = (
+    *attributes(Kind.TEXT, "frequency", "scope", "value"),
+    *attributes(Kind.TIME, "created_at"),
+)
 
 
 class _ReportPage(OrganizationPage):
@@ -48,7 +54,7 @@ class _ReportPage(OrganizationPage):
         return Membership.objects.of(self.organization).accepted().with_user().filter(user=self.user).first()
 
 
-class ReportsPage(_ReportPage):
+class ReportsPage(TableFilesPage, _ReportPage):
     template_name: ClassVar[str] = "admin/dashboard/reports.html"
 
     def page_context(self) -> dict[str, Any]:
@@ -73,7 +79,8 @@ class ReportsPage(_ReportPage):
             Column[ReportSubscription]("Since", lambda row: self.times.inline(row.created_at)),
         )
         text = f"Emails go to {self.user.email} from {clock_text(SENT_AT)} on the first day after each week or month."
-        table = Table("Your reports", columns, subscriptions)
+        file = self.table_file("reports", _COLUMNS, lambda: subscriptions)
+        table = Table("Your reports", columns, subscriptions, file=file)
         return Card("Your reports", text=text, table=table, link=("New report", admin_url("new_report")))
 
     def _last_days(self, row: ReportSubscription) -> str:

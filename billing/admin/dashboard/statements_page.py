@@ -5,6 +5,8 @@ Its figures are those of `GET /usage/statements/{month}` for the same parameters
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
+from operator import itemgetter
 from typing import Any, ClassVar
 
 from django import forms
@@ -19,6 +21,7 @@ from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.files import FileView
 from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.table_files import TableFilesPage, all_pages
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, event_url, url_with
 from billing.exports.focus import DEFAULT_VERSION, FOCUS_FORMATS, VERSIONS, FocusFile
@@ -45,10 +48,23 @@ from billing.reports.usage.figures import DIMENSION_OF, GroupBy
 from billing.types import AllocationTarget
 from costtrack.admin_site import register_page
 from costtrack.errors import DomainError, InvalidError
+from costtrack.file_columns import ComputedColumn, FileLinks, Kind, attributes, computed
 from organizations.types import Role
 
 _LINES_PER_PAGE = 100
 _CORRECTIONS_SHOWN = 25
+_ROWS_READ = 1_000
+"""At a time, for a file."""
+_CORRECTION_COLUMNS = (
+    *attributes(Kind.TEXT, "id", "month"),
+    *attributes(Kind.TIME, "occurred_at", "received_at"),
+    *attributes(Kind.TEXT, "kind", "corrects", "reason", "model", "team", "end_user", "user_id", "client_id"),
+    *attributes(Kind.AMOUNT, "cost_usd"),
+)
+_LIMIT_COLUMNS = (
+    *(ComputedColumn(name, Kind.TEXT, itemgetter(name)) for name in ("limit", "event", "actor")),
+    *computed(Kind.TIME, at=lambda entry: datetime.fromisoformat(entry["at"])),
+)
 _FORMATS = (
     (StatementFormat.PDF, "PDF"),
     (StatementFormat.CSV, "CSV"),
@@ -114,7 +130,7 @@ class _StatementPage(OrganizationPage):
         return [month for month in months if since is None or month.span.start >= since] or months[:1]
 
 
-class StatementsPage(_StatementPage):
+class StatementsPage(TableFilesPage, _StatementPage):
     template_name: ClassVar[str] = "admin/dashboard/statements.html"
     stylesheets = ("costtrack/breakdowns.css",)
     refresh_seconds: ClassVar[int] = 0
@@ -137,11 +153,11 @@ class StatementsPage(_StatementPage):
             "close_url": self._close_url(query.month),
             "figures": _figures(totals),
             "unpriced": totals.total.unpriced_events,
-            "table": _lines_table(query, lines),
+            "table": _lines_table(query, lines, self._line_files(query)),
             "adds_up": query.by is not GroupBy.TAG,
             "trail": trail,
             "older": trail.older(cursor) if cursor is not None else "",
-            "corrections": self._corrections(corrections),
+            "corrections": self._corrections(query, corrections),
             "has_more_corrections": more is not None,
             "limits": self._limits(query),
             **self._files(query),
@@ -173,7 +189,13 @@ class StatementsPage(_StatementPage):
         ]
         return {"files": files, "focus_files": focus_files}
 
-    def _corrections(self, rows: Sequence[LateRow]) -> Table[LateRow]:
+    def _line_files(self, query: StatementQuery) -> FileLinks:
+        if (refused := self.plan_rights.exports_refusal()) is not None:
+            return FileLinks(refused=refused.message)
+        parameters = url_with(self.request, month=query.month.name).partition("?")[2]
+        return FileLinks.of(admin_url("statement_file"), parameters)
+
+    def _corrections(self, query: StatementQuery, rows: Sequence[LateRow]) -> Table[LateRow]:
         columns = (
             Column[LateRow](
                 "Recorded", lambda row: formatting.link(event_url(row.id), self.times.exact(row.received_at))
@@ -183,9 +205,10 @@ class StatementsPage(_StatementPage):
             Column[LateRow]("Reason", lambda row: row.reason or "Late usage"),
             Column[LateRow]("Cost", lambda row: formatting.exact(row.cost_usd) or formatting.NO_PRICE, is_number=True),
         )
-        return Table(
-            "Corrections of closed months", columns, rows, empty="Nothing of a closed month is booked in this month."
-        )
+        read = partial(late_rows, organization=self.organization, month=query.month, limit=_ROWS_READ)
+        file = self.table_file("corrections", _CORRECTION_COLUMNS, lambda: all_pages(lambda after: read(after=after)))
+        empty = "Nothing of a closed month is booked in this month."
+        return Table("Corrections of closed months", columns, rows, empty=empty, file=file)
 
     def _limits(self, query: StatementQuery) -> Table[dict[str, str]]:
         columns = (
@@ -195,7 +218,9 @@ class StatementsPage(_StatementPage):
             Column[dict[str, str]]("When", lambda entry: self.times.exact(datetime.fromisoformat(entry["at"]))),
         )
         entries = history_of_limits(query)
-        return Table("History of limits", columns, entries, empty="No limit was reached or changed in this month.")
+        file = self.table_file("history-of-limits", _LIMIT_COLUMNS, lambda: entries)
+        empty = "No limit was reached or changed in this month."
+        return Table("History of limits", columns, entries, empty=empty, file=file)
 
 
 class StatementFilePage(FileView, _StatementPage):
@@ -299,7 +324,7 @@ def _unpriced_note(figures: StatementFigures) -> str:
     return f"Without {formatting.counted(figures.unpriced_events, 'event')} without a price"
 
 
-def _lines_table(query: StatementQuery, lines: Sequence[StatementLine]) -> Table[StatementLine]:
+def _lines_table(query: StatementQuery, lines: Sequence[StatementLine], files: FileLinks) -> Table[StatementLine]:
     key = (
         (Column[StatementLine](DIMENSION_OF[query.by].label, lambda line: _key(query, line)),)
         if query.by is not None
@@ -317,7 +342,7 @@ def _lines_table(query: StatementQuery, lines: Sequence[StatementLine]) -> Table
         _count("Output", "output_tokens"),
         Column[StatementLine]("Amount", _line_amount, is_number=True),
     )
-    return Table("Lines", columns, lines, empty="Nothing is booked in this month.")
+    return Table("Lines", columns, lines, empty="Nothing is booked in this month.", file=files)
 
 
 def _count(heading: str, name: str) -> Column[StatementLine]:

@@ -20,6 +20,7 @@ from billing.admin.components.list_filters import (
     PeriodFilter,
 )
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationList
+from billing.admin.components.table_files import TableFiles
 from billing.admin.components.tables import column
 from billing.admin.components.urls import ledger_url
 from billing.admin.events.correction_actions import CorrectingAdmin
@@ -125,10 +126,12 @@ class UsageEventAdmin(CorrectingAdmin):
         return events.annotate(is_unpriced=Exists(unpriced_events))
 
     def cards(self, request: HttpRequest, row: UsageEvent) -> list[Card]:
-        return event_cards(row)
+        return event_cards(row, TableFiles(request, row.organization))
 
     def page_context(self, request: HttpRequest, row: UsageEvent) -> dict[str, Any]:
-        return {"event_cost": event_cost(row), "may_price": self.has_manage_permission(request, row)}
+        cost = event_cost(row, TableFiles(request, row.organization))
+        tables = (cost.calculation, cost.corrections)
+        return {"event_cost": cost, "tables": tables, "may_price": self.has_manage_permission(request, row)}
 
     when = column(UsageEvent, "When", lambda row: local_time(row.occurred_at))
 

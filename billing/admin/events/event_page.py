@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
 from billing.admin.components.datetimes import LocalTimes, local_time
+from billing.admin.components.table_files import TableFiles
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import change_url, event_url
 from billing.admin.prices.price_hints import Advice, advice_for
@@ -27,6 +28,7 @@ from billing.reports.known_costs import KnownCost, known_costs, why_cost_counts
 from billing.types import CorrectionKind, CostBasis, CostSource, EventKind, Status
 from costtrack.calendar import Preset
 from costtrack.clock import utc_now
+from costtrack.file_columns import Kind, attributes, computed
 from costtrack.ids import batch_of
 from costtrack.money import ZERO, usd
 from costtrack.organization_paths import organization_url
@@ -49,25 +51,26 @@ class EventCost:
     corrected_url: str
 
 
-def event_cost(event: UsageEvent) -> EventCost:
+def event_cost(event: UsageEvent, files: TableFiles) -> EventCost:
     why = explain(event)
     return EventCost(
         cost=usd(why.cost_now_usd) if why.cost_now_usd is not None else "Not known yet",
         because=_because(event, why),
         badges=_badges(why.adjusted_event),
         advice=_advice(event, why),
-        calculation=_calculation(event, why),
-        corrections=_corrections(event, why),
+        calculation=_calculation(event, why, files),
+        corrections=_corrections(event, why, files),
         corrected_url=event_url(why.corrected.pk) if why.corrected is not None else "",
     )
 
 
-def event_cards(event: UsageEvent) -> list[Card]:
+def event_cards(event: UsageEvent, files: TableFiles) -> list[Card]:
     """Return the sections about the call itself."""
     cards = []
     known = known_costs(event)
     if len(known) > 1:
-        cards.append(Card("Known costs", table=Table("Known costs", _KNOWN_COSTS, known)))
+        file = files.file("known-costs", _KNOWN_COSTS_FILE, lambda: known)
+        cards.append(Card("Known costs", table=Table("Known costs", _KNOWN_COSTS, known, file=file)))
     if event.flags:
         details = [(_flag_label(flag["code"]), flag["detail"]) for flag in event.flags]
         cards.append(Card("Flags", text="Why the amount needs a review.", details=details))
@@ -80,6 +83,11 @@ def event_cards(event: UsageEvent) -> list[Card]:
     return [card for card in cards if card.details or card.code or card.table]
 
 
+_KNOWN_COSTS_FILE = (
+    *attributes(Kind.TEXT, "basis"),
+    *attributes(Kind.AMOUNT, "amount_usd"),
+    *attributes(Kind.BOOLEAN, "counts"),
+)
 _KNOWN_COSTS = (
     Column[KnownCost]("Origin", lambda known: known.basis.label),
     Column[KnownCost]("Amount", lambda known: formatting.exact(known.amount_usd), is_number=True),
@@ -98,6 +106,12 @@ def _charged_for(line: QuoteLine) -> str:
     return f"{label} ({'estimated: ' if line.is_estimate else ''}as {formatting.KIND_LABELS[line.priced_as].lower()})"
 
 
+_CALCULATION_FILE = (
+    *attributes(Kind.TEXT, "kind", "priced_as"),
+    *attributes(Kind.BOOLEAN, "is_estimate"),
+    *computed(Kind.AMOUNT, quantity=lambda line: Decimal(line.quantity)),
+    *attributes(Kind.AMOUNT, "unit_price_usd", "amount_usd", "list_unit_price_usd", "list_amount_usd"),
+)
 _CALCULATION = (
     Column[QuoteLine]("Charged for", _charged_for),
     Column[QuoteLine]("Quantity", lambda line: formatting.quantity(line.quantity), is_number=True),
@@ -113,11 +127,12 @@ def _condition(condition: AppliedCondition) -> str:
     return f"{condition.attribute.replace('_', ' ')} {condition.value}: {effect}{source}"
 
 
-def _calculation(event: UsageEvent, why: Explanation) -> Table[QuoteLine]:
+def _calculation(event: UsageEvent, why: Explanation, files: TableFiles) -> Table[QuoteLine]:
     """Return the lines quantity x unit price = amount, with the sum and what is added to it."""
     price, total = why.price, why.quote.total_usd
+    file = files.file("calculation", _CALCULATION_FILE, lambda: why.quote.lines)
     if price is None:
-        return Table("How the cost is computed", _CALCULATION, why.quote.lines)
+        return Table("How the cost is computed", _CALCULATION, why.quote.lines, file=file)
     link = formatting.link(change_url("billing_priceversion", price.pk), _price_name(price))
     foot: list[tuple[object, str]] = [(format_html("At the price of {}", link), formatting.exact(total))]
     if _is_reported(event):
@@ -134,7 +149,7 @@ def _calculation(event: UsageEvent, why: Explanation) -> Table[QuoteLine]:
         note += f" Conditions: {'; '.join(map(_condition, why.quote.conditions))}."
     if why.quote.tier_above is not None:
         note += f" The tier above {formatting.count(why.quote.tier_above)} input tokens applies."
-    return Table("How the cost is computed", _CALCULATION, why.quote.lines, foot=foot, note=note)
+    return Table("How the cost is computed", _CALCULATION, why.quote.lines, foot=foot, note=note, file=file)
 
 
 _CORRECTIONS = (
@@ -156,12 +171,27 @@ _CORRECTIONS = (
 )
 
 
-def _corrections(event: UsageEvent, why: Explanation) -> Table[UsageEvent]:
+_CORRECTIONS_FILE = (
+    *attributes(Kind.TEXT, "id"),
+    *computed(Kind.TIME, corrected_at=lambda row: Correction.of(row).at),
+    *computed(
+        Kind.TEXT,
+        actor=lambda row: Correction.of(row).actor,
+        kind=lambda row: Correction.of(row).kind.value,
+        reason=lambda row: Correction.of(row).reason,
+    ),
+    *computed(Kind.AMOUNT, amount_usd=lambda row: (row.token_cost_usd or ZERO) + row.compute_cost_usd),
+)
+
+
+def _corrections(event: UsageEvent, why: Explanation, files: TableFiles) -> Table[UsageEvent]:
     foot = (
         ("Originally recorded", formatting.exact(event.cost_usd) or _NOT_KNOWN),
         ("With corrections", formatting.exact(why.cost_now_usd) or _NOT_KNOWN),
     )
-    return Table("Corrections", _CORRECTIONS, why.adjusted_event.adjustments, foot=foot)
+    rows = why.adjusted_event.adjustments
+    file = files.file("corrections", _CORRECTIONS_FILE, lambda: rows)
+    return Table("Corrections", _CORRECTIONS, rows, foot=foot, file=file)
 
 
 def _advice(event: UsageEvent, why: Explanation) -> Advice | None:
@@ -191,7 +221,7 @@ _DONE_LAST = {
     CorrectionKind.ADJUST: "The cost was adjusted manually.",
     CorrectionKind.REPRICE: "Repriced after a price change.",
     CorrectionKind.REREAD: "The usage was read again after an upgrade.",
-    CorrectionKind.MERGED: "Another source reported the same call and knew more of it.",
+    CorrectionKind.MERGED: "Another source reported the same call in more detail.",
 }
 
 

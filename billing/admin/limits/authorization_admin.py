@@ -14,11 +14,13 @@ from billing.admin.components.cards import Card, without_empty
 from billing.admin.components.datetimes import local_time
 from billing.admin.components.list_filters import ChoiceFilter, IdPeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
+from billing.admin.components.table_files import TableFiles
 from billing.admin.components.tables import Column, Table, column
 from billing.admin.components.urls import admin_url, event_url, ledger_url
 from billing.models import Authorization, UsageEvent
 from billing.types import AuthorizationStatus
 from costtrack.clock import utc_now
+from costtrack.file_columns import Kind, attributes
 from costtrack.money import usd
 from costtrack.server_url import server_url
 from organizations.clock import zoned_time
@@ -80,12 +82,13 @@ class AuthorizationAdmin(SingleOrganizationAdmin):
 
     def cards(self, request: HttpRequest, row: Authorization) -> list[Card]:
         settling = UsageEvent.objects.of(row.organization).filter(authorization_id=row.pk).order_by("id")
+        file = TableFiles(request, row.organization).file("settled-by", _FILE_COLUMNS, lambda: settling)
         return [
             Card(
                 amount=formatting.exact(row.amount_usd),
                 text=_sentence(row, utc_now()),
                 badges=self.status_shown(row),
-                table=Table("Settled by", _SETTLING_EVENTS, settling[:_MAX_EVENTS]),
+                table=Table("Settled by", _SETTLING_EVENTS, settling[:_MAX_EVENTS], file=file),
             ),
             Card("Call", details=without_empty(_call(row)), is_half=True),
             Card("Identity", details=without_empty(_identity(row)), is_half=True),
@@ -135,6 +138,11 @@ def _sentence(authorization: Authorization, now: datetime) -> str:
     return f"Reserved from every limit that covers the call until {zoned_time(authorization.expires_at)}."
 
 
+_FILE_COLUMNS = (
+    *attributes(Kind.TEXT, "id", "event_id", "kind", "service", "model"),
+    *attributes(Kind.TIME, "occurred_at"),
+    *attributes(Kind.AMOUNT, "cost_usd"),
+)
 _SETTLING_EVENTS = (
     Column[UsageEvent](
         "Settled by the event",

@@ -12,7 +12,7 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
 from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.form_fields import MoneyField, reason_field
-from billing.admin.components.list_filters import ChoiceFilter
+from billing.admin.components.list_filters import ChoiceFilter, NumberFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
 from billing.admin.components.tables import column
 from billing.admin.limits import limit_text, progress_bar
@@ -46,13 +46,18 @@ class DeclineForm(forms.Form):
 
 @admin.register(IncreaseRequest)
 class IncreaseRequestAdmin(SingleOrganizationAdmin):
+    row_names = ("limit request", "limit requests")
     resource = INCREASE_REQUESTS
     read_only = True
     select_related = ("limit", "granted", "organization__plan")
     changelist_class = ListOfLimitValues
     file_columns = (ComputedColumn("limit", Kind.TEXT, lambda row: limit_text.name(row.limit, row.display_value)),)
     list_display = ("requester", "for_limit", "requested_amount", "why", "state_shown", "answered")
-    list_filter = (OrganizationFilter, ChoiceFilter.of("state", "state", options=IncreaseState))
+    list_filter = (
+        OrganizationFilter,
+        ChoiceFilter.of("state", "state", options=IncreaseState),
+        NumberFilter.of("limit id", "limit", column="limit"),  # the limit's page links here
+    )
     ordering = ("-id",)
     actions_detail = ("grant", "decline")  # type: ignore[assignment]  # unfold declares an empty tuple
     empty_title = "No requests"

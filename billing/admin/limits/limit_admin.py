@@ -18,6 +18,7 @@ from billing.admin.components.model_admins import (
     SingleOrganizationList,
     shown_organization,
 )
+from billing.admin.components.table_files import TableFiles
 from billing.admin.components.tables import column
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_actions import LimitActionsAdmin
@@ -71,6 +72,7 @@ class LimitList(SingleOrganizationList):
 
 @admin.register(SpendLimit)
 class SpendLimitAdmin(LimitActionsAdmin):
+    row_names = ("limit", "limits")
     form = LimitForm
     select_related = ("organization__plan",)
     changelist_class = LimitList
@@ -161,7 +163,8 @@ class SpendLimitAdmin(LimitActionsAdmin):
         return {"subtitle": limit_text.name(row), "is_final": not self._page(request, row).is_editable}
 
     def _page(self, request: HttpRequest, limit: SpendLimit) -> LimitPage:
-        return LimitPage(limit, self.has_manage_permission(request, limit), LocalTimes.of(limit.organization))
+        times, files = LocalTimes.of(limit.organization), TableFiles(request, limit.organization)
+        return LimitPage(limit, self.has_manage_permission(request, limit), times, files)
 
     # --- Columns -----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from django.template.loader import render_to_string
@@ -11,6 +12,7 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
 from billing.admin.components.datetimes import LocalTimes
+from billing.admin.components.table_files import TableFiles, list_links
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, change_url
 from billing.admin.limits import limit_text, progress_bar
@@ -20,11 +22,26 @@ from billing.limits.selectors import active_overrides, display_values
 from billing.limits.types import LimitStatus, Rule
 from billing.models import PAUSING, IncreaseRequest, LimitOverride, SpendLimit, ThresholdEvent
 from billing.types import IncreaseState, LimitUnit, LimitWindow, MissingValue, OverrideKind, amount_text
+from costtrack.file_columns import FileLinks, Kind, attributes, computed
 
 MAX_VALUES = 10
+MAX_VALUES_IN_FILE = 10_000
 MAX_THRESHOLD_EVENTS = 10
 MAX_REQUESTS = 10
 
+
+_VALUE_COLUMNS = (
+    *attributes(Kind.TEXT, "rule.display_value", "evaluation.state"),
+    *attributes(Kind.AMOUNT, "rule.amount_usd", "evaluation.spent_usd", "evaluation.reserved_usd"),
+    *attributes(Kind.AMOUNT, "evaluation.remaining_usd"),
+    *attributes(Kind.TIME, "evaluation.resets_at", "hit_at"),
+)
+_OVERRIDE_COLUMNS = (
+    *attributes(Kind.TEXT, "kind"),
+    *attributes(Kind.AMOUNT, "amount_usd"),
+    *attributes(Kind.TEXT, "reason", "actor"),
+    *attributes(Kind.TIME, "starts_at", "ends_at"),
+)
 
 Threshold = tuple[str, str, bool]
 """Its label, its amount, and whether it is reached."""
@@ -35,6 +52,7 @@ class LimitPage:
     limit: SpendLimit
     may_manage: bool
     times: LocalTimes
+    files: TableFiles
 
     @property
     def not_in_force(self) -> str:
@@ -83,7 +101,7 @@ class LimitPage:
         limit, times = self.limit, self.times
         if not limit.is_per_value or self.not_in_force:
             return []
-        rows = worst_values(organization=limit.organization, limit=limit, now=times.now, max_values=MAX_VALUES)
+        rows = self._worst_values(MAX_VALUES)
         columns = (
             Column[LimitStatus]("Value", lambda status: formatting.code(status.rule.display_value)),
             Column[LimitStatus]("State", limit_text.badge),
@@ -92,7 +110,8 @@ class LimitPage:
             Column[LimitStatus]("", lambda status: self._actions(status.rule), is_number=True, css="ct-links"),
         )
         note = "The limit applies to each value separately. The values with the highest spend are shown."
-        table = Table("Values", columns, rows, empty="No spend in this window.", css="ct-values")
+        file = self.files.file("values", _VALUE_COLUMNS, partial(self._worst_values, MAX_VALUES_IN_FILE))
+        table = Table("Values", columns, rows, empty="No spend in this window.", css="ct-values", file=file)
         return [
             Card(
                 limit_text.name(limit),
@@ -102,6 +121,10 @@ class LimitPage:
                 footer=note if rows else "",
             )
         ]
+
+    def _worst_values(self, max_values: int) -> list[LimitStatus]:
+        limit = self.limit
+        return worst_values(organization=limit.organization, limit=limit, now=self.times.now, max_values=max_values)
 
     def _actions(self, rule: Rule) -> SafeString:
         toggle = ("Resume", "resume") if rule.is_paused_manually else ("Pause", "pause")
@@ -130,7 +153,9 @@ class LimitPage:
             ),
             Column[LimitOverride]("", self._end_link, is_number=True),
         )
-        return Table("Temporary overrides", columns, rows)
+        file_columns = (*computed(Kind.TEXT, value=lambda row: names[row.value]), *_OVERRIDE_COLUMNS)
+        file = self.files.file("overrides", file_columns, lambda: rows)
+        return Table("Temporary overrides", columns, rows, file=file)
 
     def _end_link(self, row: LimitOverride) -> SafeString | str:
         """Return the link for users who can end the override."""
@@ -156,7 +181,8 @@ class LimitPage:
             Column[IncreaseRequest]("Until", lambda row: self.times.exact(row.until)),
             Column[IncreaseRequest]("Reason", lambda row: formatting.two_lines(row.reason, row.requested_by)),
         )
-        return Table("Limit requests", columns, rows)
+        file = self._list_links("limit-requests", state=IncreaseState.OPEN.value)
+        return Table("Limit requests", columns, rows, file=file)
 
     def _threshold_events(self) -> Table[ThresholdEvent]:
         """Return the newest threshold events."""
@@ -182,7 +208,11 @@ class LimitPage:
                 ),
             ),
         )
-        return Table("Alerts", columns, rows, empty="No alerts yet.")
+        return Table("Alerts", columns, rows, empty="No alerts yet.", file=self._list_links("alerts"))
+
+    def _list_links(self, name: str, **filters: str) -> FileLinks:
+        """Return the links to the file of a list, with the rows of this limit."""
+        return list_links(self.files.request, self.limit.organization, name, limit=self.limit.pk, **filters)
 
     def _amount(self, amount: Decimal) -> str:
         return amount_text(amount, LimitUnit(self.limit.unit))

@@ -47,6 +47,7 @@ def limit_link(row: ThresholdEvent | IncreaseRequest) -> SafeString:
 
 @admin.register(ThresholdEvent)
 class ThresholdEventAdmin(SingleOrganizationAdmin):
+    row_names = ("alert", "alerts")
     resource = LIMITS
     read_only = True
     select_related = ("limit",)

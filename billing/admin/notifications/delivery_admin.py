@@ -73,7 +73,7 @@ class DeliveryAdmin(SingleOrganizationAdmin):
         body = {"type": row.notice.kind, "timestamp": iso(row.notice.created_at), "data": row.notice.data}
         return [
             Card(row.notice.subject, badges=delivery_badge(row), details=without_empty(_details(row, is_open=is_open))),
-            Card("Message as sent to programs", code=json.dumps(body, indent=2, ensure_ascii=False)),
+            Card("Webhook payload", code=json.dumps(body, indent=2, ensure_ascii=False)),
         ]
 
     def page_context(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.organization_page import OrganizationPage
-from billing.admin.components.table_files import TableFilesPage, computed
+from billing.admin.components.table_files import TableFilesPage
 from billing.exports.jobs import MAX_DIRECT_ROWS
 from billing.models import Notice
 from billing.notifications.email_content import Content, Tone
@@ -29,7 +29,7 @@ from billing.notifications.reading import (
 )
 from costtrack.admin_site import register_page
 from costtrack.errors import ForbiddenError
-from costtrack.file_columns import Kind
+from costtrack.file_columns import Kind, computed
 from organizations.models import Membership
 from organizations.permissions import NOTIFICATIONS
 

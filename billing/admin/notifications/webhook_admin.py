@@ -18,6 +18,7 @@ from billing.admin.components.model_admins import (
     SingleOrganizationAdmin,
     shown_organization,
 )
+from billing.admin.components.table_files import list_links
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, change_url
 from billing.admin.notifications.delivery_admin import ListOfHiddenRecipients, delivery_badge
@@ -36,7 +37,7 @@ from billing.notifications.webhooks import (
 )
 from billing.types import NoticeKind
 from costtrack.errors import DomainError
-from costtrack.file_columns import ComputedColumn, Kind
+from costtrack.file_columns import ComputedColumn, FileLinks, Kind
 from organizations.admin.credentials import RotationForm
 from organizations.admin_actions import add_service_error, confirmed
 from organizations.admin_request import request_user
@@ -129,7 +130,8 @@ class WebhookEndpointAdmin(SingleOrganizationAdmin):
 
     def cards(self, request: HttpRequest, row: WebhookEndpoint) -> list[Card]:
         is_open = self.has_manage_permission(request, row)
-        deliveries = _deliveries(row, is_open=is_open)
+        files = list_links(request, row.organization, "deliveries", webhook=row.pk)
+        deliveries = _deliveries(row, files, is_open=is_open)
         all_url = admin_url("billing_delivery_changelist", organization=row.organization_id, webhook=row.pk)
         return [
             Card(
@@ -239,7 +241,7 @@ class WebhookEndpointAdmin(SingleOrganizationAdmin):
         return formatting.badge("Enabled", "success")
 
 
-def _deliveries(webhook: WebhookEndpoint, *, is_open: bool) -> Table[Delivery]:
+def _deliveries(webhook: WebhookEndpoint, files: FileLinks, *, is_open: bool) -> Table[Delivery]:
     """Return the recent deliveries. `is_open` says that the user may see errors, which may contain the full URL."""
     times = LocalTimes.of(webhook.organization)
     rows = Delivery.objects.of(webhook.organization).filter(webhook=webhook).select_related("notice").order_by("-id")
@@ -259,4 +261,5 @@ def _deliveries(webhook: WebhookEndpoint, *, is_open: bool) -> Table[Delivery]:
         columns,
         rows[:_MAX_DELIVERIES],
         empty="No deliveries yet. Send a test to check that messages arrive.",
+        file=files,
     )

@@ -18,6 +18,7 @@ from billing.admin.components.model_admins import (
     SingleOrganizationAdmin,
     shown_organization,
 )
+from billing.admin.components.table_files import TableFiles
 from billing.admin.components.tables import Column, Table, column
 from billing.admin.components.urls import admin_url
 from billing.ledger.reprice import ModelFigures, Selection
@@ -29,6 +30,7 @@ from costtrack.clock import utc_now
 from costtrack.date_fields import EndFormField, StartFormField, use_calendar
 from costtrack.dates import UTC_CALENDAR
 from costtrack.errors import ConflictError
+from costtrack.file_columns import Kind, attributes, computed
 from costtrack.text import MAX_REASON_LENGTH
 from organizations.admin_actions import confirmed
 from organizations.models import Organization
@@ -121,7 +123,7 @@ class RepricingAdmin(SingleOrganizationAdmin):
                 amount=formatting.difference(row.difference_usd),
                 text=_sentence(row),
                 badges=self.state_shown(row),
-                table=_figures(row),
+                table=_figures(row, TableFiles(request, row.organization)),
             ),
             Card("Which calls", details=without_empty(_details(row))),
         ]
@@ -200,20 +202,30 @@ _FIGURES = (
 )
 
 
-def _figures(repricing: Repricing) -> Table[ModelFigures]:
+_FILE_COLUMNS = (
+    *attributes(Kind.TEXT, "service", "model"),
+    *attributes(Kind.COUNT, "events", "changed"),
+    *computed(Kind.COUNT, skipped=lambda row: row.left_alone),
+    *attributes(Kind.AMOUNT, "old_usd", "new_usd", "difference_usd"),
+)
+
+
+def _figures(repricing: Repricing, files: TableFiles | None = None) -> Table[ModelFigures]:
     """Return what each model's calls cost before and after, with the totals."""
     names = ("events", "changed", "left_alone", "old_usd", "new_usd")
     total = ModelFigures("", "All", **{name: getattr(repricing, name) for name in names})
+    rows = figures_of(repricing)
     return Table(
         "Costs by model, before and after",
         _FIGURES,
-        figures_of(repricing)[:_MAX_ROWS],
+        rows[:_MAX_ROWS],
         empty="No call in the period has a cost computed by costtrack." if repricing.is_finished else "",
         foot=[("All", *(column.cell(total) for column in _FIGURES[1:]))],
         note="Skipped calls were corrected manually, have no price yet, belong to a session closed by a summary, or "
         "have no current price."
         if repricing.left_alone
         else "",
+        file=files.file("costs-by-model", _FILE_COLUMNS, lambda: rows) if files is not None else None,
     )
 
 
@@ -224,9 +236,10 @@ def _sentence(repricing: Repricing) -> str:
         return "This page refreshes automatically."
     if not repricing.changed:
         return "All calls already have the cost at current prices."
-    changed, events = formatting.count(repricing.changed), formatting.count(repricing.events)
-    would = "would cost" if repricing.dry_run else "cost"
-    return f"{changed} of {events} calls {would} a different amount at current prices."
+    changed, calls = formatting.count(repricing.changed), formatting.counted(repricing.events, "call")
+    if repricing.dry_run:
+        return f"{changed} of {calls} would cost a different amount at current prices."
+    return f"{changed} of {calls} {'was' if repricing.changed == 1 else 'were'} repriced."
 
 
 def _details(repricing: Repricing) -> list[tuple[str, str]]:

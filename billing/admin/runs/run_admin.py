@@ -13,6 +13,7 @@ from billing.admin.components.datetimes import local_time
 from billing.admin.components.list_filters import ExactTextFilter
 from billing.admin.components.model_admins import CursorList, OrganizationFilter, SingleOrganizationAdmin
 from billing.admin.components.run_costs import run_cost_card
+from billing.admin.components.table_files import TableFiles
 from billing.admin.components.tables import column
 from billing.admin.components.urls import admin_url, ledger_url
 from billing.models import Run
@@ -51,11 +52,11 @@ class RunAdmin(SingleOrganizationAdmin):
             ("First received", local_time(row.created_at)),
         )
         link = ("View events", ledger_url(row.organization_id, run=row.run_id))
-        is_operator = request_user(request).is_superuser
+        is_operator, files = request_user(request).is_superuser, TableFiles(request, row.organization)
         return [
             Card("Run", link=link, details=without_empty(details)),
-            run_cost_card("Cost of this run", row, include_children=False, is_operator=is_operator),
-            run_cost_card("Cost with child runs", row, include_children=True, is_operator=is_operator),
+            run_cost_card("Cost of this run", row, files, include_children=False, is_operator=is_operator),
+            run_cost_card("Cost with child runs", row, files, include_children=True, is_operator=is_operator),
         ]
 
     name = column(Run, "Run", lambda row: formatting.code(row.run_id))

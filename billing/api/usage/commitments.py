@@ -162,7 +162,7 @@ class UsageCommitmentReportView(CommitmentView):
         operation_id="usage_commitments_report", parameters=[CommitmentReportQuery], responses=CommitmentReportBody
     )
     def get(self, request: Request) -> Response:
-        """Get the fees of a month, what of them is used and idle, what a token really costs, and the usage that they
+        """Get the fees of a month, what of them is used and idle, what a token actually costs, and the usage that they
         cover, apart from metered usage."""
         given = {name: value for name, value in request.query_params.items() if name != "organization"}
         query, now = validated(CommitmentReportQuery, given), utc_now()

@@ -30,7 +30,7 @@ from billing.ingest.otlp.attributes import (
 from billing.ingest.otlp.metrics import LOGS, TRACES
 from billing.ingest.otlp.outer_calls import outer_calls
 from billing.ingest.otlp.records import Attributes, Record, json_object
-from billing.ingest.otlp.similar_spans import SpanPattern, duration, features_of, instant, span_event_id
+from billing.ingest.otlp.similar_spans import Features, SpanPattern, duration, instant, span_event_id
 from billing.ingest.otlp.traces import KnownSpans, link_calls, surroundings, take
 from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError, UsageEventInput
 from billing.ingest.usage.raw import raw_object
@@ -142,6 +142,7 @@ def _groups(records: Sequence[Record], errors: list[RecordError]) -> list[list[i
     """Return the indexes of records, similar spans together, and append the errors of spans without ids."""
     groups: list[list[int]] = []
     by_features: dict[Hashable, list[int]] = {}
+    features = Features()
     for index, record in enumerate(records):
         if record.is_log:
             groups.append([index])
@@ -149,7 +150,7 @@ def _groups(records: Sequence[Record], errors: list[RecordError]) -> list[list[i
             message = "A span needs a trace id of 16 bytes and a span id of 8 bytes."
             errors.append(RecordError(index=index, code="invalid", field="traceId", message=message))
         else:
-            by_features.setdefault(features_of(record), []).append(index)
+            by_features.setdefault(features.of(record), []).append(index)
     return [*groups, *by_features.values()]
 
 

@@ -2,7 +2,7 @@
 gigabytes of objects; each span or log record is then decoded separately.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Any, Final, NamedTuple
 
@@ -283,7 +283,8 @@ def _key(attribute: memoryview) -> str:
     return ""
 
 
-def _attributes(pairs: Sequence[bytes]) -> Attributes:
+def _attributes(encoded: Iterable[bytes]) -> Attributes:
+    pairs = list(encoded)  # reading protobuf's own list several times takes longer
     try:
         names = tuple([pair[: 2 + pair[1]] for pair in pairs]) if len(pairs) <= _MAX_LAYOUT else ()
     except IndexError:  # an attribute without key and value
@@ -294,7 +295,9 @@ def _attributes(pairs: Sequence[bytes]) -> Attributes:
     said = _said[tuple([pairs[position] for position in layout.texts])]
     values: dict[str, Any] = {}
     for position, name, role in layout.others:
-        value = stored_value(role, _value(pairs[position]))
+        value = _value(pairs[position])
+        if role != "number" or type(value) is not int:  # most are
+            value = stored_value(role, value)
         if value is not None:
             values.setdefault(name, value)
     return Attributes(said.texts, values, said.tags)

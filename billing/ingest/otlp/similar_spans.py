@@ -8,6 +8,7 @@ import copy
 from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -23,19 +24,40 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_DURATION_NS = 10**18
 
 
-def features_of(record: Record) -> Hashable:
-    """Return what spans of one request have in common that differ only in their ids, times and numbers."""
-    attributes = record.attributes
-    return (
-        id(record.resource),
-        record.scope,
-        record.name,
-        record.kind,
-        record.is_error,
-        tuple(attributes.texts.items()),
-        tuple(attributes.values),
-        tuple(attributes.tags) if attributes.tags else None,
-    )
+class Features:
+    """What spans of one request have in common that differ only in their ids, times and numbers.
+
+    Texts that are decoded once for many spans are numbered by their identity, so that they are compared once.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[Hashable, int] = {}
+        self._by_identity: dict[tuple[int, int], int] = {}
+
+    def of(self, record: Record) -> Hashable:
+        """Return the features of a span. The record must exist as long as this object."""
+        attributes = record.attributes
+        texts, tags = attributes.texts, attributes.tags
+        identity = (id(texts), id(tags))
+        number = self._by_identity.get(identity)
+        if number is None:
+            content = (tuple(texts.items()), tuple(tags) if tags else None)
+            number = self._by_identity[identity] = self._numbers.setdefault(content, len(self._numbers))
+        return (
+            number,
+            id(record.resource),
+            record.scope,
+            record.name,
+            record.kind,
+            record.is_error,
+            *attributes.values,
+        )
+
+
+@lru_cache(maxsize=1024)
+def _sums_reader(counts: tuple[str, ...], service: str, model: str, source: str) -> SumsReader | None:
+    """Return the reader of usage that has nothing but these whole numbers."""
+    return sums_reader(dict.fromkeys(counts, 0), service=service, model=model, source=source)
 
 
 class SpanPattern(Struct, frozen=True, gc=False):
@@ -53,7 +75,9 @@ class SpanPattern(Struct, frozen=True, gc=False):
         values = record.attributes.values
         if not usage.items() <= values.items() or not _CALL_IDS.issuperset(values.keys() - usage.keys()):
             return None
-        sums = sums_reader(usage, service=event.service or "", model=event.model or "", source=event.source or "")
+        if any(type(count) is not int for count in usage.values()):
+            return None
+        sums = _sums_reader(tuple(usage), event.service or "", event.model or "", event.source or "")
         if sums is None:
             return None
         return cls(event, tuple(usage), sums, tuple(name for name in CALL_IDS if name in values))
@@ -61,7 +85,8 @@ class SpanPattern(Struct, frozen=True, gc=False):
     def ids_of(self, record: Record) -> list[str]:
         """Return the provider's ids of the call."""
         values = record.attributes.values
-        return list(dict.fromkeys([values[name] for name in self.ids]))
+        ids = [values[name] for name in self.ids]
+        return ids if len(ids) <= 1 else list(dict.fromkeys(ids))
 
     def event_of(
         self, record: Record, ids: Sequence[str], now: datetime
@@ -95,8 +120,9 @@ def instant(nanoseconds: int) -> datetime | None:
     """Return a time in nanoseconds since 1970; None for 0, which means that it is unknown. Raises InvalidEventError."""
     if not nanoseconds:
         return None
+    seconds, rest = divmod(nanoseconds, 10**9)
     try:
-        return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+        return _EPOCH + timedelta(0, seconds, rest // 1000)
     except OverflowError as error:
         raise InvalidEventError("endTimeUnixNano", "invalid", "The time is not in nanoseconds since 1970.") from error
 

@@ -107,7 +107,7 @@ _SUMS = (
 # The aggregates are those of migration 0070: PostgreSQL's own allocate a state for each group, which takes most of the
 # time when there are ten thousand. Numbers come first, because columns after a text are read more slowly.
 _USAGE = sql.SQL("""
-    SELECT {part} AS part, billing_sum_count(requests) AS requests,
+    SELECT billing_sum_count(requests) AS requests,
         billing_sum_count(requests) FILTER (WHERE status = 'failure') AS errors,
         billing_sum_count(input_tokens + cache_read_tokens + cache_creation_tokens) AS prompt_tokens,
         billing_sum_count(output_tokens) AS completion_tokens, billing_sum_count(cache_read_tokens) AS cached_tokens,
@@ -139,18 +139,19 @@ GROUP BY page.position, {page_keys}, {page_names}, page.value, page.users, part
 ORDER BY position NULLS FIRST, part
 """)
 # Rows of `usage` are groups already if there is one part, and no tags that are unnested or users that are counted.
-# Names are joined laterally, so that they are computed for the rows of the page and not for all.
+# They have no column for it, because the total would look up its group for each of them. Names are joined laterally,
+# so that they are computed for the rows of the page and not for all.
 _STATEMENT_OF_ONE_PART = sql.SQL("""
 WITH usage AS MATERIALIZED ({usage}
 ), first_rows AS (
     SELECT usage.* FROM usage {named} WHERE {search} AND {after} ORDER BY value {direction}, {key_names} LIMIT {limit}
 )
 SELECT NULL::bigint AS position, NULL::text[] AS keys, NULL::text[] AS names, NULL::text AS value,
-    NULL::bigint AS users, part, {figures}, count(*) FILTER (WHERE {search}) AS count
-FROM usage {named} GROUP BY part
+    NULL::bigint AS users, 1 AS part, {figures}, count(*) FILTER (WHERE {search}) AS count
+FROM usage {named} HAVING count(*) > 0
 UNION ALL
 SELECT row_number() OVER (ORDER BY value {direction}, {key_names}), ARRAY[{key_names}], ARRAY[{page_names}],
-    value::text, users, part, {sums}, 0
+    value::text, users, 1, {sums}, 0
 FROM first_rows {named}
 ORDER BY position NULLS FIRST
 """)
@@ -315,17 +316,16 @@ class _Explorer:
     def _usage(self, reader: RollupReader, keys: Sequence[_Key]) -> sql.Composable:
         user = sql.SQL("cost.user_ref") if self.query.with_users else sql.SQL("NULL::text AS user_ref")
         users = [] if self._has_single_groups else [user]
-        selected = [*(column for key in keys for column in key.selected), *users]
+        part = [] if self._has_single_groups else [sql.SQL("{} AS part").format(self._part(reader))]
+        selected = [*part, *(column for key in keys for column in key.selected), *users]
         return _USAGE.format(
-            part=self._part(reader),
             selected=sql.SQL("").join(sql.SQL(", {}").format(column) for column in selected),
             rows=self.rows_of(reader),
             joined=sql.SQL(" ").join(key.join for key in keys),
             grouped=sql.SQL(", ").join(
                 [
-                    sql.SQL("part"),
+                    *(() if self._has_single_groups else (sql.SQL("part"), sql.SQL("user_ref"))),
                     *(column for key in keys for column in key.grouped),
-                    *(() if self._has_single_groups else (sql.SQL("user_ref"),)),
                 ]
             ),
         )
@@ -342,8 +342,7 @@ class _Explorer:
         if self.all_rows is None:
             return sql.SQL("usage")
         usage = _USAGE.format(
-            part=self._part(reader),
-            selected=_NOTHING,
+            selected=sql.SQL(", {} AS part").format(self._part(reader)),
             rows=self.all_rows(reader),
             joined=_NOTHING,
             grouped=sql.SQL("part"),

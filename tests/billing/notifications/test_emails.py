@@ -74,6 +74,13 @@ def test_every_kind_is_complete_in_both_parts(kind: NoticeKind) -> None:
     assert all(len(line) <= 100 for line in text.splitlines())
 
 
+def test_a_threshold_that_is_passed_by_far_does_not_contradict_the_bar() -> None:
+    for part in rendered(NoticeKind.THRESHOLD, threshold=70)[0], rendered(NoticeKind.THRESHOLD, threshold=70)[1].text:
+        assert "has passed 70% of the limit" in part
+        assert "82%" in part
+        assert "used 70%" not in part
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_html_has_tables_and_inline_styles_and_one_style_sheet_for_dark_themes(kind: NoticeKind) -> None:
     notice = example_notice(kind, now=NOW)

@@ -26,7 +26,7 @@ from rest_framework.test import APIClient
 from billing.rollups.fold import fold
 from costtrack.clock import utc_now
 from costtrack.database import upgrades
-from tests.concurrency.conftest import database_url
+from tests.database import database_url
 from tests.unsafe_migrations import RULES, sql_of, unsafe_operations
 
 RELEASE = Path(__file__).with_name("release.json")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from costtrack.supervisor.folder import DataFolder
+from costtrack.supervisor.forking import fork_module
 from costtrack.supervisor.services import SERVICE_NAMES, memory_limits, postgres_settings, programs, servers
 
 GIGABYTE = 1024**3
@@ -25,7 +26,7 @@ def test_leftovers_know_the_name_of_every_service(tmp_path: Path, monkeypatch: p
     monkeypatch.delenv("DATABASE_URL")
     monkeypatch.delenv("REDIS_URL")
     folder = DataFolder(tmp_path)
-    services = [*servers(folder), *programs(folder, {}, "127.0.0.1", 8000)]
+    services = [*servers(folder), *programs(folder, "127.0.0.1", 8000, fork_module)]
     assert tuple(service.name for service in services) == SERVICE_NAMES
 
 
@@ -68,7 +69,7 @@ def test_the_documented_commands_are_those_of_the_supervisor(tmp_path: Path) -> 
     lines = OPERATIONS.read_text(encoding="utf-8").splitlines()
     documented = [shlex.split(line)[2:] for line in lines if line.startswith("    python -m c")]
     commands = []
-    for service in programs(DataFolder(tmp_path), {}, "0.0.0.0", 8000):  # noqa: S104 - nothing listens
+    for service in programs(DataFolder(tmp_path), "0.0.0.0", 8000, fork_module):  # noqa: S104 - nothing listens
         assert isinstance(service.start, partial)
         own = ("--quiet", "--skip-checks")  # `costtrack up` checks once, before it starts them
         commands.append([word for word in service.start.args[0] if word not in own])

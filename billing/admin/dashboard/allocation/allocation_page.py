@@ -18,6 +18,7 @@ from billing.admin.components.files import FileView
 from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.source_fields import source_text
+from billing.admin.components.table_files import TableFiles, TableFilesPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.exports.allocation_files import AllocationFile
@@ -31,7 +32,7 @@ from billing.types import AllocationTarget, SplitMethod
 from costtrack.admin_site import register_page
 from costtrack.dates import parse_month
 from costtrack.errors import InvalidError
-from costtrack.file_columns import FileLinks
+from costtrack.file_columns import FileLinks, Kind, attributes, computed
 from costtrack.money import plain, usd
 
 _MONTHS_OFFERED = 24
@@ -60,6 +61,19 @@ class AllocationForm(forms.Form):
         return parse_month(chosen) if chosen else default
 
 
+_RULE_COLUMNS = (
+    *attributes(Kind.TEXT, "name", "starts"),
+    *computed(
+        Kind.TEXT,
+        splits=lambda row: rule_source_text(SplitRule.of(row)),
+        how=lambda row: _ended_or(row, how_text(SplitRule.of(row))),
+    ),
+    *attributes(Kind.COUNT, "position"),
+    *attributes(Kind.TEXT, "actor"),
+    *attributes(Kind.TIME, "created_at"),
+)
+
+
 class AllocationQueryPage(OrganizationPage):
     """The form of a month and a basis, and the months that the plan shows."""
 
@@ -75,7 +89,7 @@ class AllocationQueryPage(OrganizationPage):
         return allocations(organization=self.organization, basis=basis, months=self._visible(months))
 
 
-class AllocationPage(AllocationQueryPage):
+class AllocationPage(TableFilesPage, AllocationQueryPage):
     title: ClassVar[str] = "Shared cost"
     template_name: ClassVar[str] = "admin/dashboard/allocation.html"
     stylesheets = ("costtrack/breakdowns.css",)
@@ -107,8 +121,10 @@ class AllocationPage(AllocationQueryPage):
             **context,
             "figures": allocation_figures(allocation),
             "chart": _chart(shown) if len(shown) > 1 else None,
-            "cards": [targets_card(allocation), *rule_cards(allocation)],
-            "files": self._files(month, parameters),
+            "cards": [
+                targets_card(allocation, self._files(month, parameters)),
+                *rule_cards(allocation, self.files_of_tables),
+            ],
             "focus_files": self._focus_files(month, parameters),
             "month": f"{month:%B %Y}",
             "note": self._note(allocation),
@@ -156,8 +172,9 @@ class AllocationPage(AllocationQueryPage):
                 "Added", lambda row: formatting.two_lines(row.actor, self.times.inline(row.created_at))
             ),
         )
-        empty = "No rules yet. A rule splits cost that belongs to no target, or that of a shared key or model."
-        table = Table("Rules", columns, rows, empty=empty)
+        empty = "No rules yet. A rule splits costs without a target, or the costs of a shared key or model."
+        file = self.table_file("rules", _RULE_COLUMNS, lambda: rows)
+        table = Table("Rules", columns, rows, empty=empty, file=file)
         text = "Versions never change. A new one applies from its month on, so earlier months stay as they are."
         link = ("New rule", admin_url("allocation_rule", **parameters)) if self.role.may_change else None
         return Card("Rules", text=text, table=table, link=link)
@@ -202,7 +219,7 @@ def allocation_figures(allocation: Allocation) -> list[Figure]:
     ]
 
 
-def targets_card(allocation: Allocation) -> Card:
+def targets_card(allocation: Allocation, files: FileLinks | None = None) -> Card:
     """Return each target before and after, all of which add up to the cost."""
     label = str(AllocationTarget(allocation.basis.target).label)
     cost = allocation.cost_usd
@@ -219,15 +236,16 @@ def targets_card(allocation: Allocation) -> Card:
     hidden = len(allocation.targets) - _TARGETS_SHOWN
     note = f"{formatting.count(hidden)} more are in the file." if hidden > 0 else ""
     foot = (("Total", formatting.exact(cost), "", "", formatting.exact(cost)),)
-    return Card("Before and after", table=Table("Cost before and after", columns, rows, foot=foot, note=note))
+    table = Table("Cost before and after", columns, rows, foot=foot, note=note, file=files)
+    return Card("Before and after", table=table)
 
 
-def rule_cards(allocation: Allocation) -> list[Card]:
-    """Return what each rule has split, by target."""
-    return [_rule_card(result) for result in allocation.rules]
+def rule_cards(allocation: Allocation, files: TableFiles | None = None) -> list[Card]:
+    """Return what each rule has split, by target; without `files` for a preview."""
+    return [_rule_card(result, files) for result in allocation.rules]
 
 
-def _rule_card(result: RuleResult) -> Card:
+def _rule_card(result: RuleResult, files: TableFiles | None) -> Card:
     total = sum(result.weights.values())
     columns = (
         Column[tuple[str, Any]]("Target", lambda row: formatting.name(row[0])),
@@ -236,14 +254,21 @@ def _rule_card(result: RuleResult) -> Card:
         ),
         Column[tuple[str, Any]]("Amount", lambda row: formatting.exact(row[1]), is_number=True),
     )
-    rows = sorted(result.given.items(), key=lambda row: (-row[1], row[0]))[:_TARGETS_SHOWN]
+    rows = sorted(result.given.items(), key=lambda row: (-row[1], row[0]))
+    file_columns = (
+        *computed(Kind.TEXT, target=lambda row: row[0]),
+        *computed(Kind.DECIMAL, share=lambda row: result.weights[row[0]] / total),
+        *computed(Kind.AMOUNT, amount_usd=lambda row: row[1]),
+    )
+    file = files.file(f"rule-{result.rule.version}", file_columns, lambda: rows) if files is not None else None
+    title = f"Shares of {result.rule.name}"
     empty = "No target has usage to divide by, so this cost stays where it is."
     text = f"{rule_source_text(result.rule)}. {how_text(result.rule)}."
     return Card(
         result.rule.name,
         amount=formatting.exact(result.source_usd),
         text=text,
-        table=Table(f"Shares of {result.rule.name}", columns, rows, empty=empty),
+        table=Table(title, columns, rows[:_TARGETS_SHOWN], empty=empty, file=file),
     )
 
 
@@ -269,6 +294,11 @@ def how_text(rule: SplitRule) -> str:
     return f"In proportion to {measure}{of}: {among}"
 
 
+def _month_label(row: Allocation) -> str:
+    share = f", {_percent(row.allocated_share)} allocated" if row.allocated_share is not None else ""
+    return f"{row.month:%b %Y}{share}"
+
+
 def _chart(shown: Sequence[Allocation]) -> Chart:
     direct = [row.cost_usd - row.unallocated.direct_usd for row in shown]
     by_rules = [row.unallocated.direct_usd - row.unallocated.total_usd for row in shown]
@@ -276,7 +306,7 @@ def _chart(shown: Sequence[Allocation]) -> Chart:
     label = str(AllocationTarget(shown[0].basis.target).label).lower()
     return Chart(
         title="Cost by month",
-        labels=[f"{row.month:%b %Y}, {_percent(row.allocated_share)} allocated" for row in shown],
+        labels=[_month_label(row) for row in shown],
         lines=[
             Line.of_costs(f"By {label}", direct),
             Line.of_costs("By rules", by_rules),

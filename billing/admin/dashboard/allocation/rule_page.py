@@ -107,7 +107,7 @@ class RuleForm(forms.Form):
         initial=1,
         label="Order",
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}),
-        help_text="Usage that several rules are about belongs to the one with the lowest number.",
+        help_text="If several rules match, the one with the lowest number applies.",
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -39,7 +39,7 @@ class ExploreForm(PeriodForm):
         choices=(("", "Totals"), *((unit.value, f"By {unit}") for unit in Unit)), required=False, label="Columns"
     )
     measure = FilterChoiceField(choices=MEASURES, required=False, label="Show")
-    compare = forms.BooleanField(required=False, label="Compare with the time before")
+    compare = forms.BooleanField(required=False, label="Compare with the previous period")
     include_users = forms.BooleanField(required=False, label="Cost per user")
     search = NameFormField(required=False, max_length=255, widget=forms.HiddenInput)
     sort_by = forms.Field(required=False, widget=forms.HiddenInput)

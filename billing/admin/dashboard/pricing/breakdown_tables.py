@@ -9,13 +9,14 @@ from django.http import HttpRequest
 
 from billing.admin.components import formatting
 from billing.admin.components.percent_bar import percent_bar
-from billing.admin.components.tables import Column, Table
+from billing.admin.components.tables import Column, Table, TableFile
 from billing.admin.components.urls import admin_url, url_for_dates
 from billing.reports.pricing.daily import DailyCost, Pricing
 from billing.reports.rollup_query import Sums
 from costtrack.calendar import Calendar, Span, Unit
 from costtrack.clock import MICROSECOND
 from costtrack.date_text import days_text
+from costtrack.file_columns import ComputedColumn, Kind, attributes, computed
 from costtrack.money import ZERO
 
 _MAX_ROWS = 30
@@ -27,38 +28,56 @@ _UNITS = ((timedelta(days=14), Unit.DAY), (timedelta(days=93), Unit.WEEK))
 
 @dataclass(frozen=True, slots=True)
 class BreakdownRow:
+    """`is_value` is false for usage without a value."""
+
     name: str
     url: str
     runs: int
     cost: Decimal
     unpriced: int = 0
+    is_value: bool = True
 
 
-def workflow_table(report: Pricing, sums: Sequence[Sums] | None) -> Table[BreakdownRow]:
-    """Return the cost by workflow. `sums` is None if the page is filtered by what workflows have no sums of."""
-    title = "Workflow breakdown"
-    if sums is None:
-        return _table(title, "Workflow", (), empty=_FILTERED)
+def breakdown_columns(name: str) -> tuple[ComputedColumn, ...]:
+    """Return the columns of the file; `name` is that of the first one."""
+    return (
+        ComputedColumn(name, Kind.TEXT, lambda row: row.name if row.is_value else ""),
+        *attributes(Kind.COUNT, "runs"),
+        *computed(Kind.AMOUNT, cost_usd=lambda row: row.cost),
+        *computed(Kind.COUNT, unpriced_events=lambda row: row.unpriced),
+    )
+
+
+def workflow_rows(report: Pricing, sums: Sequence[Sums]) -> list[BreakdownRow]:
+    """Return the cost by workflow, the most expensive first, and what has none."""
     rows = [
         BreakdownRow(row.key[0], admin_url("runs", workflow=row.key[0]), row.requests, row.cost, row.unpriced)
         for row in sums
     ]
-    shown, others = rows[:_MAX_ROWS], rows[_MAX_ROWS:]
-    if others:
-        shown.append(BreakdownRow(f"{len(others)} others", "", _runs(others), _cost(others), _unpriced(others)))
     without = BreakdownRow(
         _NO_WORKFLOW,
         "",
         report.runs - _runs(rows),
         sum((bucket.cost_usd for bucket in report.daily), ZERO) - _cost(rows),
         report.unpriced_events - _unpriced(rows),
+        is_value=False,
     )
-    if without.runs or without.cost:
-        shown.append(without)
-    return _table(title, "Workflow", shown)
+    return [*rows, without] if without.runs or without.cost else rows
 
 
-def period_table(report: Pricing, span: Span, calendar: Calendar, request: HttpRequest) -> Table[BreakdownRow]:
+def workflow_table(rows: Sequence[BreakdownRow] | None, file: TableFile[BreakdownRow]) -> Table[BreakdownRow]:
+    """Return the table of workflows. `rows` is None if the page is filtered by what workflows have no sums of."""
+    title = "Workflow breakdown"
+    if rows is None:
+        return _table(title, "Workflow", (), empty=_FILTERED)
+    workflows = [row for row in rows if row.is_value]
+    shown, others = workflows[:_MAX_ROWS], workflows[_MAX_ROWS:]
+    if others:
+        shown.append(BreakdownRow(f"{len(others)} others", "", _runs(others), _cost(others), _unpriced(others)))
+    return _table(title, "Workflow", [*shown, *(row for row in rows if not row.is_value)], file=file)
+
+
+def period_rows(report: Pricing, span: Span, calendar: Calendar, request: HttpRequest) -> list[BreakdownRow]:
     """Return the cost by day, week or month, newest first, without periods that have none."""
     unit = unit_of_rows(span)
     by_period: dict[Span, list[DailyCost]] = {}
@@ -74,7 +93,11 @@ def period_table(report: Pricing, span: Span, calendar: Calendar, request: HttpR
         runs = sum(bucket.runs for bucket in buckets)
         unpriced = sum(bucket.unpriced for bucket in buckets)
         rows.append(BreakdownRow(name, url_for_dates(request, first, last), runs, cost, unpriced))
-    return _table(f"Cost by {unit}", unit.capitalize(), rows, css="ct-periods")
+    return rows
+
+
+def period_table(unit: Unit, rows: Sequence[BreakdownRow], file: TableFile[BreakdownRow]) -> Table[BreakdownRow]:
+    return _table(f"Cost by {unit}", unit.capitalize(), rows, css="ct-periods", file=file)
 
 
 def unit_of_rows(span: Span) -> Unit:
@@ -82,7 +105,13 @@ def unit_of_rows(span: Span) -> Unit:
 
 
 def _table(
-    title: str, column: str, rows: Sequence[BreakdownRow], *, empty: str = "No usage.", css: str = ""
+    title: str,
+    column: str,
+    rows: Sequence[BreakdownRow],
+    *,
+    empty: str = "No usage.",
+    css: str = "",
+    file: TableFile[BreakdownRow] | None = None,
 ) -> Table[BreakdownRow]:
     total = _cost(rows)
     columns = (
@@ -91,7 +120,7 @@ def _table(
         Column[BreakdownRow]("Cost", lambda row: formatting.cost(row.cost, row.unpriced), is_number=True),
         Column[BreakdownRow]("Share", lambda row: percent_bar(row.cost, total)),
     )
-    return Table(title, columns, rows, empty=empty, css=css)
+    return Table(title, columns, rows, empty=empty, css=css, file=file)
 
 
 def _runs(rows: Sequence[BreakdownRow]) -> int:

@@ -7,16 +7,33 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import datetimes, formatting
 from billing.admin.components.datetimes import LocalTimes
-from billing.admin.components.tables import Column, Sorting, Table
+from billing.admin.components.tables import Column, Sorting, Table, TableFile
 from billing.admin.components.urls import session_url
 from billing.reports.pricing.groups import Group
 from costtrack.clock import iso
+from costtrack.file_columns import Kind, attributes, computed
 from costtrack.money import usd
 
 # The lengths of the day and of the year in `2026-11-02 09:00`.
 
 
-def group_table(groups: Sequence[Group], sorting: Sorting, *, empty: object, times: LocalTimes) -> Table[Group]:
+GROUP_COLUMNS = (
+    *attributes(Kind.TEXT, "group_id", "name", "session_id"),
+    *attributes(Kind.TIME, "first_at", "last_at"),
+    *attributes(Kind.COUNT, "runs", "input_tokens", "output_tokens"),
+    *attributes(Kind.AMOUNT, "cost_usd"),
+    *computed(
+        Kind.TEXTS,
+        models=lambda group: [f"{key.service}/{key.model}" for key in group.models],
+        agents=lambda group: [agent_id for agent_id, _ in group.agents],
+        users=lambda group: list(group.users),
+    ),
+)
+
+
+def group_table(
+    groups: Sequence[Group], sorting: Sorting, *, empty: object, times: LocalTimes, file: TableFile[Group]
+) -> Table[Group]:
     columns = (
         Column[Group]("Group", _name),
         Column[Group]("Session", _session),
@@ -33,7 +50,7 @@ def group_table(groups: Sequence[Group], sorting: Sorting, *, empty: object, tim
         Column[Group]("Cost", lambda group: formatting.strong(usd(group.cost_usd)), order="total_cost", is_number=True),
         Column[Group]("Models and agents", _models_and_agents),
     )
-    return Table("Group history", columns, groups, css="ct-groups", sorting=sorting, empty=empty)
+    return Table("Group history", columns, groups, css="ct-groups", sorting=sorting, empty=empty, file=file)
 
 
 def _name(group: Group) -> SafeString | str:

@@ -13,11 +13,12 @@ from billing.admin.components import formatting
 from billing.admin.components.chart_axis import Axis, axis
 from billing.admin.components.charts import Chart, Line
 from billing.admin.components.percent_bar import percent_bar
-from billing.admin.components.tables import Column, Table
+from billing.admin.components.tables import Column, Table, TableFile
 from billing.admin.components.urls import url_for_dates, url_with
 from billing.reports.pricing.daily import Pricing
 from billing.reports.pricing.run_filter import ModelKey
 from costtrack.calendar import Calendar, Span, Unit
+from costtrack.file_columns import Kind, attributes, computed
 from costtrack.money import ZERO
 
 _MAX_COLORS = 8  # and one for all others; charts.js has nine colors
@@ -29,6 +30,7 @@ NO_MODEL = "No model"
 class ModelRow:
     """`url` filters the page by the model; empty for runs without one."""
 
+    model: ModelKey
     name: str
     url: str
     runs: int
@@ -62,10 +64,21 @@ def model_rows(report: Pricing, request: HttpRequest) -> list[ModelRow]:
         runs[bucket.model] += bucket.runs
         unpriced[bucket.model] += bucket.unpriced
     urls = {model: url_with(request, model=text_of(model)) if model is not None else "" for model in costs}
-    return [ModelRow(names[model], urls[model], runs[model], cost, unpriced[model]) for model, cost in costs.items()]
+    return [
+        ModelRow(model or ModelKey("", ""), names[model], urls[model], runs[model], cost, unpriced[model])
+        for model, cost in costs.items()
+    ]
 
 
-def model_table(rows: Sequence[ModelRow]) -> Table[ModelRow]:
+MODEL_COLUMNS = (
+    *attributes(Kind.TEXT, "model.service", "model.model"),
+    *attributes(Kind.COUNT, "runs"),
+    *computed(Kind.AMOUNT, cost_usd=lambda row: row.cost),
+    *computed(Kind.COUNT, unpriced_events=lambda row: row.unpriced),
+)
+
+
+def model_table(rows: Sequence[ModelRow], file: TableFile[ModelRow]) -> Table[ModelRow]:
     total, left_out = sum((row.cost for row in rows), ZERO), max(len(rows) - _MAX_ROWS, 0)
     columns = (
         Column[ModelRow]("Model", lambda row: formatting.link_or_text(row.url, row.name)),
@@ -74,7 +87,8 @@ def model_table(rows: Sequence[ModelRow]) -> Table[ModelRow]:
         Column[ModelRow]("Share", lambda row: percent_bar(row.cost, total)),
     )
     left = "1 model with a lower cost is" if left_out == 1 else f"{left_out} models with lower costs are"
-    return Table("Model breakdown", columns, rows[:_MAX_ROWS], note=f"{left} not shown." if left_out else "")
+    note = f"{left} not shown." if left_out else ""
+    return Table("Model breakdown", columns, rows[:_MAX_ROWS], note=note, file=file)
 
 
 def chart_of(report: Pricing, span: Span, calendar: Calendar, request: HttpRequest) -> Chart | None:

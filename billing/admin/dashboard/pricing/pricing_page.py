@@ -3,6 +3,7 @@
 Its numbers are those of `POST /system/pricing` and `POST /system/groups` (document 000), in the organization's days.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -14,13 +15,21 @@ from billing.admin.components.cards import Card, EmptyState, Figure, Link
 from billing.admin.components.chart_axis import unit_of_bars
 from billing.admin.components.date_range import Period, PeriodForm, period_of
 from billing.admin.components.multi_select import MultiSelectField, Option
-from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.pagination import Paging, paging, requested_page
+from billing.admin.components.table_files import TableFilesPage, all_pages
 from billing.admin.components.tables import Sorting
 from billing.admin.components.urls import admin_url, url_of_page
-from billing.admin.dashboard.pricing.breakdown_tables import period_table, unit_of_rows, workflow_table
-from billing.admin.dashboard.pricing.group_history_tab import group_table
+from billing.admin.dashboard.pricing.breakdown_tables import (
+    breakdown_columns,
+    period_rows,
+    period_table,
+    unit_of_rows,
+    workflow_rows,
+    workflow_table,
+)
+from billing.admin.dashboard.pricing.group_history_tab import GROUP_COLUMNS, group_table
 from billing.admin.dashboard.pricing.model_costs_tab import (
+    MODEL_COLUMNS,
     chart_of,
     model_of,
     model_rows,
@@ -29,7 +38,7 @@ from billing.admin.dashboard.pricing.model_costs_tab import (
     text_of,
 )
 from billing.reports.pricing.daily import Pricing, pricing
-from billing.reports.pricing.groups import ORDERS, GroupQuery, groups
+from billing.reports.pricing.groups import ORDERS, Group, GroupQuery, groups
 from billing.reports.pricing.run_filter import ModelKey, RunFilter
 from billing.reports.pricing.workflows import workflow_sums
 from billing.reports.rollup_reader import RollupReader
@@ -39,6 +48,8 @@ from costtrack.date_text import day_text
 from costtrack.money import ZERO, usd
 
 GROUPS_PER_PAGE = 25
+_GROUPS_READ = 1_000
+"""At a time, for a file."""
 MAX_SEARCH_LENGTH = 255
 _GROUPS = "#groups"
 
@@ -75,7 +86,7 @@ class PricingForm(PeriodForm):
             agents.offer(_option(used.agent_id, used.name, used.runs) for used in report.agents)
 
 
-class PricingPage(OrganizationPage):
+class PricingPage(TableFilesPage):
     title: ClassVar[str] = "Pricing"
     template_name: ClassVar[str] = "admin/dashboard/pricing.html"
     stylesheets = ("costtrack/breakdowns.css",)
@@ -132,7 +143,11 @@ class PricingPage(OrganizationPage):
                 Figure("Models", formatting.count(len(used)), (f"Most for {used[0].name}" if used else "",)),
             ),
             "chart": chart_of(report, period.span, self.organization.calendar, self.request),
-            "models": Card("Model breakdown", table=model_table(models), link=self._explore(group_by="model")),
+            "models": Card(
+                "Model breakdown",
+                table=model_table(models, self.table_file("cost-by-model", MODEL_COLUMNS, lambda: models)),
+                link=self._explore(group_by="model"),
+            ),
             "unpriced": report.unpriced_events,
             "empty": self._empty_state(report, is_narrowed=is_narrowed),
         }
@@ -140,10 +155,21 @@ class PricingPage(OrganizationPage):
     def _breakdowns(self, report: Pricing, period: Period, *, is_narrowed: bool) -> list[Card]:
         sums = None if is_narrowed else workflow_sums(reader=self.reader, window=Window(*period.span))
         calendar = self.organization.calendar
-        tables = (workflow_table(report, sums), period_table(report, period.span, calendar, self.request))
+        workflows = workflow_rows(report, sums) if sums is not None else []
+        periods = period_rows(report, period.span, calendar, self.request)
+        unit = unit_of_rows(period.span)
+        tables = (
+            workflow_table(
+                None if sums is None else workflows,
+                self.table_file("cost-by-workflow", breakdown_columns("workflow_id"), lambda: workflows),
+            ),
+            period_table(
+                unit, periods, self.table_file(f"cost-by-{unit}", breakdown_columns(unit.value), lambda: periods)
+            ),
+        )
         links = (
             self._explore(group_by="workflow"),
-            self._explore(group_by="model", columns=unit_of_rows(period.span).value),
+            self._explore(group_by="model", columns=unit.value),
         )
         return [Card(table.title, table=table, link=link) for table, link in zip(tables, links, strict=True)]
 
@@ -155,24 +181,33 @@ class PricingPage(OrganizationPage):
     def _groups(self, runs: RunFilter, cleaned: dict[str, Any]) -> dict[str, Any]:
         number, sort_by = requested_page(self.request), cleaned.get("sort_by", "date")
         ascending = cleaned.get("sort_order") == "asc"
-        group_page = groups(
-            organization=self.organization,
-            reader=self.reader,
-            query=GroupQuery(
-                runs=runs,
-                search=cleaned.get("search", ""),
-                matches_id=True,
-                order=ORDERS[sort_by],
-                ascending=ascending,
-                offset=(number - 1) * GROUPS_PER_PAGE,
-                limit=GROUPS_PER_PAGE,
-            ),
+        query = GroupQuery(
+            runs=runs,
+            search=cleaned.get("search", ""),
+            matches_id=True,
+            order=ORDERS[sort_by],
+            ascending=ascending,
+            offset=(number - 1) * GROUPS_PER_PAGE,
+            limit=GROUPS_PER_PAGE,
         )
+        group_page = groups(organization=self.organization, reader=self.reader, query=query)
+
+        def read(offset: int | None) -> tuple[Sequence[Group], int | None]:
+            chosen = replace(query, offset=offset or 0, limit=_GROUPS_READ)
+            rows = groups(organization=self.organization, reader=self.reader, query=chosen).groups
+            return rows, chosen.offset + _GROUPS_READ if len(rows) == _GROUPS_READ else None
+
         pages = paging(self.request, number=number, size=GROUPS_PER_PAGE, total=group_page.total)
         sorting = Sorting(self.request, sort_by, "date", is_ascending=ascending, anchor=_GROUPS)
         empty = _no_groups(pages, total=group_page.total, search=cleaned.get("search", ""))
         return {
-            "groups": group_table(group_page.groups, sorting, empty=empty, times=self.times),
+            "groups": group_table(
+                group_page.groups,
+                sorting,
+                empty=empty,
+                times=self.times,
+                file=self.table_file("groups", GROUP_COLUMNS, lambda: all_pages(read)),
+            ),
             "groups_total": formatting.count(group_page.total),
             "other_parameters": [
                 (name, value)

@@ -1,6 +1,9 @@
 """The page of a workflow run: its cost with and without its child runs, its parents and children, and its newest
 events."""
 
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -11,25 +14,39 @@ import billing.admin.components.path_converters  # noqa: F401 - registers the pa
 from billing.admin.components import formatting
 from billing.admin.components.cards import Detail, EmptyState, without_empty
 from billing.admin.components.event_table import event_table
-from billing.admin.components.organization_page import EMPTY_PAGE, OrganizationPage
+from billing.admin.components.organization_page import EMPTY_PAGE
 from billing.admin.components.run_costs import run_cost_card
-from billing.admin.components.tables import Table
+from billing.admin.components.table_files import TableFilesPage, all_pages, list_links
+from billing.admin.components.tables import Table, TableFile
 from billing.admin.components.urls import admin_url, ledger_url, run_url
 from billing.admin.dashboard.runs.run_rows import branch_of
 from billing.models import Run, UsageEvent
 from billing.reports.events import EventFilter, list_events
-from billing.reports.run_tree import get_run_ancestors, get_run_row
+from billing.reports.run_tree import RunRow, get_run_ancestors, get_run_row, list_child_runs
 from billing.reports.runs import get_run
 from costtrack.admin_site import register_page
 from costtrack.calendar import ALWAYS
+from costtrack.file_columns import Kind, attributes, computed
 
 _EVENTS_SHOWN = 20
+_CHILDREN_READ = 500
+"""At a time, for a file."""
+_CHILD_COLUMNS = (
+    *attributes(Kind.TEXT, "run_id", "parent_run_id", "workflow_id"),
+    *attributes(Kind.TIME, "first_at", "last_at"),
+    *computed(Kind.COUNT, child_runs=lambda row: row.runs_below),
+    *attributes(Kind.BOOLEAN, "is_truncated"),
+    *attributes(Kind.COUNT, "own.requests", "own.prompt_tokens", "own.completion_tokens", "own.unpriced"),
+    *attributes(Kind.AMOUNT, "own.cost"),
+    *attributes(Kind.COUNT, "total.requests", "total.prompt_tokens", "total.completion_tokens", "total.unpriced"),
+    *attributes(Kind.AMOUNT, "total.cost"),
+)
 _NEAREST = 8
 """The number of parent runs that are shown."""
 _MAX_TITLE_LENGTH = 60
 
 
-class RunPage(OrganizationPage):
+class RunPage(TableFilesPage):
     title = "Run"
     template_name = "admin/dashboard/run.html"
     stylesheets = ("costtrack/runs.css",)
@@ -54,6 +71,7 @@ class RunPage(OrganizationPage):
 
     def page_context(self) -> dict[str, Any]:
         run = self.run
+        is_operator = self.user.is_superuser
         above = get_run_ancestors(organization=self.organization, run_id=run.run_id)
         since = self.plan_rights.history_start(self.now)
         return {
@@ -64,10 +82,11 @@ class RunPage(OrganizationPage):
             "has_cycle": above.has_cycle,
             "details": self._details(),
             "costs": [
-                run_cost_card("This run only", run, include_children=False, is_operator=self.user.is_superuser),
-                run_cost_card("With child runs", run, include_children=True, is_operator=self.user.is_superuser),
+                run_cost_card(title, run, self.files_of_tables, include_children=with_children, is_operator=is_operator)
+                for title, with_children in (("This run only", False), ("With child runs", True))
             ],
             "branch": branch_of(self.organization, self.times, run_id=run.run_id, since=since),
+            "children_file": self._children_file(since),
             "events": self._events(),
             "log_url": admin_url("request_log", run=run.run_id, range="90d"),
             "ledger_url": ledger_url(self.organization.pk, run=run.run_id),
@@ -95,7 +114,19 @@ class RunPage(OrganizationPage):
             limit=_EVENTS_SHOWN,
         )
         empty = "This run has no events, only child runs."
-        return event_table("The newest events of this run", page.rows, self.times, empty=empty)
+        files = list_links(self.request, self.organization, "all-events", run=self.run.run_id)
+        return event_table("The newest events of this run", page.rows, self.times, empty=empty, file=files)
+
+    def _children_file(self, since: datetime | None) -> TableFile[RunRow]:
+        read = partial(
+            list_child_runs, organization=self.organization, run_id=self.run.run_id, since=since, limit=_CHILDREN_READ
+        )
+
+        def read_rows(after: int | None) -> tuple[Sequence[RunRow], int | None]:
+            page = read(after=after)
+            return page.rows, page.last
+
+        return self.table_file("child-runs", _CHILD_COLUMNS, lambda: all_pages(read_rows))
 
 
 def _shortened(run_id: str) -> str:

@@ -1,6 +1,6 @@
 """The page of an execution: cost by phase, session, model and tool, and a timeline of its sessions (document 003)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,10 +11,12 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, Detail, without_empty
 from billing.admin.components.path_converters import DetailPage
-from billing.admin.components.tables import Table
+from billing.admin.components.table_files import TableFilesPage
+from billing.admin.components.tables import Table, TableFile
 from billing.admin.components.urls import session_url
 from billing.admin.dashboard.sessions.session_text import (
     NamedAmount,
+    amount_columns,
     between,
     figures_of,
     joined,
@@ -47,7 +49,7 @@ class Bar:
     width: str
 
 
-class ExecutionPage(DetailPage):
+class ExecutionPage(TableFilesPage, DetailPage):
     title = "Execution"
     template_name = "admin/dashboard/execution.html"
     stylesheets = ("costtrack/sessions.css",)
@@ -68,7 +70,7 @@ class ExecutionPage(DetailPage):
             "shown": formatting.count(len(sessions)) if len(execution.session_ids) > len(sessions) else "",
             "details": self._details(execution),
             "state": state_of(execution, self.now),
-            "breakdowns": [Card(table.title, table=table) for table in _breakdowns(execution, sessions)],
+            "breakdowns": [Card(table.title, table=table) for table in self._breakdowns(execution, sessions)],
             "timeline": self._timeline(sessions),
         }
 
@@ -84,6 +86,23 @@ class ExecutionPage(DetailPage):
                 ),
             )
         )
+
+    def _breakdowns(self, execution: ExecutionCosts, sessions: Sequence[SessionCosts]) -> list[Table[NamedAmount]]:
+        total = execution.totals.cost_usd
+        by_session = {session.session_id: session.totals.cost_usd for session in sessions}
+        tables: tuple[tuple[str, str, Mapping[str, Decimal], Any], ...] = (
+            ("Cost by phase", "Phase", execution.cost_by_phase, {"total": total}),
+            ("Cost by session", "Session", by_session, {"total": total, "url": session_url}),
+            ("Token cost by model", "Model", execution.cost_by_model, {}),
+            ("Compute cost by tool", "Tool", execution.cost_by_tool, {}),
+        )
+        return [
+            share_table(title, name, amounts, **options, file=self._amounts_file(title, name, amounts))
+            for title, name, amounts, options in tables
+        ]
+
+    def _amounts_file(self, title: str, name: str, amounts: Mapping[str, Decimal]) -> TableFile[NamedAmount]:
+        return self.table_file(title.lower().replace(" ", "-"), amount_columns(name.lower()), amounts.items)
 
     def _timeline(self, sessions: Sequence[SessionCosts]) -> dict[str, Any] | None:
         if not sessions:
@@ -116,17 +135,6 @@ class ExecutionPage(DetailPage):
 
 def _percent(duration: timedelta, total: timedelta) -> Decimal:
     return Decimal(duration / total) * _HUNDRED if total else Decimal(0)
-
-
-def _breakdowns(execution: ExecutionCosts, sessions: Sequence[SessionCosts]) -> list[Table[NamedAmount]]:
-    total = execution.totals.cost_usd
-    by_session = {session.session_id: session.totals.cost_usd for session in sessions}
-    return [
-        share_table("Cost by phase", "Phase", execution.cost_by_phase, total=total),
-        share_table("Cost by session", "Session", by_session, total=total, url=session_url),
-        share_table("Token cost by model", "Model", execution.cost_by_model),
-        share_table("Compute cost by tool", "Tool", execution.cost_by_tool),
-    ]
 
 
 register_page("executions/<opaque_id:execution_id>/", ExecutionPage.as_view(), name="execution")

@@ -18,7 +18,7 @@ from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.files import FileView, file_links
 from billing.admin.components.form_fields import FilterChoiceField, text_filter
-from billing.admin.components.table_files import TableFilesPage, computed
+from billing.admin.components.table_files import TableFilesPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, execution_url, session_url, url_with
 from billing.admin.dashboard.sessions.session_text import (
@@ -42,7 +42,7 @@ from costtrack.calendar import Window
 from costtrack.clock import DAY
 from costtrack.date_text import day_text
 from costtrack.errors import InvalidError, NotFoundError
-from costtrack.file_columns import Kind
+from costtrack.file_columns import Kind, computed
 from costtrack.money import usd
 from organizations.models import Organization
 

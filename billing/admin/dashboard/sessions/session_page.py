@@ -11,19 +11,39 @@ from billing.admin.components.cards import Card, Detail, without_empty
 from billing.admin.components.charts import Chart, Line
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.path_converters import DetailPage
+from billing.admin.components.table_files import TableFilesPage, all_pages
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import event_url, execution_url
-from billing.admin.dashboard.sessions.session_text import figures_of, joined, length, share_table, state_of
-from billing.reports.cursors import cursor_of, position_of
+from billing.admin.dashboard.sessions.session_text import (
+    amount_columns,
+    figures_of,
+    joined,
+    length,
+    share_table,
+    state_of,
+)
+from billing.reports.cursors import Position, cursor_of, position_of
 from billing.reports.sessions.calls import Call, SpendBucket, list_session_calls, list_spend_buckets
 from billing.reports.sessions.lists import SessionCosts, get_session_costs
 from billing.types import EventKind, Status
 from costtrack.admin_site import register_page
 from costtrack.calendar import Calendar
 from costtrack.date_text import clock_text, hour_text, short_day_text
+from costtrack.file_columns import Kind, attributes, computed
 from costtrack.money import ZERO, usd
 
 PAGE_SIZE = 50
+_CALLS_READ = 1_000
+"""At a time, for a file."""
+_CALL_COLUMNS = (
+    *attributes(Kind.TEXT, "id", "kind", "status"),
+    *attributes(Kind.TIME, "occurred_at"),
+    *attributes(Kind.TEXT, "phase_id", "service", "model", "tool"),
+    *attributes(Kind.COUNT, "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens"),
+    *attributes(Kind.COUNT, "tool_use_tokens", "tool_result_tokens"),
+    *attributes(Kind.DECIMAL, "duration_ms"),
+    *attributes(Kind.AMOUNT, "cost_usd"),
+)
 # The chart uses the shortest step with at most this many buckets.
 _MAX_BUCKETS = 48
 _MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
@@ -33,7 +53,7 @@ _STEPS = tuple(
 )
 
 
-class SessionPage(DetailPage):
+class SessionPage(TableFilesPage, DetailPage):
     title = "Session"
     template_name = "admin/dashboard/session.html"
     stylesheets = ("costtrack/sessions.css",)
@@ -52,7 +72,7 @@ class SessionPage(DetailPage):
             "figures": figures_of(session.totals),
             "details": self._details(session),
             "state": state_of(session, self.now),
-            "breakdowns": [Card(table.title, table=table) for table in _breakdowns(session)],
+            "breakdowns": [Card(table.title, table=table) for table in self._breakdowns(session)],
             **self._timeline(session),
             "calls": self._calls(page.rows, is_first=trail.is_first),
             "trail": trail,
@@ -102,7 +122,45 @@ class SessionPage(DetailPage):
             ),
         )
         gone = "The calls of this session are no longer stored; its totals are."
-        return Table("Calls", columns, calls, css="ct-session-table", empty=gone if is_first else "The list ends here.")
+        empty = gone if is_first else "The list ends here."
+        file = self.table_file("calls", _CALL_COLUMNS, lambda: all_pages(self._read_calls))
+        return Table("Calls", columns, calls, css="ct-session-table", empty=empty, file=file)
+
+    def _read_calls(self, after: Position | None) -> tuple[Sequence[Call], Position | None]:
+        session_id = self.kwargs["session_id"]
+        page = list_session_calls(organization=self.organization, session_id=session_id, after=after, limit=_CALLS_READ)
+        return page.rows, page.last
+
+    def _breakdowns(self, session: SessionCosts) -> list[Table[Any]]:
+        models, tools = session.cost_by_model, session.cost_by_tool
+        tool_tokens = self._tool_tokens(session)
+        model_file = self.table_file("token-cost-by-model", amount_columns("model"), models.items)
+        tool_file = self.table_file("compute-cost-by-tool", amount_columns("tool"), tools.items)
+        return [
+            share_table("Token cost by model", "Model", models, file=model_file),
+            share_table("Compute cost by tool", "Tool", tools, file=tool_file),
+            *([tool_tokens] if tool_tokens.rows else []),
+        ]
+
+    def _tool_tokens(self, session: SessionCosts) -> Table[tuple[str, int]]:
+        """Return the tokens by tool in descending order."""
+        costs = session.cost_by_tool_tokens
+        columns = (
+            Column[tuple[str, int]]("Tool", lambda row: row[0]),
+            Column[tuple[str, int]]("Tokens", lambda row: formatting.count(row[1]), is_number=True),
+            Column[tuple[str, int]](
+                "Estimated cost", lambda row: usd(costs[row[0]]) if row[0] in costs else "not known", is_number=True
+            ),
+        )
+        ranked = sorted(session.tokens_by_tool.items(), key=lambda item: (-item[1], item[0]))
+        file_columns = (
+            *computed(Kind.TEXT, tool=lambda row: row[0]),
+            *computed(Kind.COUNT, tokens=lambda row: row[1]),
+            *computed(Kind.AMOUNT, estimated_cost_usd=lambda row: costs.get(row[0])),
+        )
+        file = self.table_file("tokens-by-tool", file_columns, lambda: ranked)
+        note = "Tool inputs and outputs at the model's prices. Included in the token cost; do not add it to the total."
+        return Table("Tokens by tool", columns, ranked, css="ct-shares", note=note, file=file)
 
 
 def _called(call: Call) -> SafeString:
@@ -121,30 +179,6 @@ def _tokens(call: Call) -> str:
     if call.input_tokens or call.output_tokens:
         return f"{formatting.count(call.input_tokens)} in, {formatting.count(call.output_tokens)} out"
     return f"{formatting.count(call.tool_tokens)} tool tokens" if call.tool_tokens else formatting.NOTHING
-
-
-def _breakdowns(session: SessionCosts) -> list[Table[Any]]:
-    tools = _tool_tokens(session)
-    return [
-        share_table("Token cost by model", "Model", session.cost_by_model),
-        share_table("Compute cost by tool", "Tool", session.cost_by_tool),
-        *([tools] if tools.rows else []),
-    ]
-
-
-def _tool_tokens(session: SessionCosts) -> Table[tuple[str, int]]:
-    """Return the tokens by tool in descending order."""
-    costs = session.cost_by_tool_tokens
-    columns = (
-        Column[tuple[str, int]]("Tool", lambda row: row[0]),
-        Column[tuple[str, int]]("Tokens", lambda row: formatting.count(row[1]), is_number=True),
-        Column[tuple[str, int]](
-            "Estimated cost", lambda row: usd(costs[row[0]]) if row[0] in costs else "not known", is_number=True
-        ),
-    )
-    ranked = sorted(session.tokens_by_tool.items(), key=lambda item: (-item[1], item[0]))
-    note = "Tool inputs and outputs at the model's prices. Included in the token cost; do not add it to the total."
-    return Table("Tokens by tool", columns, ranked, css="ct-shares", note=note)
 
 
 def _step_of(span: timedelta) -> timedelta:

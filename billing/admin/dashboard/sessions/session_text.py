@@ -15,6 +15,7 @@ from billing.admin.components.urls import admin_url
 from billing.reports.sessions.executions import ExecutionCosts
 from billing.reports.sessions.lists import SessionCosts
 from billing.reports.sessions.rows import Totals
+from costtrack.file_columns import ComputedColumn, Kind
 from costtrack.money import ZERO, usd
 
 _SECOND_MS = 1000
@@ -55,6 +56,14 @@ def unpriced_link(totals: Totals) -> SafeString | str:
 
 
 NamedAmount = tuple[str, Decimal]
+
+
+def amount_columns(name: str) -> tuple[ComputedColumn, ...]:
+    """Return the columns of the file of a table by model, tool and so on."""
+    return (
+        ComputedColumn(name, Kind.TEXT, lambda row: row[0]),
+        ComputedColumn("cost_usd", Kind.AMOUNT, lambda row: row[1]),
+    )
 
 
 def share_table(

@@ -11,6 +11,7 @@ from billing.admin.components.date_range import period_of
 from billing.admin.components.urls import admin_url, url_with
 from billing.admin.components.usage_form import FILTERS, UsageQueryPage
 from billing.admin.dashboard.operator_overview import queues
+from billing.admin.dashboard.usage.call_urls import explore_url
 from billing.admin.dashboard.usage.limit_line import LimitLine, limit_line, own_limits
 from billing.admin.dashboard.usage.usage_chart import Timeline, timeline, usage_chart
 from billing.admin.dashboard.usage.usage_metrics import figures_of_spend, figures_of_window
@@ -31,6 +32,7 @@ from costtrack.admin_site import register_page
 from costtrack.calendar import Preset, Span
 from costtrack.date_text import day_text
 from costtrack.errors import DomainError
+from costtrack.file_columns import FileLinks
 from organizations.admin.switcher import offered_organizations
 
 _SERIES = {DIMENSION_OF[GroupBy(scope.value)].parameter: scope for scope in SERIES_SCOPES}
@@ -43,6 +45,12 @@ class UsagePage(UsageQueryPage):
     template_name: ClassVar[str] = "admin/dashboard/usage.html"
     stylesheets = ("costtrack/breakdowns.css", "costtrack/usage.css")
     explains_plan = True
+
+    def _groups_file(self, query: UsageQuery, by: GroupBy) -> FileLinks:
+        """Return the links to the explorer's file, which has every group with the page's period and filters."""
+        if (refusal := self.plan_rights.exports_refusal()) is not None:
+            return FileLinks(refused=refusal.message)
+        return FileLinks.of(admin_url("explore_file"), explore_url(query, self.request, by).partition("?")[2])
 
     def page_context(self) -> dict[str, Any]:
         if (refused := self.plan_rights.api_refusal()) is not None:
@@ -86,7 +94,9 @@ class UsagePage(UsageQueryPage):
             "figures": figures_of_window(summary.window),
             "unpriced": formatting.count(total.unpriced_events) if total.unpriced_events else "",
             "usage": usage,
-            "breakdown": breakdown(query, by, usage.groups, total, self.request) if by is not None else None,
+            "breakdown": breakdown(query, by, usage.groups, total, self.request, self._groups_file(query, by))
+            if by is not None
+            else None,
             "empty": _no_usage() if self._is_new(query, total) else None,
             "limits": limits,
             "has_limit": bool(own_limits(limits.statuses)),

@@ -16,6 +16,7 @@ from billing.admin.dashboard.usage.usage_chart import MAX_GROUPS, WITHOUT
 from billing.admin.dashboard.usage.usage_metrics import percent
 from billing.reports.usage.figures import DIMENSION_OF, Figures, GroupBy, Series
 from billing.reports.usage.query import UsageQuery
+from costtrack.file_columns import FileLinks
 from costtrack.money import ZERO
 
 
@@ -31,9 +32,9 @@ class Row:
 
 
 def breakdown(
-    query: UsageQuery, by: GroupBy, groups: Sequence[Series], total: Figures, request: HttpRequest
+    query: UsageQuery, by: GroupBy, groups: Sequence[Series], total: Figures, request: HttpRequest, file: FileLinks
 ) -> Table[Row]:
-    """Return the table of the groups, in the order of the chart."""
+    """Return the table of the groups, in the order of the chart. `file` has all of them."""
     rows = [_row(by, group, query, request) for group in groups]
     label, all_cost = DIMENSION_OF[by].label, max(total.cost_usd, ZERO)
     columns = (
@@ -45,7 +46,7 @@ def breakdown(
         Column[Row]("Error rate", lambda row: percent(row.figures.error_rate), is_number=True),
     )
     note = f"The {MAX_GROUPS} largest, and the sum of all others." if len(groups) > MAX_GROUPS else ""
-    return Table(f"By {label.lower()}", columns, rows, css="ct-usage-table", note=note)
+    return Table(f"By {label.lower()}", columns, rows, css="ct-usage-table", note=note, file=file)
 
 
 def _row(by: GroupBy, group: Series, query: UsageQuery, request: HttpRequest) -> Row:

@@ -39,10 +39,16 @@ def test_a_chosen_value_is_offered_even_if_it_is_unused() -> None:
 
 
 def test_of_very_many_the_most_used_are_offered_and_what_is_chosen() -> None:
-    options = [Option(f"{number:03}", f"{number:03}", weight=number) for number in range(300)]
+    options = [Option(f"{number:03}", f"{number:03}", weight=number) for number in range(600)]
     result = values(drawn("agent=007", *options))
-    assert result == ["007", *(f"{number:03}" for number in range(101, 300))]
+    assert result == ["007", *(f"{number:03}" for number in range(101, 600))]
     assert "100 more with fewer runs" in drawn("agent=007", *options)
+
+
+def test_a_long_list_can_be_searched() -> None:
+    options = [Option(str(number), str(number)) for number in range(11)]
+    assert 'aria-label="Search all agents"' in drawn("", *options)
+    assert "data-search-options" not in drawn("", *options[1:])
 
 
 def test_markup_in_names_is_only_text() -> None:

@@ -73,7 +73,7 @@ def test_the_back_test_is_stored_and_shown_beside_the_forecast(
 
     browser = sign_in(viewer)
     page = text(browser, "/o/acme/admin/forecast/")
-    assert "How well forecasts have done" in page
+    assert "Forecast accuracy" in page
     assert "24 hours" not in page
     assert "1 day</td>" in page or "1 day</th>" in page
     assert "search" in text(browser, "/o/acme/admin/forecast/?by=team")

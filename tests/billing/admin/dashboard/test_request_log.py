@@ -101,7 +101,8 @@ def test_rows_are_those_of_the_api(query: dict[str, str], owner: User, sign_in: 
     rows = texts(table)
     assert [url.split("/")[-3] for url in links(table, "When")] == [item["id"] for item in event_fields]
     assert [float(row["Cost"][1:]) for row in rows] == [float(item["cost_usd"]) for item in event_fields]
-    assert [row["Tokens in"] for row in rows] == [str(item["prompt_tokens"]) for item in event_fields]
+    tokens = [f"{item['prompt_tokens']:,} in {item['completion_tokens']:,} out" for item in event_fields]
+    assert [row["Tokens"] for row in rows] == tokens
 
 
 def test_a_row_says_who_what_and_how_much(owner: User, organization: Organization, sign_in: SignIn) -> None:

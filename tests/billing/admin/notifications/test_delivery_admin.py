@@ -77,7 +77,7 @@ def test_members_see_their_organizations_deliveries_newest_first(
 
 def test_the_page_shows_what_is_sent_and_what_became_of_it(owner: User, failed: Delivery, sign_in: SignIn) -> None:
     page = text(sign_in(owner), page_of(failed))
-    for shown in ("A test", "Failed", HOOK, "Answered 503", failed.message_id, "Message as sent to programs"):
+    for shown in ("A test", "Failed", HOOK, "Answered 503", failed.message_id, "Webhook payload"):
         assert shown in page
     assert "Answered 503" in text(sign_in(owner), LIST)
 

@@ -71,7 +71,7 @@ def test_the_difference_is_shown_first_and_then_applied(
     assert (real.reason, real.actor) == ("new contract", owner.email)
     reprice_task(real.pk)
     done = text(browser, page_of(real))
-    assert "2 of 2 calls cost a different amount at current prices." in done
+    assert "2 of 2 calls were repriced." in done
     assert "refresh" not in done
     assert page_of(real, "apply") not in done
     assert total_cost(UsageEvent.objects.of(organization)) == 4
