@@ -76,13 +76,17 @@ class Result:
 
 
 def run(
-    *, events: int, seed: int, seconds_between_faults: tuple[float, float] = _SECONDS_BETWEEN_FAULTS
+    *,
+    events: int,
+    seed: int,
+    seconds_between_faults: tuple[float, float] = _SECONDS_BETWEEN_FAULTS,
+    data: Path | None = None,
 ) -> list[Figure]:
     """Run once and return the figures. The seed determines the faults and their order, but not at what moment of the
-    clients' work they come."""
+    clients' work they come. `data` is a stopped installation without usage (default: a new one)."""
     chance = random.Random(seed)
     with TemporaryDirectory(prefix="ct-chaos-") as folder, _mail_server(chance) as mail, _receiver(chance) as receiver:
-        data = Path(folder) / "data"
+        data = data or Path(folder) / "data"
         settings = {
             "COSTTRACK_EMAIL_URL": mail,
             "COSTTRACK_EMAIL_TIMEOUT": "5",
