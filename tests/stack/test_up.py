@@ -17,7 +17,7 @@ from benchmarks import chaos
 from costtrack.embedded import postgres_url, redis_url
 from costtrack.queues import Queue
 from tests.plain_http import NO_TLS
-from tests.stack.running import Running, is_alive, run
+from tests.stack.running import Running, free_port, is_alive, run
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -156,7 +156,7 @@ def test_sigterm_stops_every_process(stack: Running) -> None:
 def test_a_data_folder_that_is_broken_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir(mode=0o700)
     (tmp_path / "postgres" / "PG_VERSION").write_text("9\n")
-    finished = run("up", "--port", "18000", "--data-dir", str(tmp_path))
+    finished = run("up", "--port", str(free_port()), "--data-dir", str(tmp_path))
     assert finished.returncode == 1
     assert "was created by PostgreSQL 9" in finished.stderr
     assert finished.stderr.count("\n") == 1
