@@ -94,7 +94,6 @@ OWN_SERVER = (
     "concurrency/test_replica.py",
     "costtrack/database/test_restore.py",
     "costtrack/test_embedded.py",
-    "stack/test_chaos.py",
     "stack/test_first_schema.py",
     "stack/test_up.py",
 )

@@ -163,8 +163,8 @@ def test_a_data_folder_that_is_broken_is_one_line(tmp_path: Path) -> None:
 
 
 def test_nothing_is_lost_or_counted_twice_while_processes_are_killed(shared_stack: Running) -> None:
-    """The short form of `python -m benchmarks chaos`. It comes last, in the data folder of the other tests: to migrate
-    a new one takes twenty seconds of a processor."""
+    """The short form of `python -m benchmarks chaos`. It comes last, in the data folder of the other tests,
+    so that no new one is made."""
     if shared_stack.is_up:
         shared_stack.stop(signal.SIGTERM)
     measured = chaos.run(events=4_000, seed=5, seconds_between_faults=(0.3, 0.8), data=shared_stack.data)
