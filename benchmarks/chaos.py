@@ -104,7 +104,10 @@ def run(
             work += [(_call, number, calls // _GATEWAYS) for number in range(_GATEWAYS)]
             started = time.monotonic()
             with ThreadPoolExecutor(len(work) + 1) as pool:
-                killer = pool.submit(_cause_faults, stack, chance, result, faults, over, seconds_between_faults)
+                chance_of_faults = random.Random(seed)  # no other thread draws from it
+                killer = pool.submit(
+                    _cause_faults, stack, chance_of_faults, result, faults, over, seconds_between_faults
+                )
                 try:
                     clients = [pool.submit(client, stack, result, number, count) for client, number, count in work]
                     for client in clients:

@@ -46,7 +46,8 @@ def batch_of(event_id: UUID) -> UUID:
 
 
 def received_at(event_id: UUID) -> datetime:
-    """Return when the batch of an event was received, in milliseconds."""
+    """Return when the batch of an event was received, in milliseconds. Raises OverflowError for other UUIDs that would
+    be after the year 9999."""
     return EPOCH + timedelta(milliseconds=event_id.int >> 80)
 
 

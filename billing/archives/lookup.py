@@ -27,7 +27,10 @@ def find_archived_event(*, organization: Organization, event_id: UUID) -> UsageE
     Raises StorageError if the files cannot be read; ConflictError if later months were dropped without an archive, and
     with them maybe adjustments of the event.
     """
-    month = received_at(event_id).date().replace(day=1)
+    try:
+        month = received_at(event_id).date().replace(day=1)
+    except OverflowError:
+        return None  # a UUID that is not of an event
     archives = list(EventArchive.objects.of(organization).complete().filter(month=month))
     if not archives:
         return None

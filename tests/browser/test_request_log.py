@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from rest_framework.test import APIClient
 
+from billing.admin.components.formatting import middle
 from costtrack.date_text import time_text
 from organizations.models import User
 from tests.browser.history import ODD, ZONE
@@ -57,9 +58,10 @@ class Calls:
 
     def _row(self, call: Item, event: Item) -> list[str]:
         status = f"{call['status'].capitalize()} {call['status_code'] or ''}".strip()
+        about = (call["service"], call["capability"], call["endpoint"])
         return [
             time_text(datetime.fromisoformat(call["time"]), ZoneInfo(ZONE)),
-            f"{call['model']}\n{' · '.join(filter(None, (call['service'], call['capability'], call['endpoint'])))}",
+            f"{call['model']}\n{middle(' · '.join(filter(None, about)), 40)}",
             f"{status} Voided" if call["voided"] else status,
             f"{count(call['prompt_tokens'])} in\n{count(call['completion_tokens'])} out",
             dollars(call["cost_usd"]) if call["cost_usd"] is not None else "Unpriced",

@@ -14,6 +14,7 @@ from costtrack.clock import utc_now
 from costtrack.database.replica import read_written_position
 from costtrack.env import parse_database_url
 from costtrack.metrics.instruments import REPLICA_READS
+from costtrack.replica import reads as replica_reads
 from costtrack.replica.reads import Outcome
 from organizations.models import Organization, User
 from organizations.types import Scope
@@ -123,9 +124,9 @@ def test_a_caller_reads_the_own_write_and_others_an_earlier_state_that_says_its_
         assert total == 1
         assert as_of < acknowledged_at
 
-    total, as_of = read_until_counted(server, writer, Outcome.REPLICA)
-    assert total == 2
-    assert as_of > acknowledged_at
+    while as_of <= acknowledged_at:  # the latest position that is known may be an earlier one
+        total, as_of = read_until_counted(server, writer, Outcome.REPLICA)
+        assert total == 2
 
 
 def test_a_row_that_the_replica_does_not_have_yet_is_found_on_the_primary(
@@ -158,8 +159,17 @@ def test_row_security_holds_on_the_replica(server: Server, standby: Standby, key
 
 @pytest.mark.django_db(transaction=True, databases=["default", "replica"])
 def test_no_report_and_no_page_needs_the_primary(
-    standby: Standby, replica: None, organization: Organization, owner: User, key: Key, operator_key: Key, send: Send
+    standby: Standby,
+    replica: None,
+    organization: Organization,
+    owner: User,
+    key: Key,
+    operator_key: Key,
+    send: Send,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # A busy machine may replay late, which is no reason to read elsewhere here.
+    monkeypatch.setattr(replica_reads, "_CATCH_UP_SECONDS", 30)
     Organization.objects.update(plan="enterprise")  # which has exports
     examples = Examples(organization, key, operator_key, send)
     examples.grow(1)

@@ -1,7 +1,7 @@
 """Voids and manual costs are appended adjustments."""
 
 from decimal import Decimal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db.models import Sum
@@ -238,7 +238,7 @@ def test_another_organizations_event_is_like_an_unknown_one(
     organization: Organization, other_organization: Organization, send: Send
 ) -> None:
     send({"cost_usd": "1"}, to=other_organization)
-    for event_id in (event().pk, uuid4()):
+    for event_id in (event().pk, uuid4(), UUID(int=0), UUID(int=2**128 - 1)):
         with pytest.raises(NotFoundError, match="No such event"):
             void(organization=organization, event_id=event_id, reason="x", actor=WHO, now=NOW)
     assert UsageEvent.objects.count() == 1

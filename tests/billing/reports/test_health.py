@@ -89,7 +89,7 @@ def test_what_is_wrong_is_named(send: Send, organization: Organization, monkeypa
 
     RollupCheck.objects.update(differences=1)
     check = checks_at(NOW, monkeypatch)["rollups"]
-    assert check.details["Wrong"].startswith("26 rows: acme: counts, acme: customer_days, ")
+    assert check.details["Wrong"].startswith("27 rows: acme: archives, acme: counts, acme: customer_days, ")
     assert check.details["Wrong"].endswith(", ...")
 
 

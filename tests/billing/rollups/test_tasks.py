@@ -61,7 +61,7 @@ def test_every_organization_is_verified(
         {"organization_id": other_organization.pk, "since": iso(NOW)},
     ]
 
-    assert RollupCheck.objects.count() == 2 * (len(ROLLUPS) + 3)
+    assert RollupCheck.objects.count() == 2 * (len(ROLLUPS) + 4)
     wrong = RollupCheck.objects.exclude(differences=0)
     assert [(check.organization, check.rollup) for check in wrong] == [
         (organization, "spend_days"),
