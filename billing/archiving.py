@@ -15,7 +15,7 @@ from pathlib import Path
 
 from django.db import transaction
 
-from billing.archives.files import Sums, is_same, sums_of, sums_of_file, write_rows
+from billing.archives.archive_files import Sums, is_same, sums_of, sums_of_file, write_rows
 from billing.archives.manifest import delete_files, new_file_name, store_manifest
 from billing.archives.replacing import replace_person
 from billing.archives.schema import VERSION

@@ -18,7 +18,7 @@ from typing import Any
 from psycopg import sql
 
 from billing.limits.cache import LimitSet, is_active, period_of
-from billing.limits.evaluate import ROLLING, window_span
+from billing.limits.limit_windows import ROLLING, window_span
 from billing.limits.threshold_events import lowest_threshold_usd
 from billing.limits.types import Rule
 from billing.models import SpendLimit, ThresholdEvent

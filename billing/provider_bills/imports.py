@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
 from billing.models import BillDay, BillImport, BillKey, BillRow
-from billing.provider_bills.reader import BillLine, read_bill
+from billing.provider_bills.bill_reader import BillLine, read_bill
 from billing.types import BillFormat, BillReport
 from costtrack.clock import DAY
 from costtrack.errors import ConflictError, field_error

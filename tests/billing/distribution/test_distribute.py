@@ -13,8 +13,8 @@ from django.db import connection
 from pytest_django import Settings
 
 from billing.distribution.checks import find_obstacles, present_kinds, verify
+from billing.distribution.distributed_tables import TableKind, own_tables, read_foreign_keys
 from billing.distribution.steps import expected_kinds, session_settings, steps
-from billing.distribution.tables import TableKind, own_tables, read_foreign_keys
 from billing.ledger.partitions import partitions, prepare
 from billing.models import UsageEvent
 from costtrack.database.repair import find_problems

@@ -8,11 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from billing.exports import jobs, usage_files
+from billing.exports import export_jobs, usage_files
 from billing.exports.allocation_files import AllocationFile
-from billing.exports.file_queries import query_json, query_of
-from billing.exports.focus import FocusFile
-from billing.exports.jobs import (
+from billing.exports.export_jobs import (
     MAX_UNFINISHED,
     STORED_FOR,
     cancel_export,
@@ -25,6 +23,8 @@ from billing.exports.jobs import (
     stored_response,
     visible_exports,
 )
+from billing.exports.file_queries import query_json, query_of
+from billing.exports.focus import FocusFile
 from billing.exports.list_files import ListFile
 from billing.exports.run_files import ExecutionsFile, RunsFile, SessionsFile
 from billing.exports.statement_files import StatementFile
@@ -105,7 +105,7 @@ def direct(query: FileQuery, access: Access, file_format: FileFormat = FileForma
 @pytest.mark.usefixtures("usage")
 def test_the_file_of_any_table_is_that_of_its_download(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage_files, "_PAGE", 2)
-    monkeypatch.setattr(jobs, "MAX_UNFINISHED", 20)
+    monkeypatch.setattr(export_jobs, "MAX_UNFINISHED", 20)
     queries = (
         requests(),
         DaysFile(filters=UsageFilter(model="gpt-4o"), window=MONTH),
@@ -191,10 +191,10 @@ def test_a_failure_is_said_in_plain_words(
 
 @pytest.mark.usefixtures("usage")
 def test_space_and_rows_are_bounded(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "MAX_STORED_BYTES", 10)
+    monkeypatch.setattr(export_jobs, "MAX_STORED_BYTES", 10)
     export = created(access)
     run_export(export=export)
-    monkeypatch.setattr(jobs, "MAX_ROWS", 4)
+    monkeypatch.setattr(export_jobs, "MAX_ROWS", 4)
     too_many = created(access)
     run_export(export=too_many)
     errors = [Export.objects.get(pk=pk).error for pk in (export.pk, too_many.pk)]

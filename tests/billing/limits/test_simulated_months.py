@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.limits.evaluate import evaluate, fits_at, window_span
+from billing.limits.evaluate import evaluate, fits_at
+from billing.limits.limit_windows import window_span
 from billing.limits.types import Balance, Bucket, ManualOverride, Reservation, Rule
 from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
 from costtrack.calendar import Calendar, Window

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from billing.limits.evaluate import window_span
+from billing.limits.limit_windows import window_span
 from billing.limits.threshold_events import LimitSnapshot, reached_thresholds
 from billing.limits.types import ManualOverride, Rule
 from billing.types import LimitAction, LimitWindow

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from billing.limits.evaluate import window_span
+from billing.limits.limit_windows import window_span
 from billing.limits.threshold_events import (
     Changes,
     LimitSnapshot,

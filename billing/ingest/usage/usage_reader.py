@@ -19,7 +19,7 @@ from billing.ingest.usage.modalities import plain_quantities, split
 from billing.ingest.usage.paths import Structure, structure_of
 from billing.ingest.usage.raw import raw_object
 from billing.ingest.usage.spellings import LIFETIME_FIELDS, MODALITY_FIELDS, ONE_HOUR_PARTS, QUANTITY_FIELDS
-from billing.ingest.usage.totals import Numbers, resolve_totals
+from billing.ingest.usage.token_totals import Numbers, resolve_totals
 from billing.ingest.usage.types import (
     LARGEST_COUNT,
     Flag,
