@@ -37,3 +37,22 @@ def test_every_enqueued_or_scheduled_task_is_registered(all_tasks: None) -> None
 def test_every_task_has_its_queue_in_the_table(all_tasks: None) -> None:
     registered = {name for name in app.tasks if not name.startswith("celery.")}
     assert registered == set(TASKS), "costtrack/queues.py names the queue of every task, and no task that is not there."
+
+
+def test_each_fixed_key_of_an_advisory_lock_is_used_once() -> None:
+    fixed = re.compile(r"^_\w+ = (7_301_\d{3}|0x[0-9A-F]{6} << 36)$", re.MULTILINE)
+    keys = [key for path in SOURCES for key in fixed.findall(path.read_text(encoding="utf-8"))]
+    assert len(keys) >= 6
+    assert sorted(keys) == sorted(set(keys))
+
+
+def test_only_the_deletion_of_an_organization_keeps_rows_that_refer_to_it_from_being_added() -> None:
+    """A foreign key locks the key of the organization's row, so FOR UPDATE of that row would stop its intake."""
+    locked = re.compile(r"\bOrganization\.objects(?:\.\w+\([^()]*\))*?\.select_for_update\(([^()]*)\)")
+    with_key = [
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        for options in locked.findall(path.read_text(encoding="utf-8"))
+        if "no_key=True" not in options
+    ]
+    assert with_key == ["billing/deletion.py"]
