@@ -192,7 +192,7 @@ class Examples:
         AnomalyWindow.objects.create(**window, anomaly=anomaly)
 
     def _limit(self, number: int, user: User) -> None:
-        """A limit of each credential with a raise, a crossing of the first one, and a request for more."""
+        """A limit of each credential with a raise, a threshold event of the first one, and a request for more."""
         operator, now = Principal(credential=self.operator_key.credential), utc_now()
         amount_usd = Decimal(1000 + number)
         limit_input = LimitInput(scope=LimitScope.CREDENTIAL, window=LimitWindow.CALENDAR_DAY, amount_usd=amount_usd)

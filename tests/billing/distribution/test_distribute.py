@@ -116,7 +116,7 @@ def test_events_of_an_own_partition_are_in_their_month_afterwards(
 def test_an_interrupted_run_is_continued(citus: None) -> None:
     keys = read_foreign_keys()
     *done, last_steps = [step.statements for step in steps({})][:-1]
-    for statement in [*session_settings(), *(one for statements in done for one in statements), *last_steps[:5]]:
+    for statement in [*session_settings(), *(item for statements in done for item in statements), *last_steps[:5]]:
         execute(statement)
     assert len(read_foreign_keys()) < len(keys)
     assert "FAILED" not in distribute()

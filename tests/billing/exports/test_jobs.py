@@ -242,9 +242,9 @@ def test_files_are_seen_by_who_may_read_their_rows(
     exports = [created(access), created(access, ListFile(name="audit-log"))]
     own = created(access, RequestsFile(filters=UsageFilter(), window=MONTH, received_by=NOW, users=("ada",)))
     by_operator = created(access_of(operator, organization))
-    assert [one.pk for one in visible_exports(access=access)] == [own.pk, exports[1].pk, exports[0].pk]
+    assert [item.pk for item in visible_exports(access=access)] == [own.pk, exports[1].pk, exports[0].pk]
     as_viewer = access_of(viewer, organization, Role.VIEWER)
-    assert [one.pk for one in visible_exports(access=as_viewer)] == [exports[0].pk]
+    assert [item.pk for item in visible_exports(access=as_viewer)] == [exports[0].pk]
     assert by_operator in visible_exports(access=access_of(operator, organization))
     with pytest.raises(ForbiddenError):
         created(as_viewer, ListFile(name="audit-log"))
@@ -257,7 +257,7 @@ def test_files_are_seen_by_who_may_read_their_rows(
 def test_stalled_files_are_continued(access: Access) -> None:
     export = created(access)
     assert not stalled_exports(utc_now()).exists()
-    assert [one.pk for one in stalled_exports(utc_now() + timedelta(minutes=2))] == [export.pk]
+    assert [item.pk for item in stalled_exports(utc_now() + timedelta(minutes=2))] == [export.pk]
 
 
 def test_ids_are_stored_as_text() -> None:

@@ -40,7 +40,7 @@ class Month:
     """A limit with all that will be spent and held under it, and when it is looked at."""
 
     oracle: Oracle
-    looks: tuple[datetime, ...]
+    instants: tuple[datetime, ...]
     usd: Decimal
 
 
@@ -81,7 +81,7 @@ def moments_of(month: Month) -> list[datetime]:
     if start is not None:
         happening += month.oracle.changes(start)
     around = [at + shift for at in happening for shift in (-MOMENT, timedelta())]
-    return sorted({*month.looks, *(at for at in around if at < NEVER - MONTH)})
+    return sorted({*month.instants, *(at for at in around if at < NEVER - MONTH)})
 
 
 def rule_of(oracle: Oracle, now: datetime) -> Rule:

@@ -1,4 +1,4 @@
-"""A limit's crossings in memory: steps are taken as `billing.limits.enforce` takes them."""
+"""A limit's threshold events in memory: steps are taken as `billing.limits.enforce` takes them."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
