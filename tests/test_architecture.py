@@ -1,6 +1,7 @@
 """Rules about the code itself that no linter knows."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from django.conf import settings
@@ -23,6 +24,31 @@ def test_the_sources_are_found() -> None:
 def test_a_file_is_named_by_what_is_in_it() -> None:
     vague = {"utils.py", "helpers.py", "signals.py", "common.py", "misc.py"}
     assert [str(path.relative_to(ROOT)) for path in SOURCES if path.name in vague] == []
+
+
+_ROLES = """
+address apps base cache catalog checks clock conditions context doctor filters folder health locks mapping middleware
+pagination queries query selectors serializers services sql tasks types urls verify views
+"""
+"""What modules of several packages are."""
+_SUBJECTS = """
+agreements allocation anomalies audit authorizations breakdown cloudevents commitments corrections cost_entries coverage
+credentials credits deliveries estimate events exports figures forecast forecasts langfuse limits members meters
+metric_senders months notifications organization_archive organizations outcomes preferences prices provider_bills
+quarantine queues report_subscriptions repricings runs saved_views spend_logs summary table_files teams totals
+uploads usage_issues webhooks workflows
+"""
+"""What several layers are about: models, rules, reports, endpoints, pages."""
+
+
+def test_a_name_of_a_module_stands_for_one_subject() -> None:
+    """A name that two modules have is a role or a subject of both. Name others by what is only in them:
+    `increase_requests` and `request_bodies`, not `requests` twice."""
+    packages = ("billing/management", "costtrack/client", "benchmarks")
+    paths = [path.relative_to(ROOT) for path in SOURCES if path.stem not in ("__init__", "__main__")]
+    names = Counter(path.stem for path in paths if not str(path).startswith(packages))
+    known = {*_ROLES.split(), *_SUBJECTS.split()}
+    assert sorted(name for name, number in names.items() if number > 1 and name not in known) == []
 
 
 def test_every_enqueued_or_scheduled_task_is_registered(all_tasks: None) -> None:
