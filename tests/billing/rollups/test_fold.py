@@ -38,6 +38,14 @@ def test_later_batches_add_to_the_same_row(send: Send) -> None:
     assert SpendDay.objects.get().requests == 3
 
 
+def test_batches_that_are_folded_together_count_once(send: Send) -> None:
+    for _ in range(3):
+        send(CALL)
+
+    assert fold(now=NOW) == Folded(batches=3, events=3)
+    assert SpendDay.objects.get().requests == 3
+
+
 def test_a_call_counts_under_each_of_its_tags(send: Send) -> None:
     send({**CALL, "tags": ["a", "b"]}, {**CALL, "tags": ["b"]}, CALL)
     fold(now=NOW)
