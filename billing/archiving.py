@@ -15,10 +15,10 @@ from pathlib import Path
 
 from django.db import transaction
 
-from billing.archives.files import Sums, is_same, sums_of, sums_of_file, write_rows
+from billing.archives.archive_files import Sums, is_same, sums_of, sums_of_file, write_rows
+from billing.archives.archive_schema import VERSION
 from billing.archives.manifest import delete_files, new_file_name, store_manifest
 from billing.archives.replacing import replace_person
-from billing.archives.schema import VERSION
 from billing.archives.storage import Storage, StorageError, sha256_of, storage_of
 from billing.ledger.partitions import Partition, month_of, next_month, partitions
 from billing.models import EventArchive

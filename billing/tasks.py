@@ -8,7 +8,7 @@ from django.db import transaction
 from billing.anomalies import detect_anomalies
 from billing.archiving import check_files
 from billing.deletion import delete_closed_organizations
-from billing.exports.jobs import delete_old_exports, run_export, stalled_exports
+from billing.exports.export_jobs import delete_old_exports, run_export, stalled_exports
 from billing.forecasts import back_test_forecasts
 from billing.ingest.coverage import delete_old_coverage
 from billing.ingest.uploads import delete_old_uploads, process_upload, stalled_uploads

@@ -13,8 +13,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costtrack.settings")
 from costtrack.metrics.instruments import start_publishing_pool
 from costtrack.organization_paths import split
 from costtrack.web_server.front import Front
-from costtrack.web_server.limits import BODY_BYTES
 from costtrack.web_server.serve import end_with_parent
+from costtrack.web_server.web_limits import BODY_BYTES
 from costtrack.wsgi import application as wsgi_application
 from organizations.api.authentication import has_session, has_usable_credential
 

@@ -10,7 +10,7 @@ from rest_framework import parsers
 from rest_framework.exceptions import ParseError
 
 from costtrack.errors import TooLargeError
-from costtrack.web_server.limits import BODY_BYTES
+from costtrack.web_server.web_limits import BODY_BYTES
 
 MAX_BYTES = BODY_BYTES
 

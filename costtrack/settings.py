@@ -24,7 +24,7 @@ from costtrack.openapi_settings import OPENAPI
 from costtrack.queues import REDELIVERED_AFTER_SECONDS, Queue, task_limits, task_routes
 from costtrack.sign_in_settings import sign_in_settings
 from costtrack.unfold_settings import ADMIN_THEME
-from costtrack.web_server.limits import WebLimits
+from costtrack.web_server.web_limits import WebLimits
 
 # Every process imports this module first. The modules that follow make a million objects that are never garbage, and
 # Python's collector would examine them again for each 700 new ones: a sixth of the time that a process takes to start.

@@ -13,7 +13,7 @@ from django.db.models import Model, QuerySet
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
-from billing.exports.jobs import MAX_UNFINISHED
+from billing.exports.export_jobs import MAX_UNFINISHED
 from billing.ingest.outcomes import OutcomeReport, record_outcomes
 from billing.ledger.credits import NewCredit, create_credit
 from billing.limits.increases import request_increase
@@ -45,7 +45,7 @@ from billing.models import (
 from billing.notifications.outbox import notify
 from billing.notifications.recipients import MAX_ADDRESSES
 from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
-from billing.provider_bills.connections import MAX_CONNECTIONS
+from billing.provider_bills.bill_connections import MAX_CONNECTIONS
 from billing.provider_bills.imports import NewBill, import_bill
 from billing.types import ExportState, IncreaseState, LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
@@ -192,7 +192,7 @@ class Examples:
         AnomalyWindow.objects.create(**window, anomaly=anomaly)
 
     def _limit(self, number: int, user: User) -> None:
-        """A limit of each credential with a raise, a crossing of the first one, and a request for more."""
+        """A limit of each credential with a raise, a threshold event of the first one, and a request for more."""
         operator, now = Principal(credential=self.operator_key.credential), utc_now()
         amount_usd = Decimal(1000 + number)
         limit_input = LimitInput(scope=LimitScope.CREDENTIAL, window=LimitWindow.CALENDAR_DAY, amount_usd=amount_usd)

@@ -27,7 +27,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import Field
 from pglast import enums
 
-from billing.distribution.tables import GLOBAL_TABLES, ORGANIZATIONS
+from billing.distribution.distributed_tables import GLOBAL_TABLES, ORGANIZATIONS
 from billing.ledger.partitions import LEDGER
 
 ast: Any = pglast.ast

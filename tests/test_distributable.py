@@ -14,7 +14,7 @@ import pytest
 from django.apps import apps
 from django.db import connection
 
-from billing.distribution.tables import GLOBAL_TABLES, TableKind, kinds, own_tables, read_foreign_keys
+from billing.distribution.distributed_tables import GLOBAL_TABLES, TableKind, kinds, own_tables, read_foreign_keys
 from billing.limits.reserve import try_reserve
 from billing.models import Authorization, Run
 from billing.reports import overview

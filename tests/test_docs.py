@@ -124,3 +124,13 @@ def test_the_checks_see_what_is_wrong() -> None:
     assert is_broken(ROOT / "README.md", "docs/nothing.md")
     assert is_broken(ROOT / "README.md", "docs/glossary.md#nothing")
     assert not is_broken(ROOT / "docs" / "glossary.md", "glossary.md#rollups-and-reports")
+
+
+def test_every_module_that_takes_a_lock_is_in_the_page_about_locking() -> None:
+    page = (ROOT / "docs" / "locking.md").read_text(encoding="utf-8")
+    takes_one = re.compile(r"select_for_update\(|\bFOR (?:NO KEY )?UPDATE\b(?! or)|advisory_xact_lock|\bLOCK TABLE\b")
+    sources = [path for top in ("billing", "costtrack", "organizations") for path in (ROOT / top).rglob("*.py")]
+    modules = [path for path in sources if takes_one.search(path.read_text(encoding="utf-8"))]
+
+    assert len(modules) > 30
+    assert sorted(str(path.relative_to(ROOT)) for path in modules if not re.search(rf"\b{path.name}\b", page)) == []

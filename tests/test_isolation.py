@@ -100,7 +100,7 @@ def both(organization: Organization, other_organization: Organization, send: Sen
 
 
 def _add_limit(organization: Organization) -> None:
-    """With a raise, a crossing and a request for more."""
+    """With a raise, a threshold event and a request for more."""
     limit = make_limit(organization, scope=LimitScope.TAG, scope_value=MARK)
     raised(limit, int(AMOUNT))
     shared: dict[str, Any] = {"organization": organization, "limit": limit, "value": MARK, "amount_usd": AMOUNT}

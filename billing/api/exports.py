@@ -18,7 +18,7 @@ from billing.api.usage.export import CsvRenderer, ErrorsInJson, ExportQuery, Par
 from billing.api.usage.query import read_usage_query
 from billing.api.usage.statements import StatementParameters, focus_file, focus_version, query_of_statement
 from billing.api.windows import WindowEndField, WindowStartField, window_of
-from billing.exports.jobs import (
+from billing.exports.export_jobs import (
     cancel_export,
     create_export,
     delete_export,

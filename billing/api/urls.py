@@ -6,7 +6,6 @@ from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
 from billing.api.agreements import AgreementViewSet
-from billing.api.archive import ArchiveView
 from billing.api.cloudevents import EventsView, LagoBatchView, OpenMeterOrLagoView, OpenMeterView
 from billing.api.deliveries import DeliveryViewSet
 from billing.api.exports import ExportFileView, ExportViewSet
@@ -15,6 +14,7 @@ from billing.api.langfuse import HealthView, IngestionView, ProjectsView
 from billing.api.meters import MeterListView, MeterQueryView, MeterView
 from billing.api.metric_senders import MetricSenderViewSet
 from billing.api.notification_addresses import NotificationAddressViewSet
+from billing.api.organization_archive import ArchiveView
 from billing.api.preferences import NotificationPreferencesView
 from billing.api.prices import PriceViewSet
 from billing.api.report_subscriptions import ReportSubscriptionViewSet

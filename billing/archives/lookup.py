@@ -8,8 +8,8 @@ import msgspec
 from django.db.models import Sum
 from psycopg import sql
 
-from billing.archives.reader import Reader, archives_between, opened
-from billing.archives.schema import columns, json_columns
+from billing.archives.archive_reader import Reader, archives_between, opened
+from billing.archives.archive_schema import columns, json_columns
 from billing.models import DroppedMonth, EventArchive, UsageEvent
 from costtrack.clock import MICROSECOND
 from costtrack.errors import ConflictError

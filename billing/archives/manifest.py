@@ -4,8 +4,8 @@ import json
 import secrets
 from datetime import date
 
-from billing.archives.files import Sums
-from billing.archives.schema import columns
+from billing.archives.archive_files import Sums
+from billing.archives.archive_schema import columns
 from billing.archives.storage import Storage, storage_of
 from billing.models import EventArchive
 from organizations.models import Organization

@@ -7,9 +7,9 @@ from typing import Any
 
 from psycopg import sql
 
-from billing.archives.files import open_writer
-from billing.archives.reader import opened
-from billing.archives.schema import json_columns
+from billing.archives.archive_files import open_writer
+from billing.archives.archive_reader import opened
+from billing.archives.archive_schema import json_columns
 from billing.models import EventArchive
 from organizations.models import Organization
 

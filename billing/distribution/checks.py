@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from django.conf import settings
 from django.db import connection
 
-from billing.distribution.tables import ORGANIZATIONS, TableKind
+from billing.distribution.distributed_tables import ORGANIZATIONS, TableKind
 from billing.ledger.partitions import LEDGER
 from billing.models import IngestBatch
 from costtrack.database.queries import fetch_rows

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from django.db import connection
 from psycopg import sql
 
-from billing.distribution.tables import ForeignKey, TableKind, kinds, read_foreign_keys
+from billing.distribution.distributed_tables import ForeignKey, TableKind, kinds, read_foreign_keys
 from billing.ledger.partitions import LEDGER, shared_name
 from costtrack.database.catalog import read_policies
 from costtrack.database.declared import declared

@@ -17,7 +17,7 @@ from billing.exports.table_files import FileTable, Part
 from billing.pricing.kinds import KINDS, Unit
 from billing.reports.allocation.rules import AllocationBasis
 from billing.reports.charges.charge import Charge, ChargeCategory
-from billing.reports.charges.reader import ChargeReader
+from billing.reports.charges.charge_reader import ChargeReader
 from billing.reports.statements.month_commitments import MonthCommitment
 from billing.reports.statements.months import StatementMonth, month_of
 from billing.reports.usage.ledger_usage import count_events

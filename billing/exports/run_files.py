@@ -16,7 +16,7 @@ from billing.reports.run_tree import RunRow, get_run_row, list_runs
 from billing.reports.sessions.executions import ExecutionCosts, list_executions
 from billing.reports.sessions.lists import SessionCosts, list_sessions
 from billing.reports.sessions.newest import EntityFilter
-from billing.reports.sessions.rows import Totals
+from billing.reports.sessions.session_rows import Totals
 from costtrack.calendar import Window
 from costtrack.file_columns import FileColumn, Kind
 from costtrack.tenancy import tenant_scope

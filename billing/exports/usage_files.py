@@ -13,10 +13,10 @@ from billing.exports.table_files import FileQuery, FileTable, Part, Row, columns
 from billing.reports.archived_events import may_have_archive
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.usage.breakdown import groups_by_period
-from billing.reports.usage.calls import Call, CallFilter, count_listed_calls, list_calls, most_expensive_calls
 from billing.reports.usage.explorer import ExplorerPage, ExplorerQuery, ExplorerRow, SortBy, explore
 from billing.reports.usage.figures import DIMENSION_OF, ZERO_FIGURES, Figures, GroupBy, UsageFilter
 from billing.reports.usage.query import UsageQuery, split_into_periods
+from billing.reports.usage.request_log import Call, CallFilter, count_listed_calls, list_calls, most_expensive_calls
 from billing.reports.usage.totals import totals
 from costtrack.calendar import Calendar, Span, Unit
 from costtrack.clock import MICROSECOND

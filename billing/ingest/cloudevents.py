@@ -14,7 +14,7 @@ from billing.ingest.json_records import split_array, to_record_error
 from billing.ingest.litellm.payload import short_text
 from billing.ingest.types import Malformed, ParsedBatch, ParsedEvent
 from billing.ingest.usage.raw import raw_object
-from billing.ingest.usage.reader import without_known_caches
+from billing.ingest.usage.usage_reader import without_known_caches
 from billing.ingest.usage_fields import convert, event_fields
 from billing.ingest.validate import InvalidEventError, normalize, refuse_nul
 

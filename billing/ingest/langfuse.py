@@ -18,7 +18,7 @@ from billing.ingest.json_records import split_array, to_record_error
 from billing.ingest.litellm.payload import short_text
 from billing.ingest.types import Malformed, ParsedBatch, ParsedEvent, UsageEventInput
 from billing.ingest.usage.raw import raw_object
-from billing.ingest.usage.reader import read_usage
+from billing.ingest.usage.usage_reader import read_usage
 from billing.ingest.validate import InvalidEventError, normalize, take_reading
 
 SOURCE = "langfuse"

@@ -25,7 +25,7 @@ from billing.ingest.coverage import (
 from billing.ingest.otlp.metrics import FAMILIES, SOURCE, Family, Point
 from billing.ingest.services import ingest
 from billing.ingest.types import ParsedBatch, ParsedEvent, UsageEventInput
-from billing.ingest.usage.reader import read_usage
+from billing.ingest.usage.usage_reader import read_usage
 from billing.ingest.validate import InvalidEventError, normalize, take_reading
 from billing.models import MetricSender
 from costtrack.tenancy import tenant_scope

@@ -13,8 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from billing.ingest.ledger_entries import conditions_read, flags_of
-from billing.ingest.usage.reader import read_usage
 from billing.ingest.usage.types import FlagCode, UsageReading
+from billing.ingest.usage.usage_reader import read_usage
 from billing.ledger.adjustments import adjustment_of, note
 from billing.ledger.calls import REREAD
 from billing.ledger.corrections import append_adjustments

@@ -27,7 +27,7 @@ from costtrack.errors import ConflictError, InvalidError, NotFoundError
 from costtrack.event_files import EventFile, FileError, FileFormat, ReadOptions, Record
 from costtrack.event_files.columns import is_field
 from costtrack.event_files.event_file import inflated
-from costtrack.event_files.tables import parquet_size
+from costtrack.event_files.table_file import parquet_size
 from costtrack.event_files.types import generated_id_prefix, with_id
 from costtrack.jobs import enqueue_on_commit
 from costtrack.tenancy import tenant_scope

@@ -10,8 +10,8 @@ import msgspec
 
 from billing.ingest.types import RecordError, UsageEventInput
 from billing.ingest.usage.quantities import InvalidQuantityError, parse_quantities
-from billing.ingest.usage.reader import read_usage
 from billing.ingest.usage.types import UnreadableReason, UsageReading
+from billing.ingest.usage.usage_reader import read_usage
 from billing.pricing.kinds import TOKEN_COUNTS, quantities_as_json, to_columns
 from costtrack.money import MAX_AMOUNT_USD, to_storable
 from costtrack.names import clean_name

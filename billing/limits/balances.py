@@ -16,7 +16,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from billing.limits.evaluate import window_span
+from billing.limits.limit_windows import window_span
 from billing.limits.threshold_events import lowest_threshold_usd
 from billing.limits.types import Balance, Bucket, Reservation, Rule
 from costtrack.clock import DAY, EPOCH, start_of_hour

@@ -25,7 +25,7 @@ from django.db.models import Max, Q, QuerySet
 
 from billing.limits.balances import spend_of_rules
 from billing.limits.cache import LimitSet, limit_set, rule_of
-from billing.limits.evaluate import window_span
+from billing.limits.limit_windows import window_span
 from billing.limits.notifications import notify_summary, notify_threshold_event, resets_at
 from billing.limits.per_value import LastCheck, values_to_check
 from billing.limits.selectors import display_values

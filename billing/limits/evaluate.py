@@ -11,20 +11,12 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
-from billing.limits.types import NO_PERIOD, Balance, Bucket, Evaluation, Period, Rule
-from billing.types import LimitAction, LimitState, LimitWindow, OverrideKind
-from costtrack.calendar import Calendar, Unit, Window
-from costtrack.clock import MICROSECOND
+from billing.limits.limit_windows import ROLLING, window_span
+from billing.limits.types import Balance, Bucket, Evaluation, Rule
+from billing.types import LimitAction, LimitState, OverrideKind
+from costtrack.calendar import Calendar, Window
 from costtrack.money import ZERO
 
-ROLLING = {
-    LimitWindow.ROLLING_24H: timedelta(hours=24),
-    LimitWindow.ROLLING_7D: timedelta(days=7),
-    LimitWindow.ROLLING_30D: timedelta(days=30),
-}
-"""The rolling windows, and how long spend counts in them."""
-_UNITS = {LimitWindow.CALENDAR_DAY: Unit.DAY, LimitWindow.CALENDAR_WEEK: Unit.WEEK}
-_MONTHS = {LimitWindow.CALENDAR_MONTH: 1, LimitWindow.CALENDAR_QUARTER: 3}
 _PERCENT = Decimal(100)
 _NOTHING = Decimal("-Infinity")
 
@@ -54,19 +46,6 @@ class ProjectedState(NamedTuple):
         """Whether an amount can be reserved. `billing_reserve` decides in the same way, from the same maximum."""
         maximum = self.max_committed_usd
         return maximum is None or (self.spent_usd < maximum and self.spent_usd + self.reserved_usd + usd <= maximum)
-
-
-def window_span(window: LimitWindow, calendar: Calendar, now: datetime, period: Period = NO_PERIOD) -> Window:
-    """Return the window that contains `now`. A rolling window excludes spend exactly as old as it is long."""
-    if window is LimitWindow.LIFETIME:
-        return Window(None, None)
-    if window is LimitWindow.FIXED_PERIOD:
-        return Window(period.start, period.end)
-    if window in ROLLING:
-        return Window(now - ROLLING[window] + MICROSECOND, None)
-    if window in _MONTHS:
-        return Window(*calendar.months(_MONTHS[window], now, first_day=period.month_day))
-    return Window(*calendar.period(_UNITS[window], now))
 
 
 def amount_at(rule: Rule, at: datetime) -> Decimal:

@@ -8,7 +8,8 @@ window and raises that end. Reserved amounts do not count, because they may not 
 from datetime import datetime
 from decimal import Decimal
 
-from billing.limits.evaluate import ROLLING, amount_at, window_span
+from billing.limits.evaluate import amount_at
+from billing.limits.limit_windows import ROLLING, window_span
 from billing.limits.pace import MAX_HORIZON, RATE_PERIOD, Pace, Rate, WeeklyPace
 from billing.limits.types import Balance, Rule
 from costtrack.calendar import Calendar, Window

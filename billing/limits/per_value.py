@@ -18,11 +18,11 @@ from typing import Any
 from psycopg import sql
 
 from billing.limits.cache import LimitSet, is_active, period_of
-from billing.limits.evaluate import ROLLING, window_span
+from billing.limits.limit_windows import ROLLING, window_span
 from billing.limits.threshold_events import lowest_threshold_usd
 from billing.limits.types import Rule
 from billing.models import SpendLimit, ThresholdEvent
-from billing.rollups.definitions import SCOPES_OF_EVENT
+from billing.rollups.definitions import AMOUNT_SQL, SCOPES_OF_EVENT
 from billing.rollups.sql import OF_UNFOLDED
 from billing.types import LimitWindow, OverrideKind
 from costtrack.clock import EPOCH
@@ -43,12 +43,11 @@ class ValuesNearThreshold:
 
 # Rows of (position, value, cost, charged) of unfolded events; unpriced ones count at the limit's fallback price.
 _TAIL = sql.SQL("""
-SELECT requested.position, event_scope.value, sum(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd) AS cost,
-    sum(greatest(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd, 0)) AS charged
+SELECT requested.position, event_scope.value, sum({amount}) AS cost, sum(greatest({amount}, 0)) AS charged
 FROM {unfolded} {scopes} JOIN requested ON requested.scope = event_scope.scope AND event.occurred_at >= requested.start
 WHERE batch.organization_id = %(organization)s AND batch.folded_at IS NULL
 GROUP BY requested.position, event_scope.value
-""").format(unfolded=OF_UNFOLDED, scopes=sql.SQL(SCOPES_OF_EVENT))
+""").format(amount=sql.SQL(AMOUNT_SQL), unfolded=OF_UNFOLDED, scopes=sql.SQL(SCOPES_OF_EVENT))
 _UNPRICED = sql.SQL("""
 UNION ALL
 SELECT position, value, sum(tokens) * fallback / 1000000, sum(tokens) * fallback / 1000000 FROM (

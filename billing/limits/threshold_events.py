@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from billing.limits.evaluate import ROLLING
+from billing.limits.limit_windows import ROLLING
 from billing.limits.types import Rule
 from billing.models import PAUSING, ThresholdEvent
 from billing.types import LimitWindow, NoticeKind

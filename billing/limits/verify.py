@@ -16,7 +16,7 @@ from psycopg import sql
 
 from billing.limits.balances import rule_parameters
 from billing.limits.cache import LimitSet, limit_set, period_of
-from billing.limits.evaluate import window_span
+from billing.limits.limit_windows import window_span
 from billing.limits.types import NO_PERIOD, Period, Rule
 from billing.models import SpendLimit
 from billing.rollups.compare import WORK_MEMORY

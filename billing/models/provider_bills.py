@@ -93,7 +93,7 @@ class BillKey(TenantModel):
 
 class BillConnection(TenantModel):
     """An account of a provider whose bills are fetched with an admin key, which is stored encrypted
-    (`billing.provider_bills.connections`).
+    (`billing.provider_bills.bill_connections`).
 
     `next_fetch_at` is when a worker fetches next; NULL: not until the key is replaced or a user starts it. A worker
     that fetches has claimed the row until `claimed_until`. `days` were in the last successful fetch, at `fetched_at`.

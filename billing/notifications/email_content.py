@@ -428,12 +428,12 @@ def _anomalies(context: EmailContext) -> Content:
     )
 
 
-def _issue_headline(context: EmailContext, one: str, many: str) -> str:
+def _issue_headline(context: EmailContext, singular: str, plural: str) -> str:
     models = {issue["model"] for issue in context.data["issues"]}
     more: int = context.data["more"]
     if len(models) == 1 and not more:
-        return f"{next(iter(models)) or 'A call without a model'} {one}"
-    return f"{len(models):,}{' or more' if more else ''} {many}"
+        return f"{next(iter(models)) or 'A call without a model'} {singular}"
+    return f"{len(models):,}{' or more' if more else ''} {plural}"
 
 
 def _issue_details(context: EmailContext) -> tuple[tuple[str, str], ...]:

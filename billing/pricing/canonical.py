@@ -26,7 +26,7 @@ from genai_prices.types import (
     ModelInfo,
 )
 
-from billing.pricing.declared import (
+from billing.pricing.declared_prices import (
     DATED_ALIASES,
     NOT_SOLD,
     PASS_THROUGH,

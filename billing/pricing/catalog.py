@@ -9,7 +9,7 @@ from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ClauseEquals, ClauseOr, MatchLogic, ModelInfo, ModelPrice, Provider, StartDateConstraint
 
 from billing.pricing.conditions import Rates
-from billing.pricing.declared import SUPPLEMENTS
+from billing.pricing.declared_prices import SUPPLEMENTS
 from billing.pricing.kind_prices import KindPrices, catalog_prices
 from costtrack.calendar import utc_midnight
 from costtrack.clock import EPOCH

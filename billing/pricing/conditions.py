@@ -2,8 +2,8 @@
 
 A condition names an attribute of the call (`service_tier`, `speed`, `region`, ...), the values it holds for, and what
 they do: replace unit prices or multiply those of tokens. genai-prices has some of them (`billing.pricing.kind_prices`);
-`billing.pricing.declared` has what it lacks, each with its source and the date it was checked. A service tier or speed
-that no rule covers leaves the cost unknown, because the price is another one.
+`billing.pricing.declared_prices` has what it lacks, each with its source and the date it was checked. A service tier or
+speed that no rule covers leaves the cost unknown, because the price is another one.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,7 @@
 """Why the same call costs something else at the prices of LiteLLM's map. Data, and the rules that need none.
 
 An entry says who is right as far as the providers' own pages tell. What is wrong here is corrected in
-`billing.pricing.declared` instead.
+`billing.pricing.declared_prices` instead.
 """
 
 from dataclasses import dataclass

@@ -25,7 +25,14 @@ from billing.pricing.conditions import (
     normalized_attributes,
     times,
 )
-from billing.pricing.declared import CONDITIONS, LONG_CONTEXTS, MINIMUM_QUANTITIES, NOT_USED, SUBSTITUTES, SUPPLEMENTS
+from billing.pricing.declared_prices import (
+    CONDITIONS,
+    LONG_CONTEXTS,
+    MINIMUM_QUANTITIES,
+    NOT_USED,
+    SUBSTITUTES,
+    SUPPLEMENTS,
+)
 from billing.pricing.kind_prices import KindPrices, catalog_prices
 from billing.pricing.kinds import KINDS, Direction, Quantities, Quantity, Unit, prompt_tokens
 from billing.types import UnpricedReason

@@ -23,7 +23,7 @@ from billing.notifications.http_request import (
     parse_retry_after,
     send_request,
 )
-from billing.provider_bills.connections import key_of
+from billing.provider_bills.bill_connections import key_of
 from billing.provider_bills.imports import MAX_BYTES, NewBill, import_bill
 from billing.provider_bills.provider_apis import (
     FIRST_DAYS,

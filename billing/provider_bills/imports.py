@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
 from billing.models import BillDay, BillImport, BillKey, BillRow
-from billing.provider_bills.reader import BillLine, read_bill
+from billing.provider_bills.bill_reader import BillLine, read_bill
 from billing.types import BillFormat, BillReport
 from costtrack.clock import DAY
 from costtrack.errors import ConflictError, field_error
@@ -69,7 +69,8 @@ def import_bill(*, organization: Organization, bill: NewBill, actor: str, now: d
     days = {day for _, day in parsed.days}
     amounts = [line.amount_usd for line in parsed.lines if line.amount_usd is not None]
     with tenant_scope(organization.pk):
-        Organization.objects.select_for_update().get(pk=organization.pk)  # imports of an organization are in order
+        # Imports of an organization are in order. Without its key locked, rows that refer to it can be added meanwhile.
+        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         same = BillImport.objects.of(organization).filter(
             digest=digest, provider=parsed.provider, account=account, format=parsed.format.value
         )

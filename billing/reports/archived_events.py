@@ -10,8 +10,8 @@ from datetime import datetime
 
 from psycopg import sql
 
-from billing.archives.reader import Reader, archives_between, opened
-from billing.archives.schema import schema
+from billing.archives.archive_reader import Reader, archives_between, opened
+from billing.archives.archive_schema import schema
 from billing.ledger.adjustments import IS_VOID
 from billing.ledger.net_cost import AMOUNTS, COUNTS, KNOWN_COST
 from billing.ledger.partitions import month_of, next_month

@@ -302,11 +302,11 @@ CUSTOMER_DAYS = Rollup(
 
 TOKENS_SQL = "event.input_tokens + event.output_tokens + event.cache_read_tokens + event.cache_creation_tokens"
 # The amount in the unit of the scope: US dollars, or that of a limit with rows of its own.
-_AMOUNT = f"billing_in_unit(event_scope.unit, {COST_SQL}, {TOKENS_SQL}, event.requests)"
+AMOUNT_SQL = f"billing_in_unit(event_scope.unit, {COST_SQL}, {TOKENS_SQL}, event.requests)"
 SCOPE_COSTS = (
     *_sums("requests", "unpriced"),
-    Measure("cost_usd", _AMOUNT),
-    Measure("charged_usd", f"greatest({_AMOUNT}, 0)"),
+    Measure("cost_usd", AMOUNT_SQL),
+    Measure("charged_usd", f"greatest({AMOUNT_SQL}, 0)"),
     Measure("last_received_at", "event.received_at", Merge.LAST),
 )
 

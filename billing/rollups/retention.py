@@ -1,9 +1,9 @@
 """Retention: drops old events by the month of their receipt, without changing any total
 (docs/decisions/008-retention.md).
 
-One transaction moves the sums of the events to the rollups' archived rows (`billing.rollups.archive`) and drops the
-partition. Reports include archived rows, so totals do not change. The event keys stay, so sending a dropped event again
-is a duplicate.
+One transaction moves the sums of the events to the rollups' archived rows (`billing.rollups.archived_rows`) and drops
+the partition. Reports include archived rows, so totals do not change. The event keys stay, so sending a dropped event
+again is a duplicate.
 """
 
 import logging
@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.errors import LockNotAvailable, UndefinedTable
 
 from billing.ledger.partitions import Partition, drop, drop_empty_months, exists, month_of, next_month, partitions
-from billing.rollups.archive import archive
+from billing.rollups.archived_rows import archive
 from billing.rollups.types import Dropped
 from costtrack.errors import ConflictError, field_error
 from costtrack.tenancy import owner_scope

@@ -11,7 +11,7 @@ from typing import Any
 from costtrack.client.call import get, post, send_request
 from costtrack.client.errors import ExitCode, WrongArgumentsError
 from costtrack.client.options import Subparsers, add_command, add_dates, add_group, file_path
-from costtrack.client.sections import Section, describe, field_sections, note, table
+from costtrack.client.sections import Section, describe, field_sections, next_page, page, table
 from costtrack.client.terminal import say
 
 _DAY_COLUMNS = ("provider", "day", "is_closed", "bill_usd", "ledger_usd", "bill_tokens", "ledger_tokens", "coverage")
@@ -132,9 +132,7 @@ def _disconnect(options: argparse.Namespace) -> int:
 
 
 def _results(data: Any, nothing: str, columns: Sequence[str] = ()) -> list[Section]:
-    if not isinstance(data, dict) or not isinstance(data.get("results"), list):
-        return describe(data)
-    return [*table("", data["results"], columns, nothing=nothing), *_more(data)]
+    return page(data, columns=columns, nothing=nothing)
 
 
 def _comparison(data: Any) -> list[Section]:
@@ -147,15 +145,10 @@ def _comparison(data: Any) -> list[Section]:
         *field_sections("", totals),
         *table("days", data.get("days"), _DAY_COLUMNS, nothing="no days: import a bill"),
         *table("differences", rows, _ROW_COLUMNS, nothing="no differences"),
-        *_more(data),
+        *next_page(data),
     ]
 
 
 def _causes(parts: Any) -> str:
     found = parts if isinstance(parts, list) else []
     return ", ".join(f"{part.get('cause')} {part.get('amount_usd')}" for part in found if isinstance(part, dict))
-
-
-def _more(data: dict[str, Any]) -> list[Section]:
-    cursor = data.get("next_cursor")
-    return note(f"More: --cursor {cursor}") if cursor else []

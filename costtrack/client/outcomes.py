@@ -7,7 +7,7 @@ from typing import Any
 from costtrack.client import numbers
 from costtrack.client.call import get, post
 from costtrack.client.options import Subparsers, add_command, add_dates, add_group
-from costtrack.client.sections import Section, describe, field_sections, note, table
+from costtrack.client.sections import Section, describe, page
 
 _COLUMNS = ("run_id", "session_id", "name", "success", "value_usd", "attempt", "occurred_at", "id")
 _GROUPS = (
@@ -65,24 +65,11 @@ def _costs(options: argparse.Namespace) -> int:
 
 
 def _outcomes(data: Any) -> list[Section]:
-    if not isinstance(data, dict) or not isinstance(data.get("results"), list):
-        return describe(data)
-    return [*table("", data["results"], _COLUMNS, nothing="no outcomes"), *_more(data)]
+    return page(data, columns=_COLUMNS, nothing="no outcomes")
 
 
 def _groups(data: Any) -> list[Section]:
-    if not isinstance(data, dict) or not isinstance(data.get("results"), list):
-        return describe(data)
-    rows = [_flat(row) for row in data["results"] if isinstance(row, dict)]
-    total = data.get("total")
-    sections = table("", rows, nothing="no usage")
-    sections += field_sections("total", _flat(total)) if isinstance(total, dict) else []
-    return [*sections, *_more(data)]
-
-
-def _more(data: dict[str, Any]) -> list[Section]:
-    cursor = data.get("next_cursor")
-    return note(f"More rows: --cursor {cursor}") if cursor else []
+    return page(data, _flat, nothing="no usage")
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

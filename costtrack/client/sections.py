@@ -1,6 +1,6 @@
 """The output of a command before rendering: titles, columns of text, and notes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,25 @@ def table(title: str, rows: Any, columns: Sequence[str] = (), *, nothing: str = 
     there = list(dict.fromkeys(name for row in records for name in row))
     shown = [name for name in columns if name in there] or there
     return [Section(title=title, columns=[_column(name, [row.get(name) for row in records]) for name in shown])]
+
+
+def page(
+    data: Any, row_of: Callable[[dict[str, Any]], dict[str, Any]] = dict, columns: Sequence[str] = (), *, nothing: str
+) -> list[Section]:
+    """Show the rows of a page of a list, its total if it has one, and how to get the next page. `row_of` returns the
+    columns of a row; other responses are described."""
+    if not isinstance(data, dict) or not isinstance(data.get("results"), list):
+        return describe(data)
+    rows = [row_of(row) for row in data["results"] if isinstance(row, dict)]
+    total = data.get("total")
+    totals = field_sections("total", row_of(total)) if isinstance(total, dict) else []
+    return [*table("", rows, columns, nothing=nothing), *totals, *next_page(data)]
+
+
+def next_page(data: Mapping[str, Any]) -> list[Section]:
+    """Show how to get the next page, if there is one."""
+    cursor = data.get("next_cursor")
+    return note(f"More rows: --cursor {cursor}") if cursor else []
 
 
 def describe(data: Any, title: str = "") -> list[Section]:

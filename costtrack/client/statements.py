@@ -10,7 +10,7 @@ from costtrack.client.call import get, post, print_json, send_request
 from costtrack.client.downloads import add_output, safe_name, save
 from costtrack.client.errors import ExitCode, WrongArgumentsError
 from costtrack.client.options import Subparsers, add_command, add_group
-from costtrack.client.sections import Section, describe, field_sections, note, table
+from costtrack.client.sections import Section, describe, field_sections, next_page, page, table
 
 if TYPE_CHECKING:
     from costtrack.client.transport import Answer
@@ -115,10 +115,7 @@ def _parameters(options: argparse.Namespace) -> dict[str, str | None]:
 
 
 def _results(data: Any, nothing: str) -> list[Section]:
-    if not isinstance(data, dict) or not isinstance(data.get("results"), list):
-        return describe(data)
-    cursor = data.get("next_cursor")
-    return [*table("", data["results"], nothing=nothing), *(note(f"More: --cursor {cursor}") if cursor else [])]
+    return page(data, nothing=nothing)
 
 
 def _statement(data: Any) -> list[Section]:
@@ -134,9 +131,9 @@ def _statement(data: Any) -> list[Section]:
             sections += field_sections(name, figures)
         elif figures:
             sections += table(name, figures)
-    history, cursor = data.get("limits_history"), data.get("next_cursor")
+    history = data.get("limits_history")
     sections += table("history of limits", history) if history else []
-    return [*sections, *(note(f"More lines: --cursor {cursor}") if cursor else [])]
+    return [*sections, *next_page(data)]
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:

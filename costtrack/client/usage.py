@@ -7,7 +7,7 @@ from typing import Any
 from costtrack.client import numbers
 from costtrack.client.call import get
 from costtrack.client.options import Subparsers, add_command, add_dates, add_group
-from costtrack.client.sections import Section, describe, field_sections, note, table
+from costtrack.client.sections import Section, describe, note, page, table
 
 FILTERS = (
     *(
@@ -134,14 +134,7 @@ def _buckets(data: Any) -> list[Section]:
 
 def _rows(data: Any) -> list[Section]:
     """Show the rows of a breakdown, then its total, and how to get the next page."""
-    if not isinstance(data, dict) or not isinstance(data.get("results"), list):
-        return describe(data)
-    rows = [_flat(row) for row in data["results"] if isinstance(row, dict)]
-    total = data.get("total")
-    sections = table("", rows, nothing="no usage")
-    sections += field_sections("total", _flat(total)) if isinstance(total, dict) else []
-    cursor = data.get("next_cursor")
-    return [*sections, *(note(f"More rows: --cursor {cursor}") if cursor else [])]
+    return page(data, _flat, nothing="no usage")
 
 
 def _forecasts(data: Any) -> list[Section]:
@@ -163,18 +156,13 @@ def _forecasts(data: Any) -> list[Section]:
 
 
 def _anomaly_list(data: Any) -> list[Section]:
-    """Show an anomaly as a row, with what most of the difference is due to."""
-    if not isinstance(data, dict) or not isinstance(data.get("results"), list):
-        return describe(data)
+    return page(data, _anomaly, nothing="no unusual spend")
+
+
+def _anomaly(row: dict[str, Any]) -> dict[str, Any]:
+    """An anomaly, with what most of the difference is due to."""
     names = ("id", "direction", "start", "end", "by", "key", "unit", "window_start", "spent_usd", "expected_usd")
-    rows = [
-        {**{name: row.get(name) for name in names}, "due_to": _due_to(row.get("explained_by"))}
-        for row in data["results"]
-        if isinstance(row, dict)
-    ]
-    cursor = data.get("next_cursor")
-    more = note(f"More anomalies: --cursor {cursor}") if cursor else []
-    return [*table("", rows, nothing="no unusual spend"), *more]
+    return {**{name: row.get(name) for name in names}, "due_to": _due_to(row.get("explained_by"))}
 
 
 def _due_to(causes: Any) -> str:
@@ -183,11 +171,7 @@ def _due_to(causes: Any) -> str:
 
 
 def _run_list(data: Any) -> list[Section]:
-    if not isinstance(data, dict) or not isinstance(data.get("results"), list):
-        return describe(data)
-    rows = [_run(row) for row in data["results"] if isinstance(row, dict)]
-    cursor = data.get("next_cursor")
-    return [*table("", rows, nothing="no runs"), *(note(f"More rows: --cursor {cursor}") if cursor else [])]
+    return page(data, _run, nothing="no runs")
 
 
 def _run(row: dict[str, Any]) -> dict[str, Any]:

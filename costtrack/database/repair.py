@@ -16,7 +16,7 @@ from costtrack.database.declared import Migration
 from costtrack.database.inspection import Kind, Problem, inspect
 
 # An arbitrary key of the advisory lock that serializes repairs.
-_LOCK = 7_301_117
+_LOCK = 7_301_118
 _LOCK_TIMEOUT = "5s"
 _GRANTS = (Kind.SCHEMA, Kind.DEFAULT_PRIVILEGE, Kind.TABLE_GRANT, Kind.SEQUENCE_GRANT, Kind.FUNCTION_GRANT)
 _ROLES = (Kind.ROLE, Kind.ROLE_ATTRIBUTE, Kind.ROLE_MEMBERSHIP, Kind.ROLE_NOT_GRANTED)

@@ -23,7 +23,7 @@ from costtrack.event_files.provider_usage import (
     page_rows,
 )
 from costtrack.event_files.spend_logs import is_spend_logs, spend_log_event
-from costtrack.event_files.tables import csv_columns, csv_rows, parquet_columns, parquet_rows
+from costtrack.event_files.table_file import csv_columns, csv_rows, parquet_columns, parquet_rows
 from costtrack.event_files.transcripts import transcript_format, transcript_records
 from costtrack.event_files.types import FileError, FileFormat, ReadOptions, Record, Row, RowError
 

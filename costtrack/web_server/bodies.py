@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from django.core.exceptions import RequestDataTooBig
 
-from costtrack.web_server.limits import BODY_BYTES, DRAIN_SECONDS, MAX_DRAINED_BYTES, WebLimits
+from costtrack.web_server.web_limits import BODY_BYTES, DRAIN_SECONDS, MAX_DRAINED_BYTES, WebLimits
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 GetLimit = Callable[[], Awaitable[int]]

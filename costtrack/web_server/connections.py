@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from costtrack.web_server.balance import Balance
-from costtrack.web_server.limits import WebLimits
+from costtrack.web_server.web_limits import WebLimits
 
 logger = logging.getLogger(__name__)
 

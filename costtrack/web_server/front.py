@@ -24,8 +24,8 @@ from costtrack.web_server.bodies import (
 from costtrack.web_server.bridge import Application, Exchange, Scope, Send, build_environ
 from costtrack.web_server.callers import CALLER, Caller
 from costtrack.web_server.connections import Client, Connections
-from costtrack.web_server.limits import BODY_BYTES, MAX_URL_BYTES, RETRY_AFTER_SECONDS, WebLimits
 from costtrack.web_server.thread_pool import Job, ThreadPool
+from costtrack.web_server.web_limits import BODY_BYTES, MAX_URL_BYTES, RETRY_AFTER_SECONDS, WebLimits
 
 logger = logging.getLogger(__name__)
 

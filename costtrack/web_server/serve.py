@@ -22,7 +22,7 @@ import psutil
 from costtrack import metrics_folder
 from costtrack.env import Environment
 from costtrack.web_server.balance import create_shared_memory
-from costtrack.web_server.limits import MAX_HEADER_BYTES, WebLimits
+from costtrack.web_server.web_limits import MAX_HEADER_BYTES, WebLimits
 
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 # A server that was just stopped may still be finishing its last requests.

@@ -17,7 +17,7 @@ from organizations import security_log
 from organizations.account_emails import queue_security_notice
 from organizations.accounts.fresh_sign_in import has_fresh_sign_in
 from organizations.accounts.mails import NOTICES
-from organizations.accounts.secrets import decrypt, encrypt
+from organizations.accounts.second_factor_secrets import decrypt, encrypt
 from organizations.models import User
 from organizations.types import SecurityEventKind
 

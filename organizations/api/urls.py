@@ -3,7 +3,7 @@
 from django.urls import path
 
 from organizations.api import views
-from organizations.api.metrics import metrics
+from organizations.api.metrics_view import metrics
 from organizations.api.oauth import TokenView
 
 _organization = "organizations/<str:slug>"

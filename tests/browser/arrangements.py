@@ -94,7 +94,7 @@ def _authorizations(organization: Organization, api: APIClient) -> None:
 def _increase_requests(api: APIClient) -> None:
     """Beside the one that waits: one that an operator has declined."""
     limits = api.get(f"{ACME}/limits").json()["results"]
-    (limit,) = [one for one in limits if (one["scope"], one["scope_value"]) == ("user", "ada")]
+    (limit,) = [item for item in limits if (item["scope"], item["scope_value"]) == ("user", "ada")]
     requested = _post(api, f"{ACME}/limit-requests", {"limit": limit["id"], "amount_usd": "0.9", "reason": "Launch"})
     operators = make_key(None, *Scope, name="operator").client()
     _post(operators, f"{ACME}/limit-requests/{requested['id']}/decline", {"answer": "Not now"})

@@ -96,7 +96,9 @@ class PlainPage:
     def _is(self, element: Element, label: str) -> bool:
         if label in (element["name"], element["aria-label"]):
             return True
-        return label.replace("_", " ") in (one.text.rstrip(" *") for one in _labels_of(element, self.document))
+        return label.replace("_", " ") in (
+            label_element.text.rstrip(" *") for label_element in _labels_of(element, self.document)
+        )
 
     # --- Reading ---
 
@@ -122,7 +124,7 @@ class PlainPage:
 
     def find(self, name: str, role: str = "", within: str = "") -> Element:
         roles = (role,) if role else ("link", "button")
-        found = [element for one in roles for element in self._with_role(one, within) if element.name == name]
+        found = [element for role in roles for element in self._with_role(role, within) if element.name == name]
         assert found, f"{self.url} has no {' or '.join(roles)} {name}"
         return found[0]
 

@@ -51,7 +51,7 @@ def test_limits_and_what_came_of_them_are_as_the_api_says(owner: User, api: APIC
     narrow(page, scope="", window="", time="now")
     assert_limits(page, api, answer(api, f"{ACME}/limits", in_force="true")["results"])
     narrow(page, time="later")
-    assert_limits(page, api, [one for one in limits if one["starts_at"] and is_later(one["starts_at"])])
+    assert_limits(page, api, [item for item in limits if item["starts_at"] and is_later(item["starts_at"])])
     narrow(page, time="removed")
     assert [row["State"].casefold() for row in listed(page)] == ["removed"]
     reached = {
@@ -59,9 +59,9 @@ def test_limits_and_what_came_of_them_are_as_the_api_says(owner: User, api: APIC
     }
     assert reached
     narrow(page, time="", reached="whole")
-    assert_limits(page, api, [one for one in limits if one["id"] in reached])
+    assert_limits(page, api, [item for item in limits if item["id"] in reached])
     page.open("#result_list")
-    (limit,) = [one for one in answer(api, "/usage/limits")["limits"] if one["id"] in reached]
+    (limit,) = [item for item in answer(api, "/usage/limits")["limits"] if item["id"] in reached]
     gauge = f"{dollars(limit['spent_usd'])} spent of {dollars(limit['amount_usd'])}"
     assert page.document.first("[role=meter]")["aria-valuetext"] == gauge
 
@@ -74,10 +74,10 @@ def test_limits_and_what_came_of_them_are_as_the_api_says(owner: User, api: APIC
     follow(page, "Alerts")
     assert_threshold_events(page, every)
     narrow(page, threshold="warning", state="open")
-    assert_threshold_events(page, [one for one in every if 0 < one["threshold"] < 100 and not one["resolved_at"]])
+    assert_threshold_events(page, [item for item in every if 0 < item["threshold"] < 100 and not item["resolved_at"]])
     narrow(page, threshold="", state="", limit=str(every[0]["limit"]), when_to="2026-11-02")
-    of_first = [one for one in every if one["limit"] == every[0]["limit"]]
-    assert_threshold_events(page, [one for one in of_first if one["reached_at"] < "2026-11-03T05:00"])
+    of_first = [item for item in every if item["limit"] == every[0]["limit"]]
+    assert_threshold_events(page, [item for item in of_first if item["reached_at"] < "2026-11-03T05:00"])
 
     follow(page, "Authorizations")
     granted = answer(api, "/usage/authorizations")["results"]
@@ -86,7 +86,7 @@ def test_limits_and_what_came_of_them_are_as_the_api_says(owner: User, api: APIC
     assert_authorizations(page, answer(api, "/usage/authorizations", status="settled")["results"])
     narrow(page, status="", when_from="")
     search(page, "held")
-    assert_authorizations(page, [one for one in granted if one["idempotency_key"] == "held"])
+    assert_authorizations(page, [item for item in granted if item["idempotency_key"] == "held"])
 
 
 def is_later(instant: str) -> bool:
@@ -108,9 +108,9 @@ def threshold_events(api: APIClient) -> list[Item]:
 def assert_limits(page: PlainPage, api: APIClient, limits: list[Item]) -> None:
     """One for each user shows whoever has spent the most; the API names those alone who are near it."""
     assert limits
-    statuses = {one["id"]: one for one in answer(api, "/usage/limits")["limits"]}
+    statuses = {item["id"]: item for item in answer(api, "/usage/limits")["limits"]}
     rows = listed(page)
-    assert [row["Limit"] for row in rows] == [f"{whose(one)}\n{WINDOWS[one['window']]}" for one in limits]
+    assert [row["Limit"] for row in rows] == [f"{whose(item)}\n{WINDOWS[item['window']]}" for item in limits]
     for row, limit in zip(rows, limits, strict=True):
         now = statuses.get(limit["id"])
         assert dollars(limit["amount_usd"]) in row["Spent"]
@@ -140,15 +140,17 @@ def assert_requests(page: PlainPage, expected: list[Item]) -> None:
             row["State"].casefold(),
         )
         for row in listed(page)
-    ] == [(one["requested_by"], dollars(one["amount_usd"]), one["reason"], STATES[one["state"]]) for one in expected]
+    ] == [
+        (item["requested_by"], dollars(item["amount_usd"]), item["reason"], STATES[item["state"]]) for item in expected
+    ]
 
 
 def assert_threshold_events(page: PlainPage, expected: list[Item]) -> None:
     assert expected
 
-    def as_listed(one: Item) -> tuple[str, str, bool]:
-        threshold = "Full amount" if one["threshold"] == 100 else f"{one['threshold']}%"
-        return threshold, f"{dollars(one['spent_usd'])}\nof {dollars(one['amount_usd'])}", bool(one["resolved_at"])
+    def as_listed(item: Item) -> tuple[str, str, bool]:
+        threshold = "Full amount" if item["threshold"] == 100 else f"{item['threshold']}%"
+        return threshold, f"{dollars(item['spent_usd'])}\nof {dollars(item['amount_usd'])}", bool(item["resolved_at"])
 
     shown = [(row["Threshold"], row["Spent"], row["Resolved"] != "-") for row in listed(page)]
     assert sorted(shown) == sorted(map(as_listed, expected))
@@ -162,12 +164,12 @@ def assert_authorizations(page: PlainPage, expected: list[Item]) -> None:
     ]
     assert shown == [
         (
-            one["status"],
-            dollars(one["reserved_usd"]),
-            dollars(one["settled_usd"]) if one["settled_usd"] is not None else "-",
-            one["model"],
+            item["status"],
+            dollars(item["reserved_usd"]),
+            dollars(item["settled_usd"]) if item["settled_usd"] is not None else "-",
+            item["model"],
         )
-        for one in expected
+        for item in expected
     ]
 
 
@@ -389,7 +391,7 @@ def test_gauges_fit_on_every_screen(
     send({"user_id": "a-user-with-a-long-name-" * 5, "cost_usd": "12"}, now=utc_now())
     enforce(organization=organization, now=utc_now())
     page = browse(owner)
-    pages = [f"{LIMITS}{one.pk}/change/" for one in (limit, day, user)]
+    pages = [f"{LIMITS}{item.pk}/change/" for item in (limit, day, user)]
     for path in ("/admin/", LIMITS, f"{LIMITS}add/", *pages, "/admin/billing/thresholdevent/"):
         page.goto(path)
         assert_fits_every_screen(page)

@@ -58,18 +58,20 @@ def test_the_plan_and_the_first_steps_say_what_the_api_says(
 
     follow(page, "Getting started")
     reported = answer(api, "/organizations/acme/credentials", revoked="false")["results"]
-    assert [cells[:2] for cells in rows(page, "Credentials")] == [[one["name"], one["client_id"]] for one in reported]
-    for one, cells in zip(reported, rows(page, "Credentials"), strict=True):
-        assert cells[2] == ", ".join(one["scopes"])
+    assert [cells[:2] for cells in rows(page, "Credentials")] == [
+        [item["name"], item["client_id"]] for item in reported
+    ]
+    for item, cells in zip(reported, rows(page, "Credentials"), strict=True):
+        assert cells[2] == ", ".join(item["scopes"])
     assert_first_event(page, all_pages(api, "/usage/events"))
 
 
 def assert_first_event(page: PlainPage, events: list[dict[str, Any]]) -> None:
     """The page links to the one that it tells of."""
-    (heading,) = (one for one in page.document.all("h2") if one.text == "Step 3: First event received")
+    (heading,) = (item for item in page.document.all("h2") if item.text == "Step 3: First event received")
     step = heading.closest("section")
     (address,) = (link["href"] for link in step.all("a[href]") if link.text == "View cost details")
-    (event,) = [one for one in events if one["id"] in address]
+    (event,) = [item for item in events if item["id"] in address]
     sent = event["input_tokens"] + event["cache_read_tokens"] + event["cache_creation_tokens"]
     assert (event["model"] or event["tool"]) in step.text
     assert f"{count(sent)} in, {count(event['output_tokens'])} out" in step.text
@@ -124,7 +126,7 @@ def test_files_are_those_of_the_api_for_any_choice(
         assert_same_zip(page, api, **{name: value})
         page.fill(label, "", RUNS)
     page.fill("Model", "gpt-4.1", RUNS)
-    (model,) = [one for one in posted(api, "/system/pricing", {})["model_options"] if one["label"] == "gpt-4.1"]
+    (model,) = [item for item in posted(api, "/system/pricing", {})["model_options"] if item["label"] == "gpt-4.1"]
     assert_same_zip(page, api, model_ids=[model["value"]])
 
 

@@ -217,16 +217,16 @@ def assert_groups(page: PlainPage, api: APIClient, /, **body: Any) -> None:
     heads = ("Runs", "Input", "Output", "Tokens", "Cost")
     assert columns(page, "Group history", *heads) == [
         [
-            count(one["run_count"]),
-            count(one["total_input_tokens"]),
-            count(one["total_output_tokens"]),
-            count(one["total_tokens"]),
-            dollars(one["total_cost"]),
+            count(entry["run_count"]),
+            count(entry["total_input_tokens"]),
+            count(entry["total_output_tokens"]),
+            count(entry["total_tokens"]),
+            dollars(entry["total_cost"]),
         ]
-        for one in reported["data"]
+        for entry in reported["data"]
     ], body
     assert [(cells[0].split("\n"), cells[1]) for cells in rows(page, "Group history")] == [
-        ([one["group_name"], one["group_key"]], one["session_id"] or "-") for one in reported["data"]
+        ([entry["group_name"], entry["group_key"]], entry["session_id"] or "-") for entry in reported["data"]
     ], body
     first = (reported["page"] - 1) * 25 + 1
     between = f"{first} to {min(first + 24, reported['total_count'])} of {reported['total_count']}"

@@ -94,7 +94,7 @@ def assert_spent(page: PlainPage, api: APIClient, **query: str) -> None:
     """Above the calls of a day or a part of one."""
     reported = answer(api, "/usage/summary", **query)
     assert f"Breakdown of {dollars(reported['cost_usd'])}" in page.headings()
-    (heading,) = (one for one in page.document.all("h2") if one.text.startswith("Breakdown of"))
+    (heading,) = (item for item in page.document.all("h2") if item.text.startswith("Breakdown of"))
     assert heading.parent is not None
     assert f"{count(reported['requests'])} model calls" in heading.parent.text
 

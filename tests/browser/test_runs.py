@@ -92,7 +92,7 @@ class Runs:
     def cells(self, run_id: str, *, with_children: bool) -> list[str]:
         """Cost, requests and tokens; what was voided is in none."""
         below = self.below(run_id) if with_children else []
-        calls = [call for one in (run_id, *below) for call in self.calls[one] if not call["voided"]]
+        calls = [call for item in (run_id, *below) for call in self.calls[item] if not call["voided"]]
         tokens = sum(call["total_tokens"] for call in calls)
         cost = self.costs(run_id, with_children=with_children)["total_cost"]
         return [dollars(cost), count(len(calls)), count(tokens)]
@@ -103,7 +103,7 @@ class Runs:
     def below(self, run_id: str) -> list[str]:
         """Each part of a night has begun the next one."""
         night, _, part = run_id.partition("/part-")
-        return [f"{night}/part-{one}" for one in range(int(part or 0) + 1, 4)] if night in NIGHTS else []
+        return [f"{night}/part-{item}" for item in range(int(part or 0) + 1, 4)] if night in NIGHTS else []
 
 
 def listed_costs(page: PlainPage) -> dict[str, list[str]]:

@@ -88,10 +88,10 @@ def assert_all(page: PlainPage, api: APIClient) -> None:
     assert shown["Tokens"] == count(reported["total_tokens"])
     assert shown["Tool calls"] == count(reported["total_tool_calls"])
     assert columns(page, "Most expensive models", "Model", "Cost") == [
-        [one["model"], dollars(one["cost_usd"])] for one in reported["top_models"]
+        [entry["model"], dollars(entry["cost_usd"])] for entry in reported["top_models"]
     ]
     assert columns(page, "Most expensive sessions", "Session", "Tokens", "Cost") == [
-        [one["session_id"], count(one["tokens"]), dollars(one["cost_usd"])] for one in reported["top_sessions"]
+        [entry["session_id"], count(entry["tokens"]), dollars(entry["cost_usd"])] for entry in reported["top_sessions"]
     ]
 
 
@@ -100,15 +100,15 @@ def assert_listed(page: PlainPage, tab: str, reported: list[Costs]) -> None:
     title = f"The newest {tab.lower()}"
     assert columns(page, title, head, "Calls", "Tokens", "Cost") == [
         [
-            one[f"{head.lower()}_id"],
-            f"{count(one['turns'])} model, {count(one['tool_calls'])} tool",
-            count(one["total_tokens"]),
-            dollars(one["total_cost_usd"]),
+            entry[f"{head.lower()}_id"],
+            f"{count(entry['turns'])} model, {count(entry['tool_calls'])} tool",
+            count(entry["total_tokens"]),
+            dollars(entry["total_cost_usd"]),
         ]
-        for one in reported
+        for entry in reported
     ]
     states = [state.casefold() for (state,) in columns(page, title, "State")]
-    assert [state in ("finalized", "complete") for state in states] == [one[is_over] for one in reported]
+    assert [state in ("finalized", "complete") for state in states] == [entry[is_over] for entry in reported]
 
 
 def assert_session(page: PlainPage, api: APIClient, session_id: str) -> None:
@@ -142,7 +142,7 @@ def assert_execution(page: PlainPage, api: APIClient, execution_id: str) -> None
     reported = answer(api, f"/costs/executions/{execution_id}", include_breakdown="true", include_session_ids="true")
     assert_figures(page, reported)
     assert figures(page)["Sessions"] == count(reported["session_count"])
-    sessions = {one: answer(api, f"/costs/sessions/{quote(one, safe='')}") for one in reported["session_ids"]}
+    sessions = {entry: answer(api, f"/costs/sessions/{quote(entry, safe='')}") for entry in reported["session_ids"]}
     costs = {session_id: costs["total_cost_usd"] for session_id, costs in sessions.items()}
     assert_parts(page, "Cost by phase", reported["cost_by_phase"])
     assert_parts(page, "Cost by session", costs)

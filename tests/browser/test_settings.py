@@ -40,7 +40,7 @@ def test_people_and_credentials_are_those_of_the_api(operator: User, api: APICli
     narrow_to(page, "Development")
     assert_credentials(page, every(api, "credentials", environment="development"))
     search(page, "lapt")
-    assert_credentials(page, [one for one in every(api, "credentials") if one["name"] == "Laptop"])
+    assert_credentials(page, [item for item in every(api, "credentials") if item["name"] == "Laptop"])
 
     follow(page, "Audit log")
     assert_entries(page, every(api, "audit"))
@@ -55,14 +55,14 @@ def test_prices_webhooks_and_deliveries_are_those_of_the_api(owner: User, api: A
     follow(page, "Prices")
     assert_prices(page, prices)
     narrow(page, owner="everyone", provider="openai")
-    assert_prices(page, [one for one in every(api, "prices", provider="openai") if not one["is_own"]])
+    assert_prices(page, [item for item in every(api, "prices", provider="openai") if not item["is_own"]])
     narrow(page, owner="", provider="", holds="now")
     assert_prices(page, every(api, "prices", active_at=MOMENT.isoformat()))
     narrow(page, owner="own", holds="ended")
-    assert_prices(page, [one for one in prices if one["is_own"] and one["effective_to"]])
+    assert_prices(page, [item for item in prices if item["is_own"] and item["effective_to"]])
     narrow(page, owner="", holds="")
     search(page, "14b")
-    assert_prices(page, [one for one in prices if "14b" in one["model"]])
+    assert_prices(page, [item for item in prices if "14b" in item["model"]])
 
     follow(page, "Webhooks")
     webhooks = every(api, "webhooks")
@@ -82,7 +82,7 @@ def test_prices_webhooks_and_deliveries_are_those_of_the_api(owner: User, api: A
 def assert_members(page: PlainPage, expected: list[Item]) -> None:
     assert expected
     assert [(row["User"], row["Role"].casefold()) for row in listed(page)] == [
-        (one["email"], one["role"]) for one in expected
+        (item["email"], item["role"]) for item in expected
     ]
 
 
@@ -99,20 +99,20 @@ def assert_credentials(page: PlainPage, expected: list[Item]) -> None:
         for row in listed(page)
     ] == [
         (
-            one["client_id"],
-            one["name"],
-            one["environment"],
-            "revoked" if one["revoked_at"] else "active",
-            one["last_used_at"] is not None,
+            item["client_id"],
+            item["name"],
+            item["environment"],
+            "revoked" if item["revoked_at"] else "active",
+            item["last_used_at"] is not None,
         )
-        for one in expected
+        for item in expected
     ]
 
 
 def assert_entries(page: PlainPage, expected: list[Item]) -> None:
     assert expected
     assert [(row["Actor"], row["Action"], row["Subject"]) for row in listed(page)] == [
-        (one["actor"], one["action"], one["subject"]) for one in expected
+        (item["actor"], item["action"], item["subject"]) for item in expected
     ]
 
 
@@ -128,13 +128,13 @@ def assert_prices(page: PlainPage, expected: list[Item]) -> None:
         for row in listed(page)
     ) == sorted(
         (
-            one["model"],
-            one["provider"],
-            one["is_own"],
-            per_million(one["input_usd_per_million"]),
-            per_million(one["output_usd_per_million"]),
+            item["model"],
+            item["provider"],
+            item["is_own"],
+            per_million(item["input_usd_per_million"]),
+            per_million(item["output_usd_per_million"]),
         )
-        for one in expected
+        for item in expected
     )
 
 
@@ -143,11 +143,11 @@ def assert_webhooks(page: PlainPage, expected: list[Item]) -> None:
     shown = [(row["Webhook"], row["Notified about"], row["State"].casefold() == "enabled") for row in listed(page)]
     assert shown == [
         (
-            f"{one['description'] or 'Webhook'}\n{one['url']}",
-            "Access paused" if one["kinds"] else "Everything",
-            one["enabled"],
+            f"{item['description'] or 'Webhook'}\n{item['url']}",
+            "Access paused" if item["kinds"] else "Everything",
+            item["enabled"],
         )
-        for one in expected
+        for item in expected
     ]
 
 
@@ -156,4 +156,6 @@ def assert_deliveries(page: PlainPage, expected: list[Item]) -> None:
     assert [
         (row["Notice"].partition("\n")[0], row["To"].partition("\n")[0], row["State"].casefold(), row["Attempts"])
         for row in listed(page)
-    ] == [(one["subject"], one["recipient"], STATES[one["state"]], str(one["attempts"] or "-")) for one in expected]
+    ] == [
+        (item["subject"], item["recipient"], STATES[item["state"]], str(item["attempts"] or "-")) for item in expected
+    ]

@@ -17,7 +17,7 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "color_sc
 def many(viewer: User) -> User:
     """The viewer of Acme, who is in sixty other organizations, too."""
     others = [Organization.objects.create(slug=f"team-{n}", name=f"Team {n:02}") for n in range(60)]
-    Membership.objects.bulk_create(Membership(organization=one, user=viewer, role=Role.VIEWER) for one in others)
+    Membership.objects.bulk_create(Membership(organization=item, user=viewer, role=Role.VIEWER) for item in others)
     return viewer
 
 

@@ -48,9 +48,9 @@ TITLES = {"cost": "Cost", "requests": "Requests", "tokens": "Tokens"}
 VIEWS = {"Cost": "cost", "Requests": "requests", "Tokens": "tokens"}
 AMOUNTS = {"cost": "cost_usd", "requests": "requests", "tokens": "total_tokens"}
 PARTS: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
-    "cost": {"Cost": lambda one: Decimal(one["cost_usd"])},
-    "tokens": {"Prompt": lambda one: one["prompt_tokens"], "Completion": lambda one: one["completion_tokens"]},
-    "requests": {"Succeeded": lambda one: one["requests"] - one["errors"], "Failed": lambda one: one["errors"]},
+    "cost": {"Cost": lambda item: Decimal(item["cost_usd"])},
+    "tokens": {"Prompt": lambda item: item["prompt_tokens"], "Completion": lambda item: item["completion_tokens"]},
+    "requests": {"Succeeded": lambda item: item["requests"] - item["errors"], "Failed": lambda item: item["errors"]},
 }
 
 
@@ -155,12 +155,12 @@ def assert_table(page: PlainPage, api: APIClient, reported: dict[str, Any], quer
     heads = ("Model", "Cost", "Share of cost", "Requests")
     assert sorted(columns(page, "By model", *heads) if groups else []) == sorted(
         [
-            one["model"] or "No model",
-            "No price yet" if one["unpriced_events"] and not Decimal(one["cost_usd"]) else dollars(one["cost_usd"]),
-            share(one["cost_usd"], reported["cost_usd"]),
-            count(one["requests"]),
+            item["model"] or "No model",
+            "No price yet" if item["unpriced_events"] and not Decimal(item["cost_usd"]) else dollars(item["cost_usd"]),
+            share(item["cost_usd"], reported["cost_usd"]),
+            count(item["requests"]),
         ]
-        for one in groups
+        for item in groups
     ), query
 
 
@@ -170,11 +170,11 @@ def assert_chart(page: PlainPage, api: APIClient, view: str, by: str, query: Que
     reported = answer(api, "/usage/timeseries", **query, view=view, group_by=by)
     if by:
         expected = {
-            one["name"] or f"No {by}": [float(bucket[AMOUNTS[view]]) for bucket in one["buckets"]]
-            for one in reported["series"]
+            item["name"] or f"No {by}": [float(bucket[AMOUNTS[view]]) for bucket in item["buckets"]]
+            for item in reported["series"]
         }
     else:
-        expected = {name: [float(amount(one)) for one in reported["buckets"]] for name, amount in PARTS[view].items()}
+        expected = {name: [float(amount(item)) for item in reported["buckets"]] for name, amount in PARTS[view].items()}
     if not any(any(amounts) for amounts in expected.values()):
         assert "No usage in this period" in page.text
         return

@@ -96,7 +96,7 @@ def _figures(page: PlainPage) -> dict[str, list[str]]:
 
 
 def table(page: PlainPage, name: str) -> Element:
-    (region,) = (one for one in page.document.all("[role=region]") if one["aria-label"] == name)
+    (region,) = (item for item in page.document.all("[role=region]") if item["aria-label"] == name)
     return region.first("table")
 
 
@@ -109,7 +109,7 @@ def rows(page: PlainPage, name: str) -> Rows:
 def cells(page: PlainPage, name: str, *headings: str) -> Rows:
     """Some columns of a table, by their heads."""
     heads = [cell.text for cell in table(page, name).all("thead tr")[-1].elements]
-    indexes = [heads.index(one) for one in headings]
+    indexes = [heads.index(item) for item in headings]
     return [[row[index] for index in indexes] for row in rows(page, name)]
 
 
@@ -202,7 +202,7 @@ def share(part: Any, whole: Any) -> str:
 
 
 def most_expensive_first(items: Iterable[Any], amount: Callable[[Any], Any]) -> list[Any]:
-    return sorted(items, key=lambda one: -Decimal(str(amount(one))))
+    return sorted(items, key=lambda item: -Decimal(str(amount(item))))
 
 
 # --- Lists of the admin ----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 from django.db import connections
 
-from billing.archives import files
+from billing.archives import archive_files
 from billing.archiving import Choice, archive_events, discard_unfinished
 from billing.models import EventArchive, UsageEvent
 from billing.rollups.fold import fold
@@ -40,7 +40,7 @@ def test_a_run_whose_file_is_deleted_while_it_writes_says_so(
 ) -> None:
     send(*(at(AUGUST + DAY, id=f"e-{number}") for number in range(20)), now=AUGUST + 2 * DAY)
     fold(now=NOW)
-    open_writer = files.open_writer
+    open_writer = archive_files.open_writer
 
     def discard_beside(path: Path) -> Any:
         monkeypatch.undo()
@@ -49,7 +49,7 @@ def test_a_run_whose_file_is_deleted_while_it_writes_says_so(
             pool.submit(_in_thread, lambda: discard_unfinished(organization=organization, month=AUGUST)).result()
         return writer
 
-    monkeypatch.setattr(files, "open_writer", discard_beside)
+    monkeypatch.setattr(archive_files, "open_writer", discard_beside)
     with pytest.raises(ConflictError, match="Another run archives 2026-08 of acme"):
         archive(organization, tmp_path)
     assert not list(tmp_path.rglob("*.p*"))

@@ -6,7 +6,7 @@ import pytest
 from pytest_django import Settings
 
 from billing.models import BillConnection, BillImport
-from billing.provider_bills.connections import save_connection
+from billing.provider_bills.bill_connections import save_connection
 from billing.provider_bills.fetching import fetch_bills
 from billing.types import FetchState
 from organizations.models import Organization

@@ -119,7 +119,7 @@ def test_other_errors_of_the_database_are_no_timeouts() -> None:
         ("/costs/summary", "billing.api.costs.summary.get_session_summary", {"detail": MESSAGE}),
         (
             "/spend/logs",
-            "billing.api.spend.logs.newest_rows",
+            "billing.api.spend.spend_logs.newest_rows",
             {"error": {"message": MESSAGE, "type": "internal_server_error", "param": None, "code": "503"}},
         ),
     ],

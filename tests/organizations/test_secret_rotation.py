@@ -10,10 +10,10 @@ from pytest_django import Settings
 
 from billing.models import WebhookEndpoint
 from billing.notifications import webhook_signatures
-from billing.provider_bills.connections import key_of, save_connection
+from billing.provider_bills.bill_connections import key_of, save_connection
 from costtrack.management.commands import doctor
 from organizations import secrets
-from organizations.accounts.secrets import decrypt, encrypt
+from organizations.accounts.second_factor_secrets import decrypt, encrypt
 from organizations.models import APICredential, Organization, User
 from organizations.tokens import issue_token, read_token
 from tests.conftest import Key

@@ -12,7 +12,7 @@ from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.tables import Column, Sorting, Table
 from billing.admin.components.urls import event_url, run_url
 from billing.models import UsageEvent
-from billing.reports.usage.calls import Call
+from billing.reports.usage.request_log import Call
 from billing.types import Status
 from costtrack.file_columns import FileLinks
 from costtrack.money import usd

@@ -11,8 +11,8 @@ from billing.admin.components import formatting
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.urls import admin_url
 from billing.admin.components.usage_form import UsageQueryPage
+from billing.exports.export_jobs import MAX_DIRECT_ROWS, STORED_FOR, check_may_read
 from billing.exports.file_queries import query_json, query_of
-from billing.exports.jobs import MAX_DIRECT_ROWS, STORED_FOR, check_may_read
 from billing.exports.table_files import FileQuery, file_response
 from costtrack.errors import InvalidError
 from costtrack.file_columns import FORMAT_LABELS, FileFormat, FileLinks

@@ -17,7 +17,7 @@ from billing.admin.components.files import format_of
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Table, TableFile
 from billing.admin.components.urls import admin_url
-from billing.exports.jobs import MAX_DIRECT_ROWS
+from billing.exports.export_jobs import MAX_DIRECT_ROWS
 from billing.exports.table_files import FileTable, Part, file_response
 from costtrack.errors import InvalidError, NotFoundError
 from costtrack.file_columns import ComputedColumn, FileColumn, FileLinks, Kind

@@ -22,7 +22,7 @@ from billing.admin.components.table_files import TableFilesPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.models import BillConnection
-from billing.provider_bills.connections import (
+from billing.provider_bills.bill_connections import (
     MAX_KEY_LENGTH,
     list_connections,
     remove_connection,

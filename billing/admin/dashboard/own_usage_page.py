@@ -23,9 +23,9 @@ from billing.limits.types import LimitStatus
 from billing.models import IncreaseRequest
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.spend.totals import NamedSpend
-from billing.reports.usage.calls import Call, CallFilter, list_calls
 from billing.reports.usage.figures import UsageFilter
 from billing.reports.usage.own import OwnUsage, own_limits, own_usage
+from billing.reports.usage.request_log import Call, CallFilter, list_calls
 from billing.types import LimitUnit, amount_text
 from costtrack.admin_site import register_page
 from costtrack.file_columns import Kind, attributes, computed

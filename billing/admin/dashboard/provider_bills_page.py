@@ -29,7 +29,7 @@ from billing.admin.components.uploads import hold_in_memory
 from billing.admin.components.urls import admin_url
 from billing.admin.dashboard.bill_connections_page import connections_card
 from billing.models import BillImport
-from billing.provider_bills.connections import list_connections
+from billing.provider_bills.bill_connections import list_connections
 from billing.provider_bills.imports import (
     MAX_ACCOUNT_LENGTH,
     MAX_BYTES,

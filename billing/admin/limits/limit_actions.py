@@ -20,8 +20,8 @@ from billing.admin.limits.limit_forms import (
     ResumeForm,
 )
 from billing.admin.limits.limit_statuses import status_of
-from billing.limits.evaluate import window_span
 from billing.limits.increases import request_increase
+from billing.limits.limit_windows import window_span
 from billing.limits.selectors import active_overrides, stored_value
 from billing.limits.services import end_override, end_pause, open_limit, pause_limit, raise_limit, remove_limit
 from billing.limits.validation import plan_maximum

@@ -8,7 +8,8 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.datetimes import LocalTimes
 from billing.limits.cache import rule_of
-from billing.limits.evaluate import ROLLING, resets_or_ends_at
+from billing.limits.evaluate import resets_or_ends_at
+from billing.limits.limit_windows import ROLLING
 from billing.limits.threshold_events import SOFT, Cause
 from billing.limits.types import LimitStatus, Rule
 from billing.models import PAUSING, IncreaseRequest, SpendLimit, ThresholdEvent

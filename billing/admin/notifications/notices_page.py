@@ -15,7 +15,7 @@ from billing.admin.components import formatting
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.table_files import TableFilesPage
-from billing.exports.jobs import MAX_DIRECT_ROWS
+from billing.exports.export_jobs import MAX_DIRECT_ROWS
 from billing.models import Notice
 from billing.notifications.email_content import Content, Tone
 from billing.notifications.emails import notice_content, notice_url

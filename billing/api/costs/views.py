@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from billing.api.headers import AS_OF, UNPRICED
 from billing.api.operations import ReportEndpoint
-from billing.reports.sessions.rows import Totals
+from billing.reports.sessions.session_rows import Totals
 from costtrack.clock import iso
 from costtrack.error_formats import DETAIL, Dialect
 

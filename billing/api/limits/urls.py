@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from billing.api.limits.requests import IncreaseRequestViewSet
+from billing.api.limits.increase_requests import IncreaseRequestViewSet
 from billing.api.limits.views import LimitViewSet, ThresholdEventViewSet
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)

@@ -3,8 +3,8 @@
 from django.urls import path
 
 from billing.api.spend.calculate import SpendCalculateView
-from billing.api.spend.logs import SpendLogPageViewSet, SpendLogUiViewSet, SpendLogViewSet
 from billing.api.spend.reports import GlobalSpendTagsView, SpendReportView, SpendTagsView
+from billing.api.spend.spend_logs import SpendLogPageViewSet, SpendLogUiViewSet, SpendLogViewSet
 from billing.api.spend.totals import (
     GlobalActivityView,
     GlobalSpendKeysView,

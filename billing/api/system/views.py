@@ -19,8 +19,8 @@ from rest_framework.response import Response
 from billing.api.headers import AS_OF, BYPASS, CACHE_HIT, UNPRICED, response_header
 from billing.api.operations import ReportEndpoint
 from billing.api.response_cache import bypasses_cache, cache_key, response_cache
-from billing.api.system.requests import ExportBody, GroupsBody, PricingBody, RefreshBody, RunsBody
-from billing.api.system.responses import ExportAnswer, GroupsAnswer, PricingAnswer, RefreshAnswer
+from billing.api.system.request_bodies import ExportBody, GroupsBody, PricingBody, RefreshBody, RunsBody
+from billing.api.system.response_bodies import ExportAnswer, GroupsAnswer, PricingAnswer, RefreshAnswer
 from billing.exports.pricing_zip import ExportFilter, pricing_zip
 from billing.reports.pricing.daily import pricing
 from billing.reports.pricing.groups import ORDERS, GroupQuery, groups

@@ -10,8 +10,8 @@ from billing.api.usage.figures import common_fields
 from billing.api.usage.query import RangeQuerySerializer, usage_query
 from billing.api.usage.requests import RequestBody, RequestPage
 from billing.reports.cursors import cursor_of, position_of
-from billing.reports.usage.calls import CallFilter, list_calls
 from billing.reports.usage.figures import UsageFilter
+from billing.reports.usage.request_log import CallFilter, list_calls
 from costtrack.serializers import page_cursor, page_size
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.selectors import own_membership, own_user_ids

@@ -10,13 +10,14 @@ from rest_framework.response import Response
 
 from billing.api.windows import WindowStartField
 from billing.models import BillConnection, BillImport, BillKey
-from billing.provider_bills.connections import (
+from billing.provider_bills.bill_connections import (
     MAX_KEY_LENGTH,
     list_connections,
     remove_connection,
     request_fetch,
     save_connection,
 )
+from billing.provider_bills.bill_reader import FIELDS, KINDS
 from billing.provider_bills.imports import (
     MAX_ACCOUNT_LENGTH,
     MAX_BYTES,
@@ -26,7 +27,6 @@ from billing.provider_bills.imports import (
     import_bill,
     remove_key,
 )
-from billing.provider_bills.reader import FIELDS, KINDS
 from billing.reports.provider_bills import (
     MAX_DAYS,
     BillDayState,

@@ -11,7 +11,7 @@ from billing.api.operations import operation
 from billing.api.usage.figures import UsageBody, UsageView, common_fields
 from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.reports.cursors import cursor_of, position_of
-from billing.reports.usage.calls import CallFilter, list_calls
+from billing.reports.usage.request_log import CallFilter, list_calls
 from billing.types import Status
 from costtrack.responses import Amount, NextCursor, ResponseBody, about
 from costtrack.serializers import optional_text, page_cursor, page_size

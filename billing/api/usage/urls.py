@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from billing.api.limits.requests import OwnIncreaseRequestViewSet
+from billing.api.limits.increase_requests import OwnIncreaseRequestViewSet
 from billing.api.usage.access import UsageAccessView
 from billing.api.usage.allocation import (
     UsageAllocationFileView,

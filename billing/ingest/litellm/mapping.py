@@ -16,8 +16,8 @@ import msgspec
 from billing.ingest.json_records import to_record_error
 from billing.ingest.litellm.payload import USER_HEADER, Metadata, Payload, caller_metadata, decode, short_text
 from billing.ingest.types import ParsedBatch, ParsedEvent, UsageEventInput
-from billing.ingest.usage.reader import read_usage
 from billing.ingest.usage.types import StatedCosts, UnreadableReason, UsageReading
+from billing.ingest.usage.usage_reader import read_usage
 from billing.ingest.validate import (
     MAX_METADATA_BYTES,
     MAX_METADATA_DEPTH,

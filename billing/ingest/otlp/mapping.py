@@ -34,8 +34,8 @@ from billing.ingest.otlp.similar_spans import Features, SpanPattern, duration, i
 from billing.ingest.otlp.traces import KnownSpans, link_calls, surroundings, take
 from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError, UsageEventInput
 from billing.ingest.usage.raw import raw_object
-from billing.ingest.usage.reader import read_usage, without_known_caches
 from billing.ingest.usage.types import UsageReading
+from billing.ingest.usage.usage_reader import read_usage, without_known_caches
 from billing.ingest.validate import InvalidEventError, normalize, payload_hash, take_reading
 from billing.pricing.canonical import region_of_address
 from billing.pricing.kinds import CACHE_KINDS

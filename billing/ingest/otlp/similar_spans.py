@@ -15,8 +15,8 @@ from msgspec import Struct
 from billing.ingest.otlp.attributes import CALL_IDS
 from billing.ingest.otlp.records import Record
 from billing.ingest.types import UsageEventInput
-from billing.ingest.usage.reader import SumsReader, sums_reader, with_raw
 from billing.ingest.usage.types import UsageReading
+from billing.ingest.usage.usage_reader import SumsReader, sums_reader, with_raw
 from billing.ingest.validate import InvalidEventError, normalize_measures, take_reading
 
 _CALL_IDS = frozenset(CALL_IDS)

@@ -20,7 +20,7 @@ from billing.ingest.usage.spellings import (
     UPSTREAM_COST,
     is_number_as_text,
     is_processing_value,
-    looks_like_condition,
+    may_be_condition,
     meaning,
 )
 from billing.ingest.usage.types import (
@@ -77,7 +77,7 @@ class Gathered:
         distinct = list(dict.fromkeys(value for _, value in sorted(reported, key=itemgetter(0))))
         return [value for value in distinct if value] or distinct
 
-    def one(self, name: str) -> Quantity | None:
+    def value_of(self, name: str) -> Quantity | None:
         """Return the value of a field; flag it if its names disagree."""
         distinct = self.distinct(name)
         if len(distinct) > 1:
@@ -89,7 +89,7 @@ class Gathered:
         reported = self.values.get(name)
         if reported is None:
             return 0
-        return int(reported[0][1] if len(reported) == 1 else self.one(name) or 0)
+        return int(reported[0][1] if len(reported) == 1 else self.value_of(name) or 0)
 
     def has_all(self, paths: Collection[str]) -> bool:
         """Whether all of these paths have a value; False for none."""
@@ -348,7 +348,7 @@ def _says_something(value: Value) -> bool:
     """Whether an unknown value may matter: a number other than 0, true, or the name of a condition."""
     content = value.value
     if isinstance(content, str):
-        return looks_like_condition(value.path, content)
+        return may_be_condition(value.path, content)
     return bool(content)
 
 

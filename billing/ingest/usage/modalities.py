@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from billing.ingest.usage.spellings import LIFETIME_FIELDS
-from billing.ingest.usage.totals import Totals
+from billing.ingest.usage.token_totals import Totals
 from billing.ingest.usage.types import Flag, FlagCode, UnreadableError, UnreadableReason
 
 # The media of the kinds, and the modalities that are billed as each.

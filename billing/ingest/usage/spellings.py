@@ -506,7 +506,7 @@ def is_processing_value(text: str) -> bool:
     return _normalized_value(text) in _PROCESSING_VALUES
 
 
-def looks_like_condition(path: str, text: str) -> bool:
+def may_be_condition(path: str, text: str) -> bool:
     """Whether a text under an unknown key may be a processing condition, or has counts inside."""
     if _USAGE_AS_TEXT in text or is_number_as_text(path, text):
         return True

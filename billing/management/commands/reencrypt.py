@@ -6,9 +6,9 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from billing.notifications.webhooks import reencrypt_webhooks
-from billing.provider_bills.connections import reencrypt_connections
+from billing.provider_bills.bill_connections import reencrypt_connections
 from costtrack.database.commands import SchemaCommand
-from organizations.accounts.secrets import reencrypt_second_factors
+from organizations.accounts.second_factor_secrets import reencrypt_second_factors
 
 
 class Command(SchemaCommand):

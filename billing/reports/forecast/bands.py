@@ -160,15 +160,21 @@ def _band(day: date, past: Mapping[date, PastDay]) -> _Band:
     of each of the last days of the same weekday.
     """
     days = past.values()
-    hour_width = max(_HOUR_FACTOR * _largest(_USUAL_DAYS, (one.hour_deviation for one in days)), _MIN_HOUR_WIDTH)
-    high_width = max(_HIGH_FACTOR * _largest(_USUAL_DAYS, (one.day_deviation for one in days)), _MIN_DAY_WIDTH)
-    low_width = max(_LOW_FACTOR * _largest(_USUAL_DAYS, (-one.day_deviation for one in days)), _MIN_DAY_WIDTH)
+    hour_width = max(
+        _HOUR_FACTOR * _largest(_USUAL_DAYS, (past_day.hour_deviation for past_day in days)), _MIN_HOUR_WIDTH
+    )
+    high_width = max(
+        _HIGH_FACTOR * _largest(_USUAL_DAYS, (past_day.day_deviation for past_day in days)), _MIN_DAY_WIDTH
+    )
+    low_width = max(_LOW_FACTOR * _largest(_USUAL_DAYS, (-past_day.day_deviation for past_day in days)), _MIN_DAY_WIDTH)
     weeks_ago = [past[day - ago].usd for ago in _WEEKS_AGO if day - ago in past]
     month_ago = [past[day - ago] for ago in _MONTH_AGO if day - ago in past]
-    usual_hour = _largest(_USUAL_DAYS, (one.hour_usd for one in days))
-    usual_day = max(_largest(_USUAL_DAYS, (one.usd for one in days)), _OUTLIER * _largest(_USUAL_WEEKDAYS, weeks_ago))
-    unusual_hours = [one.hour_usd for one in month_ago if one.hour_deviation > hour_width]
-    unusual_days = [one.usd for one in month_ago if one.day_deviation > high_width]
+    usual_hour = _largest(_USUAL_DAYS, (past_day.hour_usd for past_day in days))
+    usual_day = max(
+        _largest(_USUAL_DAYS, (past_day.usd for past_day in days)), _OUTLIER * _largest(_USUAL_WEEKDAYS, weeks_ago)
+    )
+    unusual_hours = [past_day.hour_usd for past_day in month_ago if past_day.hour_deviation > hour_width]
+    unusual_days = [past_day.usd for past_day in month_ago if past_day.day_deviation > high_width]
     return _Band(
         hour_width=hour_width,
         low_width=low_width,

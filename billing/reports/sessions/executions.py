@@ -11,7 +11,7 @@ from billing.models import Execution
 from billing.reports.cursors import Page, StartPosition
 from billing.reports.rollup_reader import RollupReader
 from billing.reports.sessions.newest import UNFILTERED, EntityFilter, SessionRow, list_members, list_newest
-from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model, cost_by_phase, cost_by_tool
+from billing.reports.sessions.session_rows import SUMS, CostRow, Totals, cost_by_model, cost_by_phase, cost_by_tool
 from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_COSTS
 from costtrack.errors import NotFoundError
 from organizations.models import Organization

@@ -21,7 +21,7 @@ from billing.reports.sessions.newest import (
     list_members,
     list_newest,
 )
-from billing.reports.sessions.rows import (
+from billing.reports.sessions.session_rows import (
     SUMS,
     CostRow,
     Totals,

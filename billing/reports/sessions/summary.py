@@ -10,7 +10,7 @@ from psycopg import sql
 
 from billing.models import DroppedMonth, Session
 from billing.reports.rollup_reader import RollupReader
-from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model
+from billing.reports.sessions.session_rows import SUMS, CostRow, Totals, cost_by_model
 from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_COSTS, SESSION_MODELS, SESSION_TOTALS, Rollup
 from organizations.models import Organization
 

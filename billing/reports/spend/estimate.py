@@ -12,8 +12,8 @@ from typing import Any
 
 from billing.ingest.ledger_entries import computed_quote, to_entry
 from billing.ingest.types import ParsedEvent, UsageEventInput
-from billing.ingest.usage.reader import read_usage
 from billing.ingest.usage.types import StatedCosts, UnreadableReason, UsageReading
+from billing.ingest.usage.usage_reader import read_usage
 from billing.ingest.validate import take_reading
 from billing.ledger.types import LedgerEntry
 from billing.pricing.kinds import output_tokens, prompt_tokens

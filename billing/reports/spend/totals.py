@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 from billing.reports.rollup_query import RollupQuery, Sums, read_sums
-from billing.reports.spend.logs import LogRow
+from billing.reports.spend.spend_logs import LogRow
 from billing.rollups.definitions import (
     CUSTOMER_DAYS,
     MODEL_DAYS,

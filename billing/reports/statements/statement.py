@@ -13,6 +13,7 @@ from uuid import UUID
 
 from psycopg import sql
 
+from billing.models.ledger import COST_SQL
 from billing.pricing.price_book import identify_model
 from billing.reports.cursors import texts_cursor, texts_of
 from billing.reports.rollup_reader import Compose, RollupReader, read_rollups
@@ -294,7 +295,7 @@ _LATE_ROWS = sql.SQL("""
 SELECT event.id, late.month, event.occurred_at, event.received_at, event.kind, event.adjusts,
     event.adjustment_reason, event.model, event.team, event.end_user, event.user_ref,
     coalesce(credential.client_id, ''),
-    CASE WHEN event.unpriced > 0 THEN NULL ELSE coalesce(event.token_cost_usd, 0) + event.compute_cost_usd END
+    CASE WHEN event.unpriced > 0 THEN NULL ELSE {cost} END
 FROM (
     SELECT event_id, month FROM billing_lateevent
     WHERE organization_id = %(organization)s AND booked_month = %(month)s AND event_id > %(after)s
@@ -304,7 +305,7 @@ JOIN billing_usageevent AS event ON event.organization_id = %(organization)s AND
 LEFT JOIN organizations_apicredential AS credential
     ON credential.organization_id = %(organization)s AND credential.id = event.credential_id
 ORDER BY event.id
-""")
+""").format(cost=sql.SQL(COST_SQL))
 
 
 def late_rows(

@@ -24,7 +24,7 @@ def call(session: str, cost: str = "1", **fields: Any) -> dict[str, Any]:
 
 
 def top(api: APIClient) -> list[tuple[str, str]]:
-    return [(one["session_id"], one["cost_usd"]) for one in api.get("/costs/summary").json()["top_sessions"]]
+    return [(entry["session_id"], entry["cost_usd"]) for entry in api.get("/costs/summary").json()["top_sessions"]]
 
 
 def test_nothing_yet(api: APIClient) -> None:
@@ -80,8 +80,8 @@ def test_the_top_lists_have_five_and_equal_ones_are_by_name(api: APIClient, send
         fold(now=NOW)
 
     answer = api.get("/costs/summary").json()
-    assert [one["model"] for one in answer["top_models"]] == ["gpt-4o", "m-1", "m-2", "m-3", "m-4"]
-    assert [one["session_id"] for one in answer["top_sessions"]] == ["dear", "s-1", "s-2", "s-3", "s-4"]
+    assert [entry["model"] for entry in answer["top_models"]] == ["gpt-4o", "m-1", "m-2", "m-3", "m-4"]
+    assert [entry["session_id"] for entry in answer["top_sessions"]] == ["dear", "s-1", "s-2", "s-3", "s-4"]
 
 
 def test_what_is_not_folded_yet_is_counted_and_ranked(api: APIClient, send: Send) -> None:

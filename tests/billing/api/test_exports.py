@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from billing.exports.jobs import run_export
+from billing.exports.export_jobs import run_export
 from billing.models import Delivery, Export
 from organizations.models import Organization, User
 from organizations.types import Scope

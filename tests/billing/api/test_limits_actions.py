@@ -126,7 +126,7 @@ def test_only_an_operator_passes_the_plans_maximum(
     assert rule(limit).amount_usd == 250
 
 
-def crossing(limit: SpendLimit, minutes: int, **columns: Any) -> ThresholdEvent:
+def threshold_event(limit: SpendLimit, minutes: int, **columns: Any) -> ThresholdEvent:
     given = {
         "value": "",
         "threshold": 80,
@@ -143,9 +143,9 @@ def crossing(limit: SpendLimit, minutes: int, **columns: Any) -> ThresholdEvent:
 def test_threshold_events_come_newest_first_and_in_pages(
     api: APIClient, limit: SpendLimit, organization: Organization, key: Key
 ) -> None:
-    first, second, third = (crossing(limit, minutes) for minutes in (1, 2, 3))
+    first, second, third = (threshold_event(limit, minutes) for minutes in (1, 2, 3))
     of_each = make_limit(organization, scope=LimitScope.CREDENTIAL)
-    crossing(of_each, 9, value=str(key.credential.pk), threshold=100, resolved_at=None, resets_at=NOW)
+    threshold_event(of_each, 9, value=str(key.credential.pk), threshold=100, resolved_at=None, resets_at=NOW)
 
     page = api.get(f"{PATH}/{limit.pk}/threshold-events").json()
     assert [row["id"] for row in page["results"]] == [third.pk, second.pk, first.pk]

@@ -49,7 +49,7 @@ def values(response: Any, *names: str) -> list[tuple[Any, ...]]:
 def test_meters_are_listed_and_read_only(api: APIClient) -> None:
     listed = api.get(METERS).json()
     assert {"tokens_total", "cost_usd", "requests"} <= {meter["slug"] for meter in listed}
-    assert api.get(f"{METERS}/tokens_total").json() == next(one for one in listed if one["slug"] == "tokens_total")
+    assert api.get(f"{METERS}/tokens_total").json() == next(item for item in listed if item["slug"] == "tokens_total")
     assert api.post(METERS, {}, format="json").status_code == 405
     missing = api.get(f"{METERS}/apples")
     assert (missing.status_code, missing.json()["title"]) == (404, "Not Found")

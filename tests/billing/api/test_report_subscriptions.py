@@ -39,15 +39,15 @@ def test_a_member_subscribes_sends_the_last_report_and_unsubscribes(viewer: User
     assert own.post(PATH, {"frequency": "monthly"}).status_code == 201
     assert [row["scope"] for row in own.get(PATH).json()["results"]] == ["organization", "team"]
     assert client(owner).get(PATH).json()["results"] == []
-    one = f"{PATH}/{created.json()['id']}"
-    assert [client(owner).post(f"{one}/send").status_code, client(owner).delete(one).status_code] == [404, 404]
-    assert own.post(f"{one}/send").status_code == 204
+    item = f"{PATH}/{created.json()['id']}"
+    assert [client(owner).post(f"{item}/send").status_code, client(owner).delete(item).status_code] == [404, 404]
+    assert own.post(f"{item}/send").status_code == 204
     deliver_emails(now=NOW)
     assert [message.to for message in mail.outbox] == [[viewer.email]]
     for _ in range(MAX_PER_HOUR - 1):
-        assert own.post(f"{one}/send").status_code == 204
-    assert (own.post(f"{one}/send").status_code, Notice.objects.count()) == (429, MAX_PER_HOUR)
-    assert own.delete(one).status_code == 204
+        assert own.post(f"{item}/send").status_code == 204
+    assert (own.post(f"{item}/send").status_code, Notice.objects.count()) == (429, MAX_PER_HOUR)
+    assert own.delete(item).status_code == 204
     assert list(AuditEntry.objects.order_by("id").values_list("action", flat=True))[-3:] == [
         "report.subscribed",
         "report.subscribed",

@@ -53,16 +53,16 @@ def test_a_cached_answer_is_marked_with_the_time_at_which_it_was_still_right(api
 def test_acknowledged_usage_is_in_the_next_response(api: APIClient, organization: Organization, send: Send) -> None:
     for number in range(1, 4):
         send({**CALL, "id": str(number)})
-        assert ask(api) == ({**_one(number)}, "0")
+        assert ask(api) == ({**_totals(number)}, "0")
         assert ask(api)[1] == "1"
     fold(now=NOW)
-    assert ask(api) == ({**_one(3)}, "0")
+    assert ask(api) == ({**_totals(3)}, "0")
     event = UsageEvent.objects.of(organization).order_by("id")[0]
     void(organization=organization, event_id=event.pk, reason="a test", actor="tests", now=NOW)
-    assert ask(api) == ({**_one(2)}, "0")
+    assert ask(api) == ({**_totals(2)}, "0")
 
 
-def _one(dollars: int) -> dict[str, Any]:
+def _totals(dollars: int) -> dict[str, Any]:
     cost = float(dollars)
     return {"total_cost": cost, "costs_by_service": {"openai": cost}, "costs_by_group": {"openai": {"m": cost}}}
 
@@ -83,11 +83,11 @@ def test_another_query_another_organization_and_bypassing_get_their_own(
     send(CALL)
     send({**CALL, "cost_usd": "7"}, to=other_organization)
     fold(now=NOW)
-    assert ask(api) == (_one(1), "0")
-    assert ask(other_key.client()) == (_one(7), "0")
+    assert ask(api) == (_totals(1), "0")
+    assert ask(other_key.client()) == (_totals(7), "0")
     assert ask(api, "/costs/runs?workflow_id=w")[1] == "0"
-    assert ask(api, **{"X-Bypass-Cache": "1"}) == (_one(1), "0")
-    assert ask(api) == (_one(1), "1")
+    assert ask(api, **{"X-Bypass-Cache": "1"}) == (_totals(1), "0")
+    assert ask(api) == (_totals(1), "1")
 
 
 def test_who_may_not_ask_gets_no_cached_answer_either(api: APIClient, organization: Organization, send: Send) -> None:

@@ -203,7 +203,7 @@ def test_rare_rows_are_found_on_their_days(api: APIClient, send: Send, fold_or_n
 @pytest.fixture
 def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """`test_spend_logs` has as many rows as there are in fact."""
-    monkeypatch.setattr("billing.reports.spend.logs.MAX_ROWS", 100)
+    monkeypatch.setattr("billing.reports.spend.spend_logs.MAX_ROWS", 100)
 
 
 @pytest.mark.usefixtures("few_rows")
@@ -238,7 +238,7 @@ def test_rows_that_no_rollup_counts_are_counted_as_far_as_pages_go(api: APIClien
 def test_filters_that_read_every_call_need_a_window_with_few(
     api: APIClient, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing.reports.spend.logs.MAX_SCANNED", 2)
+    monkeypatch.setattr("billing.reports.spend.spend_logs.MAX_SCANNED", 2)
     send(*(call(f"{day:02}T09:00", "1", id=str(day), user_id="ada") for day in (1, 2, 3)))
     send(call("01T09:00", "1", id="grace", user_id="grace"))
 

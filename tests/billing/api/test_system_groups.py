@@ -159,9 +159,9 @@ def _assert_in_order(api: APIClient, body: dict[str, str]) -> None:
     keys = [key(item) for item in items]
     assert keys == sorted(keys, reverse=is_descending), body
     assert len(set(keys)) > 3, body
-    for one, other in pairwise(items):
-        if key(one) == key(other):
-            assert (one["group_key"] < other["group_key"]) == is_descending, body
+    for entry, other in pairwise(items):
+        if key(entry) == key(other):
+            assert (entry["group_key"] < other["group_key"]) == is_descending, body
 
 
 def test_the_first_page_is_one_and_zero_is_one(api: APIClient, send: Send) -> None:

@@ -41,7 +41,9 @@ def ask(api: APIClient, **body: Any) -> Any:
 
 
 def costs(answer: Any) -> dict[tuple[str, str | None], tuple[str, int]]:
-    return {(one["date_key"], one["model_id"]): (one["total_cost"], one["run_count"]) for one in answer["daily"]}
+    return {
+        (entry["date_key"], entry["model_id"]): (entry["total_cost"], entry["run_count"]) for entry in answer["daily"]
+    }
 
 
 def test_it_answers_like_the_document(api: APIClient, send: Send) -> None:

@@ -16,7 +16,7 @@ from django.test import Client
 from pyarrow import parquet
 from rest_framework.test import APIClient
 
-from billing.exports.jobs import run_export
+from billing.exports.export_jobs import run_export
 from billing.models import Export
 from billing.reports.usage.figures import DIMENSIONS, GroupBy
 from billing.rollups.fold import fold

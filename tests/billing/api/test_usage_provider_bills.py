@@ -109,6 +109,22 @@ def test_a_difference_is_split_into_missing_calls_and_price(api: APIClient) -> N
     assert parts_of(body) == {"missing_calls": "2", "price": "1"}
 
 
+def test_credits_are_no_part_of_the_comparison(api: APIClient) -> None:
+    call(api, "2", (1_000_000, 100_000))
+    send(api, openai_costs((f"{MODEL}, input", 2.0)))
+    credit = {
+        "amount_usd": "1",
+        "reason": "An outage.",
+        "start_date": "2026-11-14",
+        "end_date": "2026-11-14",
+        "service": "openai",
+        "model": MODEL,
+    }
+    assert api.post("/usage/credits", credit).status_code == 201
+    (row,) = report(api)["results"]
+    assert (row["bill_usd"], row["ledger_usd"], row["difference_usd"]) == ("2", "2", "0")
+
+
 def test_the_same_file_changes_nothing_and_a_later_one_replaces_its_days(
     api: APIClient, organization: Organization
 ) -> None:

@@ -15,7 +15,7 @@ from django.core.management.base import CommandError
 from pyarrow import parquet
 
 from billing import archiving
-from billing.archives import files
+from billing.archives import archive_files
 from billing.archives.manifest import store_manifest
 from billing.archives.storage import StorageError, sha256_of
 from billing.archiving import Archived, Choice, archive_events
@@ -173,7 +173,7 @@ def test_the_manifest_has_sums_and_a_digest(organization: Organization, tmp_path
 def test_the_same_events_make_the_same_bytes(organization: Organization, tmp_path: Path) -> None:
     (partition,) = (each for each in partitions() if each.month == AUGUST and not each.organization_id)
     for name in ("one", "two"):
-        assert files.write_rows(tmp_path / name, partition.name, organization.pk) == 5
+        assert archive_files.write_rows(tmp_path / name, partition.name, organization.pk) == 5
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -351,7 +351,7 @@ def test_a_run_whose_file_is_deleted_by_another_run_says_so(
 
 
 @pytest.mark.usefixtures("three_months")
-@pytest.mark.parametrize(("module", "name"), [(files, "open_writer"), (archiving, "sums_of_file")])
+@pytest.mark.parametrize(("module", "name"), [(archive_files, "open_writer"), (archiving, "sums_of_file")])
 def test_a_full_disk_is_one_line_that_names_the_file(
     module: Any, name: str, organization: Organization, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,8 +13,8 @@ from django.db import connection
 from pytest_django import Settings
 
 from billing.distribution.checks import find_obstacles, present_kinds, verify
+from billing.distribution.distributed_tables import TableKind, own_tables, read_foreign_keys
 from billing.distribution.steps import expected_kinds, session_settings, steps
-from billing.distribution.tables import TableKind, own_tables, read_foreign_keys
 from billing.ledger.partitions import partitions, prepare
 from billing.models import UsageEvent
 from costtrack.database.repair import find_problems
@@ -116,7 +116,7 @@ def test_events_of_an_own_partition_are_in_their_month_afterwards(
 def test_an_interrupted_run_is_continued(citus: None) -> None:
     keys = read_foreign_keys()
     *done, last_steps = [step.statements for step in steps({})][:-1]
-    for statement in [*session_settings(), *(one for statements in done for one in statements), *last_steps[:5]]:
+    for statement in [*session_settings(), *(item for statements in done for item in statements), *last_steps[:5]]:
         execute(statement)
     assert len(read_foreign_keys()) < len(keys)
     assert "FAILED" not in distribute()

@@ -17,8 +17,8 @@ from billing.exports.focus import VERSIONS
 from billing.models import Commitment
 from billing.reports.allocation.allocation import allocations
 from billing.reports.allocation.rules import AllocationBasis
-from billing.reports.charges import reader as charge_reader
-from billing.reports.charges.reader import split_exactly
+from billing.reports.charges import charge_reader
+from billing.reports.charges.charge_reader import split_exactly
 from billing.reports.months import ReportMonth
 from billing.reports.statements.months import month_of
 from billing.reports.statements.statement import StatementQuery, statement_totals

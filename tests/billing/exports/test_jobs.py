@@ -8,11 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from billing.exports import jobs, usage_files
+from billing.exports import export_jobs, usage_files
 from billing.exports.allocation_files import AllocationFile
-from billing.exports.file_queries import query_json, query_of
-from billing.exports.focus import FocusFile
-from billing.exports.jobs import (
+from billing.exports.export_jobs import (
     MAX_UNFINISHED,
     STORED_FOR,
     cancel_export,
@@ -25,6 +23,8 @@ from billing.exports.jobs import (
     stored_response,
     visible_exports,
 )
+from billing.exports.file_queries import query_json, query_of
+from billing.exports.focus import FocusFile
 from billing.exports.list_files import ListFile
 from billing.exports.run_files import ExecutionsFile, RunsFile, SessionsFile
 from billing.exports.statement_files import StatementFile
@@ -105,7 +105,7 @@ def direct(query: FileQuery, access: Access, file_format: FileFormat = FileForma
 @pytest.mark.usefixtures("usage")
 def test_the_file_of_any_table_is_that_of_its_download(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage_files, "_PAGE", 2)
-    monkeypatch.setattr(jobs, "MAX_UNFINISHED", 20)
+    monkeypatch.setattr(export_jobs, "MAX_UNFINISHED", 20)
     queries = (
         requests(),
         DaysFile(filters=UsageFilter(model="gpt-4o"), window=MONTH),
@@ -191,10 +191,10 @@ def test_a_failure_is_said_in_plain_words(
 
 @pytest.mark.usefixtures("usage")
 def test_space_and_rows_are_bounded(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "MAX_STORED_BYTES", 10)
+    monkeypatch.setattr(export_jobs, "MAX_STORED_BYTES", 10)
     export = created(access)
     run_export(export=export)
-    monkeypatch.setattr(jobs, "MAX_ROWS", 4)
+    monkeypatch.setattr(export_jobs, "MAX_ROWS", 4)
     too_many = created(access)
     run_export(export=too_many)
     errors = [Export.objects.get(pk=pk).error for pk in (export.pk, too_many.pk)]
@@ -242,9 +242,9 @@ def test_files_are_seen_by_who_may_read_their_rows(
     exports = [created(access), created(access, ListFile(name="audit-log"))]
     own = created(access, RequestsFile(filters=UsageFilter(), window=MONTH, received_by=NOW, users=("ada",)))
     by_operator = created(access_of(operator, organization))
-    assert [one.pk for one in visible_exports(access=access)] == [own.pk, exports[1].pk, exports[0].pk]
+    assert [item.pk for item in visible_exports(access=access)] == [own.pk, exports[1].pk, exports[0].pk]
     as_viewer = access_of(viewer, organization, Role.VIEWER)
-    assert [one.pk for one in visible_exports(access=as_viewer)] == [exports[0].pk]
+    assert [item.pk for item in visible_exports(access=as_viewer)] == [exports[0].pk]
     assert by_operator in visible_exports(access=access_of(operator, organization))
     with pytest.raises(ForbiddenError):
         created(as_viewer, ListFile(name="audit-log"))
@@ -257,7 +257,7 @@ def test_files_are_seen_by_who_may_read_their_rows(
 def test_stalled_files_are_continued(access: Access) -> None:
     export = created(access)
     assert not stalled_exports(utc_now()).exists()
-    assert [one.pk for one in stalled_exports(utc_now() + timedelta(minutes=2))] == [export.pk]
+    assert [item.pk for item in stalled_exports(utc_now() + timedelta(minutes=2))] == [export.pk]
 
 
 def test_ids_are_stored_as_text() -> None:

@@ -13,7 +13,7 @@ from billing.models import UsageEvent
 from billing.reports.events import explain
 from billing.types import LimitWindow
 from organizations.models import Organization
-from tests.billing.limits.enforcement import Enforce, enforced, open_crossings
+from tests.billing.limits.enforcement import Enforce, enforced, open_threshold_events
 from tests.billing.limits.factories import make_limit
 from tests.usage import NOW, Send, set_price, total_cost
 
@@ -86,9 +86,9 @@ def test_old_aggregates_do_not_pause_a_limit_of_today(
     make_limit(organization, window=LimitWindow.CALENDAR_WEEK)
     send(aggregate(requests=40, cost_usd="1000", occurred_at=(NOW - timedelta(days=30)).isoformat()))
     assert enforced() == []
-    assert open_crossings() == []
+    assert open_threshold_events() == []
     send(aggregate(requests=40, cost_usd="1000"))
-    assert len(open_crossings()) or enforced()
+    assert len(open_threshold_events()) or enforced()
 
 
 @pytest.mark.parametrize("kind", ["tool_call", "compute", "session_summary"])

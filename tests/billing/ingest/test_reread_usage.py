@@ -8,7 +8,7 @@ import pytest
 from django.core.management import call_command
 
 from billing.ingest import reread_usage as rereading
-from billing.ingest.usage import reader
+from billing.ingest.usage import usage_reader
 from billing.ingest.usage.types import UsageReading
 from billing.ledger.net_cost import load_adjusted_event
 from billing.ledger.reprice import Selection, reprice_step
@@ -31,7 +31,7 @@ def upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that understands the object."""
 
     def read(usage: Any, **options: Any) -> UsageReading:
-        return READ_AT_LAST if dict(usage) == UNREADABLE else reader.read_usage(usage, **options)
+        return READ_AT_LAST if dict(usage) == UNREADABLE else usage_reader.read_usage(usage, **options)
 
     monkeypatch.setattr(rereading, "read_usage", read)
 

@@ -11,8 +11,8 @@ import time_machine
 from django.db import transaction
 
 from billing.ingest.quarantine import ingest_or_quarantine
-from billing.ingest.usage.reader import read_usage
 from billing.ingest.usage.types import LARGEST_COUNT
+from billing.ingest.usage.usage_reader import read_usage
 from billing.models import UsageEvent
 from billing.pricing.catalog_import import import_catalog
 from billing.pricing.kinds import quantities_as_json

@@ -6,9 +6,9 @@ import pytest
 
 from billing.ingest.usage.conventions import CONVENTIONS, Convention
 from billing.ingest.usage.modalities import plain_quantities
-from billing.ingest.usage.reader import SumsReader
-from billing.ingest.usage.totals import Numbers, resolve_totals
+from billing.ingest.usage.token_totals import Numbers, resolve_totals
 from billing.ingest.usage.types import UnreadableError
+from billing.ingest.usage.usage_reader import SumsReader
 
 FIELDS = ("input", "output", "cache_read", "cache_write", "reasoning", "total")
 COUNTS = ((0, 5, 20), (0, 7), (0, 5, 6), (0, 5), (0, 7, 8), (None, 12, 27, 32))

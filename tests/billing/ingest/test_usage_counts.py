@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.ingest.usage.reader import read_usage
 from billing.ingest.usage.types import FlagCode
+from billing.ingest.usage.usage_reader import read_usage
 from billing.pricing.kinds import to_columns
 
 ZERO = {

@@ -8,8 +8,8 @@ import pytest
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ArrayMatch, ClauseEquals, Provider, Usage, UsageExtractor
 
-from billing.ingest.usage.reader import read_usage
 from billing.ingest.usage.types import FlagCode
+from billing.ingest.usage.usage_reader import read_usage
 from billing.pricing.kinds import Quantities, output_tokens, prompt_tokens
 
 MEDIA = ("audio", "image", "video")

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.ingest.usage import gather, reader, unwrap
+from billing.ingest.usage import gather, unwrap, usage_reader
 from billing.ingest.usage.conventions import CONVENTIONS
 from billing.ingest.usage.paths import MAX_VALUES
 from billing.ingest.usage.raw import MAX_RAW_BYTES
-from billing.ingest.usage.reader import read_usage
 from billing.ingest.usage.spellings import (
     ATTRIBUTE_FIELDS,
     COST_FIELDS,
@@ -21,6 +20,7 @@ from billing.ingest.usage.spellings import (
     meaning,
 )
 from billing.ingest.usage.types import Flag, FlagCode, UnreadableReason
+from billing.ingest.usage.usage_reader import read_usage
 from billing.pricing.kinds import KINDS
 from tests.billing.ingest.usage_cases import CASES
 from tests.profiles import examples
@@ -125,7 +125,7 @@ def test_a_known_structure_is_read_as_any_other(monkeypatch: pytest.MonkeyPatch)
     known = [read_usage(usage, service=case["service"], model=case["model"]) for case, usage in usages]
     again = [read_usage(usage, service=case["service"], model=case["model"]) for case, usage in usages]
     monkeypatch.setattr(gather, "structure_of", lambda *_: None)
-    monkeypatch.setattr(reader, "structure_of", lambda *_: None)
+    monkeypatch.setattr(usage_reader, "structure_of", lambda *_: None)
     monkeypatch.setattr(unwrap, "_is_usage", lambda _: False)
 
     assert [read_usage(usage, service=case["service"], model=case["model"]) for case, usage in usages] == known

@@ -10,8 +10,8 @@ import pytest
 
 from billing.ingest.usage.paths import named_path, normalized_key
 from billing.ingest.usage.quantities import parse_quantities
-from billing.ingest.usage.reader import read_usage
 from billing.ingest.usage.spellings import meaning
+from billing.ingest.usage.usage_reader import read_usage
 from billing.pricing.kinds import from_columns, to_columns
 from tests.billing.ingest.usage_cases import CASES, price, quote_of, right_cost
 

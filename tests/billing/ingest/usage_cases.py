@@ -13,8 +13,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from billing.ingest.usage.reader import read_usage
 from billing.ingest.usage.types import StatedCosts, UsageReading
+from billing.ingest.usage.usage_reader import read_usage
 from billing.pricing.canonical import canonical_model
 from billing.pricing.cost_choice import CostChoice, choose_cost
 from billing.pricing.kinds import COLUMNS, from_columns

@@ -47,6 +47,6 @@ def spend(send: Send, organization: Organization) -> Spend:
     return _spend
 
 
-def open_crossings() -> list[tuple[str, int]]:
+def open_threshold_events() -> list[tuple[str, int]]:
     rows = ThresholdEvent.objects.filter(resolved_at=None).order_by("limit_id", "value", "threshold")
     return list(rows.values_list("value", "threshold"))

@@ -302,7 +302,7 @@ def test_limits_with_conditions_are_created_by_the_api(api: APIClient, organizat
     assert (changed.status_code, changed.json()["members"]) == (200, [])
     assert api.patch(f"{url}/{answer['id']}", {"unit": "usd"}).status_code == 422
     assert api.patch(f"{url}/{answer['id']}", {"conditions": []}).status_code == 422
-    (state,) = (one for one in api.get("/usage/limits").json()["limits"] if one["id"] == answer["id"])
+    (state,) = (item for item in api.get("/usage/limits").json()["limits"] if item["id"] == answer["id"])
     assert (state["unit"], state["conditions"]) == ("tokens", [{"scope": "model", "scope_value": "gpt-4o"}])
 
 
@@ -421,4 +421,4 @@ def test_a_limit_is_named_by_all_its_values(
     (rule,) = limit_set(organization).rules_for(Dimensions(user_ref="ada", model="gpt-4o"), now=NOW)
     shown = limit_details(rule)
     assert describe_limit(rule) == name
-    assert (shown["scope_value"], [one["scope_value"] for one in shown.get("conditions", [])]) == details
+    assert (shown["scope_value"], [item["scope_value"] for item in shown.get("conditions", [])]) == details

@@ -1,4 +1,4 @@
-"""Enforcement: from usage to crossings and notices, in each kind of window."""
+"""Enforcement: from usage to threshold events and notices, in each kind of window."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,7 +13,7 @@ from billing.rollups.fold import fold
 from billing.types import LimitAction, LimitScope, LimitWindow, NoticeKind
 from costtrack.calendar import Unit
 from organizations.models import Organization, User
-from tests.billing.limits.enforcement import Enforce, Spend, enforced, open_crossings, spend
+from tests.billing.limits.enforcement import Enforce, Spend, enforced, open_threshold_events, spend
 from tests.billing.limits.factories import make_limit
 from tests.conftest import Key
 from tests.usage import NOW, Send, set_price
@@ -58,10 +58,18 @@ def test_a_warning_names_limit_amounts_and_when_it_resets(
         "reason": None,
     }
     assert Delivery.objects.get().recipient == owner.email
-    crossing = ThresholdEvent.objects.get()
-    assert (crossing.limit, crossing.threshold, crossing.window_key) == (limit, 80, "2026-11-02T00:00:00Z")
-    assert (crossing.amount_usd, crossing.spent_usd, crossing.reached_at) == (10, Decimal("8.05"), NOW)
-    assert crossing.resets_at == datetime(2026, 11, 9, tzinfo=UTC)
+    threshold_event = ThresholdEvent.objects.get()
+    assert (threshold_event.limit, threshold_event.threshold, threshold_event.window_key) == (
+        limit,
+        80,
+        "2026-11-02T00:00:00Z",
+    )
+    assert (threshold_event.amount_usd, threshold_event.spent_usd, threshold_event.reached_at) == (
+        10,
+        Decimal("8.05"),
+        NOW,
+    )
+    assert threshold_event.resets_at == datetime(2026, 11, 9, tzinfo=UTC)
 
 
 def test_nothing_is_reported_twice(organization: Organization, enforced: Enforce, spend: Spend) -> None:
@@ -97,7 +105,7 @@ def test_a_calendar_window_ends_by_the_organizations_clock_and_week(
     assert enforced(ends_at - timedelta(microseconds=1)) == []
     (subject,) = enforced(ends_at)
     assert subject.startswith("Acme Research: access is back, $0.00 of $10.00 of the ")
-    assert open_crossings() == []
+    assert open_threshold_events() == []
     spend("10", at=ends_at + HOUR)
     assert len(enforced(ends_at + HOUR)) == 1
 
@@ -195,7 +203,7 @@ def test_a_correction_brings_access_back(organization: Organization, enforced: E
     adjust(organization=organization, event_id=event.pk, cost_usd=Decimal(9), reason="Typo.", actor="tests", now=NOW)
     (subject,) = enforced()
     assert subject.startswith("Acme Research: access is back, $9.00 of $10.00")
-    assert open_crossings() == [("", 80)]
+    assert open_threshold_events() == [("", 80)]
 
 
 def test_events_without_a_price_count_at_the_fallback_price(
@@ -211,7 +219,7 @@ def test_events_without_a_price_count_at_the_fallback_price(
     set_price("brand-new", input="1", output="2")
     price_unpriced(organization=organization, now=NOW)
     assert enforced() == []
-    assert open_crossings() == []
+    assert open_threshold_events() == []
 
 
 def test_the_soft_amount_is_reported(organization: Organization, enforced: Enforce, spend: Spend) -> None:
@@ -229,7 +237,7 @@ def test_a_limit_that_only_notifies_is_exceeded(organization: Organization, enfo
     assert subject.startswith("Acme Research: the daily limit is exceeded ($12.50 of $10.00), it resets ")
     assert Notice.objects.get().kind == NoticeKind.EXCEEDED
     assert enforced(NOW + DAY) == []
-    assert open_crossings() == []
+    assert open_threshold_events() == []
 
 
 def test_limits_of_each_scope_for_one_value(

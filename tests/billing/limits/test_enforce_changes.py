@@ -11,7 +11,7 @@ from billing.models import LimitOverride, Notice, SpendLimit, ThresholdEvent
 from billing.models.rollups import OrganizationHour
 from billing.types import LimitAction, LimitWindow, NoticeKind
 from organizations.models import Organization
-from tests.billing.limits.enforcement import Enforce, Spend, enforced, open_crossings, spend
+from tests.billing.limits.enforcement import Enforce, Spend, enforced, open_threshold_events, spend
 from tests.billing.limits.factories import SOON, SYSTEM, make_limit, raised
 from tests.usage import NOW
 
@@ -84,7 +84,7 @@ def test_a_raise_for_good_resumes_and_lowering_pauses_at_once(limit: SpendLimit,
     change(limit, amount_usd=Decimal(10))
     enforced()
     assert kinds() == ["paused", "resumed", "paused", "resumed", "paused"]
-    assert open_crossings() == [("", 80), ("", 95), ("", 100)]
+    assert open_threshold_events() == [("", 80), ("", 95), ("", 100)]
 
 
 def test_holding_open_resumes_and_its_end_pauses(limit: SpendLimit, enforced: Enforce) -> None:
@@ -124,7 +124,7 @@ def test_a_manual_pause_outlasts_windows_and_expires(
     assert len(enforced()) == 1
     # The day is over, and what was spent in it; the pause is not.
     assert enforced(NOW + 13 * HOUR) == []
-    assert open_crossings() == [("", 100)]
+    assert open_threshold_events() == [("", 100)]
     assert enforced(SOON) == ["Acme Research: access is back, $0.00 of $10.00 of the daily limit are used"]
 
 
@@ -141,7 +141,7 @@ def test_a_removed_limit_brings_access_back(limit: SpendLimit, enforced: Enforce
     notice = Notice.objects.latest("pk")
     assert notice.kind == NoticeKind.RESUMED
     assert (notice.data["limit"]["id"], notice.data["spent_usd"], notice.data["resets_at"]) == (limit.pk, None, None)
-    assert open_crossings() == enforced() == []
+    assert open_threshold_events() == enforced() == []
 
 
 def test_a_limit_that_ends_or_has_not_begun_is_not_enforced(
@@ -165,4 +165,4 @@ def test_usage_is_recorded_while_access_is_paused(limit: SpendLimit, enforced: E
 def test_who_had_to_wait_does_not_bring_back_a_window_that_is_over(limit: SpendLimit, enforced: Enforce) -> None:
     assert len(enforced(NOW + 31 * DAY)) == 1
     assert enforced(NOW) == []
-    assert open_crossings() == []
+    assert open_threshold_events() == []

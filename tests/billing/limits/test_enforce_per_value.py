@@ -17,7 +17,7 @@ from billing.notifications.email_content import build_content
 from billing.rollups.fold import fold
 from billing.types import LimitScope, LimitWindow, NoticeKind
 from organizations.models import Organization
-from tests.billing.limits.enforcement import Enforce, Spend, enforced, open_crossings, spend
+from tests.billing.limits.enforcement import Enforce, Spend, enforced, open_threshold_events, spend
 from tests.billing.limits.factories import SOON, SYSTEM, make_limit, raised
 from tests.conftest import Key
 from tests.usage import NOW, Send, set_price
@@ -37,11 +37,11 @@ def names(subjects: list[str]) -> list[str]:
     return sorted(word for subject in subjects for word in subject.replace(",", "").split() if word.startswith("s-"))
 
 
-def test_each_value_has_its_own_crossings(limit: SpendLimit, enforced: Enforce, spend: Spend) -> None:
+def test_each_value_has_its_own_threshold_events(limit: SpendLimit, enforced: Enforce, spend: Spend) -> None:
     for number, usd in enumerate(("7.9", "8", "9.5", "10", "30")):
         spend(usd, session_id=f"s-{number}")
     assert names(enforced()) == ["s-1", "s-2", "s-3", "s-4"]
-    assert open_crossings() == [
+    assert open_threshold_events() == [
         *[("s-1", 80), ("s-2", 80), ("s-2", 95)],
         *[("s-3", 80), ("s-3", 95), ("s-3", 100), ("s-4", 80), ("s-4", 95), ("s-4", 100)],
     ]
@@ -115,7 +115,7 @@ def test_a_limit_that_changes_is_compared_with_every_value(limit: SpendLimit, en
     subjects = enforced(later)
     assert len(subjects) == 4
     assert all("access is back, $6.00 of $60.00" in subject for subject in subjects)
-    assert open_crossings() == []
+    assert open_threshold_events() == []
 
 
 def test_a_raise_of_one_value_and_its_end(limit: SpendLimit, enforced: Enforce, spend: Spend) -> None:
@@ -151,7 +151,7 @@ def test_out_of_a_rolling_window_spend_leaves_though_nothing_is_received(
     week = timedelta(days=7)
     assert enforced(NOW + week - MINUTE) == []
     assert len(enforced(NOW + week)) == 2
-    assert open_crossings() == []
+    assert open_threshold_events() == []
 
 
 def test_a_credential_is_named_by_its_client_id(
@@ -162,7 +162,7 @@ def test_a_credential_is_named_by_its_client_id(
     assert sent.status_code == 200
     (subjects,) = enforced()
     assert f"the limit of credential {key.credential.client_id} is reached" in subjects
-    assert open_crossings()[0][0] == str(key.credential.pk)
+    assert open_threshold_events()[0][0] == str(key.credential.pk)
 
 
 def test_without_a_price_the_fallback_price_counts(organization: Organization, enforced: Enforce, send: Send) -> None:
@@ -203,7 +203,7 @@ def test_a_limit_that_is_removed_leaves_no_value_behind(limit: SpendLimit, enfor
     enforced()
     remove_limit(organization=limit.organization, limit=limit, actor=SYSTEM, now=NOW)
     assert len(enforced()) == 3
-    assert open_crossings() == []
+    assert open_threshold_events() == []
 
 
 def test_archived_costs_count_in_a_lifetime(limit: SpendLimit, enforced: Enforce, spend: Spend) -> None:

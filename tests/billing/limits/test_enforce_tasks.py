@@ -20,7 +20,7 @@ from costtrack.beat_schedule import SCHEDULE
 from costtrack.celery import app
 from costtrack.queues import TASKS, Queue
 from organizations.models import Organization, User
-from tests.billing.limits.enforcement import Spend, open_crossings, spend
+from tests.billing.limits.enforcement import Spend, open_threshold_events, spend
 from tests.billing.limits.factories import SYSTEM, make_limit
 from tests.usage import NOW
 
@@ -155,4 +155,4 @@ def test_a_limit_with_something_wrong_does_not_hold_up_others(
     assert "limits could not be enforced" in caplog.text
     others = SpendLimit.objects.exclude(pk__in=[wrong.pk, wrong_for_each.pk])
     assert {notice.data["limit"]["id"] for notice in Notice.objects.all()} == {limit.pk for limit in others}
-    assert ("session", PAUSING) in open_crossings()
+    assert ("session", PAUSING) in open_threshold_events()

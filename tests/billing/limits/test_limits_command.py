@@ -122,7 +122,7 @@ def test_the_limits_of_every_organization_are_verified_by_a_task_of_its_own(
 
 def test_what_has_run_out_is_marked(organization: Organization, other_organization: Organization) -> None:
     minute = timedelta(minutes=1)
-    late = [take(one, "1", now=NOW - 2 * minute, ttl=minute) for one in (organization, other_organization)]
+    late = [take(item, "1", now=NOW - 2 * minute, ttl=minute) for item in (organization, other_organization)]
     take(organization, "1", now=NOW - minute, ttl=2 * minute)
 
     assert app.tasks["billing.expire_authorizations"]() == 2

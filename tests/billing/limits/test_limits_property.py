@@ -128,11 +128,11 @@ class PlainLimit:
             values = own if isinstance(own, tuple) else (own,) * bool(own)
             if not value:
                 values = values or ((self.default,) if self.default and index == 0 else ())
-                parts.append([one for one in values if index or not self.members or one in self.members])
+                parts.append([item for item in values if index or not self.members or item in self.members])
             elif value == "gpt-*":
-                parts.append(["*" for one in values if one.startswith("gpt-")])
+                parts.append(["*" for item in values if item.startswith("gpt-")])
             else:
-                parts.append(["=" for one in values if one == _LIMITED.get(value, value)])
+                parts.append(["=" for item in values if item == _LIMITED.get(value, value)])
         return product(*parts)
 
     def allows(self, call: dict[str, Any], amounts: dict[LimitUnit, Decimal]) -> bool:

@@ -155,10 +155,10 @@ def test_limits_and_their_overrides_can_name_a_model_in_any_spelling(organizatio
     limit = create_limit(organization=organization, limit_input=terms, actor=actor, now=NOW)
     assert SpendLimit.objects.get(pk=limit.pk).scope_value == "gpt-4o"
     of_each = set_limit(organization, "1", LimitScope.MODEL)
-    for value, one in (("GPT-4o", of_each), ("gpt-4o-2024-08-06", limit)):
+    for value, item in (("GPT-4o", of_each), ("gpt-4o-2024-08-06", limit)):
         raise_limit(
             organization=organization,
-            limit=one,
+            limit=item,
             value=value,
             amount_usd=Decimal(2),
             ends_at=NOW + timedelta(days=1),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from django.db import connection
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 from psycopg import sql
@@ -112,6 +112,8 @@ class SameInSql(TestCase):
         assert _reserved(organization, rules) == expected
 
     @examples(40)
+    @example("1", ["0.5"], ["0.5"], "0.000000000000000000000001", LimitAction.PAUSE, None)
+    @example("1.5", ["0.5"], ["0.5"], "0.5", LimitAction.PAUSE, None)
     @given(
         amount=amounts,
         spent=st.lists(amounts, max_size=2),

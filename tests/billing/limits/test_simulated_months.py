@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.limits.evaluate import evaluate, fits_at, window_span
+from billing.limits.evaluate import evaluate, fits_at
+from billing.limits.limit_windows import window_span
 from billing.limits.types import Balance, Bucket, ManualOverride, Reservation, Rule
 from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
 from costtrack.calendar import Calendar, Window
@@ -39,7 +40,7 @@ class Month:
     """A limit with all that will be spent and held under it, and when it is looked at."""
 
     oracle: Oracle
-    looks: tuple[datetime, ...]
+    instants: tuple[datetime, ...]
     usd: Decimal
 
 
@@ -80,7 +81,7 @@ def moments_of(month: Month) -> list[datetime]:
     if start is not None:
         happening += month.oracle.changes(start)
     around = [at + shift for at in happening for shift in (-MOMENT, timedelta())]
-    return sorted({*month.looks, *(at for at in around if at < NEVER - MONTH)})
+    return sorted({*month.instants, *(at for at in around if at < NEVER - MONTH)})
 
 
 def rule_of(oracle: Oracle, now: datetime) -> Rule:

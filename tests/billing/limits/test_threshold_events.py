@@ -1,4 +1,4 @@
-"""Crossings, by how a limit stands: what is written, and what is told. The database has no part in it."""
+"""Threshold events, by how a limit stands: what is written, and what is told. The database has no part in it."""
 
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -72,7 +72,7 @@ def test_the_soft_amount_is_a_threshold_where_it_lies(log: ThresholdEventLog) ->
     assert ThresholdEventLog(UTC, same).spent("8") == ["threshold_reached 80"]
 
 
-def test_another_soft_amount_is_another_crossing(log: ThresholdEventLog) -> None:
+def test_another_soft_amount_is_another_threshold_event(log: ThresholdEventLog) -> None:
     log.spent("5", soft_amount_usd=rule_of(amount_usd=4).amount_usd)
     assert log.spent("5", soft_amount_usd=rule_of(amount_usd=6).amount_usd) == []
     assert log.open() == []

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from billing.limits.evaluate import window_span
+from billing.limits.limit_windows import window_span
 from billing.limits.threshold_events import LimitSnapshot, reached_thresholds
 from billing.limits.types import ManualOverride, Rule
 from billing.types import LimitAction, LimitWindow
@@ -23,7 +23,7 @@ _MANUAL_OVERRIDES = st.sampled_from([None, paused(), opened()])
 _INTERVALS = st.sampled_from([timedelta(0), timedelta(hours=5), _DAY - timedelta(seconds=1), _DAY, timedelta(days=8)])
 
 
-class Crossing(RuleBasedStateMachine):
+class ThresholdEventMachine(RuleBasedStateMachine):
     """One limit. `spent` is what counts in its window; a test may set it to anything."""
 
     @initialize(window=st.sampled_from(list(LimitWindow)))
@@ -118,5 +118,5 @@ class Crossing(RuleBasedStateMachine):
         return LimitSnapshot(rule, self.spent, window_span(rule.window, _BERLIN, now), now)
 
 
-TestCrossing = Crossing.TestCase
-TestCrossing.settings = examples(150, steps=30)
+TestThresholdEvents = ThresholdEventMachine.TestCase
+TestThresholdEvents.settings = examples(150, steps=30)

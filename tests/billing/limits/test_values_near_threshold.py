@@ -14,8 +14,9 @@ from billing.limits.per_value import ValuesNearThreshold, list_values_near_thres
 from billing.models import SpendLimit, UsageEvent
 from billing.rollups.fold import fold
 from billing.rollups.retention import drop_events
-from billing.types import LimitScope, LimitWindow
+from billing.types import LimitScope, LimitUnit, LimitWindow
 from organizations.models import Organization
+from tests.billing.limits.factories import make_limit
 from tests.conftest import Key
 from tests.limits import set_limit
 from tests.usage import NOW, Send
@@ -84,6 +85,15 @@ def test_what_was_taken_back_does_not_count(organization: Organization, send: Se
     event = UsageEvent.objects.of(organization).get(event_id="mistake")
     void(organization=organization, event_id=event.pk, reason="a test", actor="tests", now=NOW)
     assert near(limit) == ["ada"]
+
+
+def test_amounts_are_in_the_unit_of_the_limit(organization: Organization, send: Send, near: Near) -> None:
+    scope, window = LimitScope.USER, LimitWindow.CALENDAR_MONTH
+    tokens = make_limit(organization, scope=scope, window=window, unit=LimitUnit.TOKENS, amount_usd=Decimal(1000))
+    requests = make_limit(organization, scope=scope, window=window, unit=LimitUnit.REQUESTS, amount_usd=Decimal(2))
+    send(call("ada", "0.01", input_tokens=1200), call("brin", "5000", input_tokens=10), call("brin", "0"))
+    assert near(tokens, at_least_usd="1000") == ["ada"]
+    assert near(requests, at_least_usd="2") == ["brin"]
 
 
 def test_what_has_no_price_costs_what_the_limit_says(organization: Organization, send: Send, near: Near) -> None:

@@ -1,11 +1,11 @@
-"""A limit's crossings in memory: steps are taken as `billing.limits.enforce` takes them."""
+"""A limit's threshold events in memory: steps are taken as `billing.limits.enforce` takes them."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from billing.limits.evaluate import window_span
+from billing.limits.limit_windows import window_span
 from billing.limits.threshold_events import (
     Changes,
     LimitSnapshot,

@@ -102,6 +102,13 @@ def test_a_pause_says_when_access_returns_on_the_organizations_clocks_and_in_utc
         assert "$100.13 of $100.00" in part
 
 
+def test_times_in_details_are_on_the_organizations_clocks() -> None:
+    text, page = rendered(NoticeKind.THRESHOLD, resets_at="2026-11-03T23:30:09Z")
+    for part in (text, page.text):
+        assert "Wed, Nov 4, 2026, 12:30:09 AM" in part
+        assert "11:30:09 PM" not in part
+
+
 def test_where_the_clocks_show_utc_the_time_stands_once() -> None:
     text, _ = rendered(NoticeKind.PAUSED, resets_at="2026-11-03T17:00:00Z", time_zone="UTC")
     assert text.count("5:00 PM") == 1

@@ -6,7 +6,7 @@ import pytest
 from genai_prices.data_snapshot import get_snapshot
 
 from billing.pricing.canonical import canonical_model, region_of_address, service_name
-from billing.pricing.declared import DATED_ALIASES, NOT_SOLD
+from billing.pricing.declared_prices import DATED_ALIASES, NOT_SOLD
 
 DAY = date(2026, 11, 28)
 # (service, model): (platform, provider, model, region)

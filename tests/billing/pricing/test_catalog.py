@@ -5,7 +5,7 @@ from datetime import UTC
 from genai_prices.data_snapshot import get_snapshot
 
 from billing.pricing.catalog import BEGINNING, read_catalog
-from billing.pricing.declared import SUPPLEMENTS
+from billing.pricing.declared_prices import SUPPLEMENTS
 from billing.pricing.kind_prices import catalog_prices
 
 CATALOGUE = read_catalog()

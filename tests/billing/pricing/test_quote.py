@@ -13,7 +13,7 @@ from billing.pricing.agreements import Agreement
 from billing.pricing.canonical import CanonicalModel, canonical_model
 from billing.pricing.conditions import Condition, Rates, normalized_attributes
 from billing.pricing.cost_choice import choose_cost
-from billing.pricing.declared import CONDITIONS, SUBSTITUTES, SUPPLEMENTS
+from billing.pricing.declared_prices import CONDITIONS, SUBSTITUTES, SUPPLEMENTS
 from billing.pricing.kind_prices import KindPrices
 from billing.pricing.kinds import KINDS, TOKEN_KINDS, Quantities, Unit
 from billing.pricing.quote import (

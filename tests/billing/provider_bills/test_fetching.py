@@ -9,7 +9,7 @@ import pytest
 from pytest_django import Settings
 
 from billing.models import BillConnection, BillDay, BillImport, BillRow
-from billing.provider_bills.connections import (
+from billing.provider_bills.bill_connections import (
     key_of,
     list_connections,
     remove_connection,
@@ -288,7 +288,7 @@ def test_invalid_connections_are_refused(
     connection = connect()
     with pytest.raises(NotFoundError):
         remove_connection(organization=other_organization, connection_id=connection.pk, actor="a")
-    monkeypatch.setattr("billing.provider_bills.connections.MAX_CONNECTIONS", 1)
+    monkeypatch.setattr("billing.provider_bills.bill_connections.MAX_CONNECTIONS", 1)
     with pytest.raises(ConflictError):
         connect("anthropic")
 

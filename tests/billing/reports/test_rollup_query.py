@@ -127,6 +127,16 @@ def test_adjacent_windows_add_up(organization: Organization, ledger: list[Sent],
         assert everything == before + after == sum((event.cost for event in ledger), Decimal(0))
 
 
+def test_an_event_at_a_cut_between_hours_is_in_the_later_window(organization: Organization, ledger: list[Sent]) -> None:
+    at = next(event.at for event in ledger if not event.is_dropped and event.at.minute)
+    around = (Window(at - DAY, at), Window(at, at + DAY))
+    for levels, bucket in LEVELS:
+        sums = read_sums(organization, *(RollupQuery(levels, (window,)) for window in around))
+        for window, rows in zip(around, sums, strict=True):
+            expected = [event for event in ledger if event.counts_in(window, bucket)]
+            assert read(rows) == ({(): (len(expected), sum(event.cost for event in expected))} if expected else {})
+
+
 def test_what_was_dropped_can_be_left_out(organization: Organization, ledger: list[Sent]) -> None:
     for levels, _ in LEVELS:
         ((sums,),) = read_sums(organization, RollupQuery.of(levels[-1], undropped_only=True))

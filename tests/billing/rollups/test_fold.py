@@ -2,11 +2,14 @@
 
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 from django.db.models import Sum
+from rest_framework.test import APIClient
 
 from billing.models import IngestBatch
 from billing.models.rollups import SpendDay, TagDay, UsageHour
+from billing.rollups.definitions import ROLLUPS
 from billing.rollups.fold import Folded, fold
 from organizations.models import Organization
 from tests.usage import NOW, Send, set_price
@@ -35,6 +38,14 @@ def test_later_batches_add_to_the_same_row(send: Send) -> None:
     assert SpendDay.objects.get().requests == 3
 
 
+def test_batches_that_are_folded_together_count_once(send: Send) -> None:
+    for _ in range(3):
+        send(CALL)
+
+    assert fold(now=NOW) == Folded(batches=3, events=3)
+    assert SpendDay.objects.get().requests == 3
+
+
 def test_a_call_counts_under_each_of_its_tags(send: Send) -> None:
     send({**CALL, "tags": ["a", "b"]}, {**CALL, "tags": ["b"]}, CALL)
     fold(now=NOW)
@@ -60,3 +71,20 @@ def test_organizations_are_folded_apart(
 
     assert fold(now=NOW) == Folded(batches=2, events=3)
     assert dict(SpendDay.objects.values_list("organization__slug", "requests")) == {"acme": 1, "globex": 2}
+
+
+def test_the_example_of_the_page_about_rollups_is_true(api: APIClient) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "rollups.md").read_text(encoding="utf-8")
+    event = page.partition("```json\n")[2].partition("```")[0]
+    set_price("claude-sonnet-4-5", provider="anthropic", input="3", output="15", cache_read="0.30")
+
+    assert api.post("/usage/events", event, content_type="application/json").json()["accepted"] == 1
+    assert [tag["total_spend"] for tag in api.get("/spend/tags").json()] == [0.01095, 0.01095]
+    assert TagDay.objects.count() == 0
+    fold(now=NOW)
+    rows = {rollup.name: rollup.model.objects.count() for rollup in ROLLUPS}
+
+    assert f"There are {len(ROLLUPS)} rollups." in page
+    assert f"to {sum(map(bool, rows.values()))} rollups, in {sum(rows.values())} rows" in page, rows
+    assert TagDay.objects.get(tag="env:prod").token_cost_usd == Decimal("0.01095")
+    assert [tag["total_spend"] for tag in api.get("/spend/tags").json()] == [0.01095, 0.01095]

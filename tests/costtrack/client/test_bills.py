@@ -29,7 +29,7 @@ def test_the_report_has_the_totals_days_and_causes(run: Run, server: Server) -> 
     lines = run("bills", "report", "--provider", "openai").lines
     assert server.last.query == {"provider": "openai"}
     assert any("missing_calls 2" in line for line in lines)
-    assert lines[-1] == "More: --cursor 50"
+    assert lines[-1] == "More rows: --cursor 50"
 
 
 def test_a_key_is_assigned(run: Run, server: Server) -> None:

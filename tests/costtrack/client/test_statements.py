@@ -24,7 +24,7 @@ def test_a_statement_is_shown_with_its_lines_and_totals(run: Run, server: Server
     assert (server.last.method, server.last.path) == ("GET", "/usage/statements/2026-10")
     assert server.last.query == {"by": "team", "tag": "a"}
     assert ["usage", "(none)", "gpt-4o", "2", "$1.50", "0"] in [line.split() for line in done.lines]
-    assert "More lines: --cursor abc" in done.out
+    assert "More rows: --cursor abc" in done.out
 
 
 def test_months_are_listed_and_closed(run: Run, server: Server) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from costtrack.env import Environment
 from costtrack.web_server.bodies import BodyCollector, ByteBudget, NoMemoryError
-from costtrack.web_server.limits import MEGABYTE, WebLimits
+from costtrack.web_server.web_limits import MEGABYTE, WebLimits
 
 LIMITS = WebLimits.read(Environment())
 BODY = bytes(MEGABYTE)

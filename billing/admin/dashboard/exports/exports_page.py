@@ -23,7 +23,7 @@ from billing.admin.components.urls import admin_url
 from billing.admin.components.usage_form import UsageQueryPage
 from billing.admin.dashboard.exports.export_form import ALL, PricingExportForm, UsageExportForm, credential_choices
 from billing.admin.dashboard.exports.export_table import export_table
-from billing.exports.jobs import (
+from billing.exports.export_jobs import (
     MAX_DIRECT_ROWS,
     STORED_FOR,
     cancel_export,

@@ -11,8 +11,8 @@ from billing.admin.components.date_range import RANGES, Period, period_of
 from billing.admin.components.datetimes import span_name
 from billing.admin.components.form_fields import FilterChoiceField, TimeField, text_filter
 from billing.admin.components.usage_form import BY_COST, MORE_FILTERS, UsageForm
-from billing.reports.usage.calls import CallFilter
 from billing.reports.usage.figures import UsageFilter
+from billing.reports.usage.request_log import CallFilter
 from costtrack.calendar import Calendar, Preset, Span
 
 TIMES = "times"

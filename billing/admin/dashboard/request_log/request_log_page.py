@@ -23,8 +23,8 @@ from billing.exports.table_files import FileQuery
 from billing.exports.usage_files import RequestsFile
 from billing.reports.archived_events import may_have_archive
 from billing.reports.cursors import cursor_of, position_of
-from billing.reports.usage.calls import MAX_SORTED, Call, count_calls, list_calls, most_expensive_calls
 from billing.reports.usage.query import UsageQuery
+from billing.reports.usage.request_log import MAX_SORTED, Call, count_calls, list_calls, most_expensive_calls
 from costtrack.admin_site import register_page
 from costtrack.calendar import Span
 from costtrack.date_text import day_text

@@ -35,7 +35,7 @@ from billing.reports.cursors import Page, StartPosition, cursor_of, start_positi
 from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, list_executions
 from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_sessions
 from billing.reports.sessions.newest import UNFILTERED, EntityFilter
-from billing.reports.sessions.rows import Totals
+from billing.reports.sessions.session_rows import Totals
 from billing.reports.sessions.summary import SessionSummary, TopSession, get_session_summary
 from costtrack.admin_site import register_page
 from costtrack.calendar import Window

@@ -23,8 +23,8 @@ from billing.admin.dashboard.sessions.session_text import (
     state_of,
 )
 from billing.reports.cursors import Position, cursor_of, position_of
-from billing.reports.sessions.calls import Call, SpendBucket, list_session_calls, list_spend_buckets
 from billing.reports.sessions.lists import SessionCosts, get_session_costs
+from billing.reports.sessions.session_calls import Call, SpendBucket, list_session_calls, list_spend_buckets
 from billing.types import EventKind, Status
 from costtrack.admin_site import register_page
 from costtrack.calendar import Calendar

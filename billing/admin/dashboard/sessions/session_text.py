@@ -14,7 +14,7 @@ from billing.admin.components.tables import Column, Table, TableFile
 from billing.admin.components.urls import admin_url
 from billing.reports.sessions.executions import ExecutionCosts
 from billing.reports.sessions.lists import SessionCosts
-from billing.reports.sessions.rows import Totals
+from billing.reports.sessions.session_rows import Totals
 from costtrack.file_columns import ComputedColumn, Kind
 from costtrack.money import ZERO, usd
 

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from billing.admin.components import files
-from billing.exports.jobs import run_export
+from billing.exports.export_jobs import run_export
 from billing.models import Export
 from organizations.models import AuditEntry, Organization, User
 from tests.billing.admin.conftest import SignIn

@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
 from billing.models import BillConnection, BillImport, BillKey
-from billing.provider_bills.connections import save_connection
+from billing.provider_bills.bill_connections import save_connection
 from billing.provider_bills.imports import NewBill, import_bill
 from billing.types import FetchState
 from costtrack.clock import utc_now

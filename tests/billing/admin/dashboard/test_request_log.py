@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from billing.admin.dashboard.request_log import request_log_page
 from billing.models import UsageEvent
-from billing.reports.usage import calls
+from billing.reports.usage import request_log
 from billing.rollups.fold import fold_organization
 from costtrack.clock import utc_now
 from costtrack.organization_paths import organization_url
@@ -168,7 +168,7 @@ def test_pages_go_on_and_back_without_gaps(
 def test_a_rare_mixture_is_looked_for_a_few_days_at_a_time(
     owner: User, sign_in: SignIn, send: Send, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "_MAX_DAYS", 2)
+    monkeypatch.setattr(request_log, "_MAX_DAYS", 2)
     send(
         call("rare", now - timedelta(days=6), user_id="ada", tags=["rare"]),
         *(call(f"c{day}", now - timedelta(days=day), user_id="ada") for day in range(6)),

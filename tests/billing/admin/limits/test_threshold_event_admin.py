@@ -1,4 +1,4 @@
-"""The admin's pages of crossings, and what the overview says of limits that are near, reached or paused."""
+"""The admin's pages of threshold events, and what the overview says of limits that are near, reached or paused."""
 
 import re
 from datetime import datetime
@@ -41,8 +41,8 @@ def crossed(
     )
 
 
-def page_of(crossing: ThresholdEvent) -> str:
-    return reverse("admin:billing_thresholdevent_change", args=[crossing.pk])
+def page_of(threshold_event: ThresholdEvent) -> str:
+    return reverse("admin:billing_thresholdevent_change", args=[threshold_event.pk])
 
 
 def rows(client: Client, **query: str | int) -> list[int]:
@@ -56,10 +56,10 @@ def limit(organization: Organization) -> SpendLimit:
     return set_limit(organization, "10", window=LimitWindow.CALENDAR_DAY)
 
 
-# --- Crossings -------------------------------------------------------------------------------------------------
+# --- Threshold events -------------------------------------------------------------------------------------------------
 
 
-def test_members_see_their_organizations_crossings_newest_first(
+def test_members_see_their_organizations_threshold_events_newest_first(
     limit: SpendLimit,
     owner: User,
     viewer: User,
@@ -91,7 +91,9 @@ def test_filters_narrow_the_list(limit: SpendLimit, owner: User, organization: O
     assert len(rows(browser, threshold="?", state="?", when_from="?")) == 4
 
 
-def test_a_crossing_says_what_was_reached_and_of_whom(owner: User, organization: Organization, sign_in: SignIn) -> None:
+def test_a_threshold_event_says_what_was_reached_and_of_whom(
+    owner: User, organization: Organization, sign_in: SignIn
+) -> None:
     limit = set_limit(organization, "10", LimitScope.USER, window=LimitWindow.CALENDAR_DAY)
     row = crossed(limit, 80, value="ada")
     browser = sign_in(owner)

@@ -11,7 +11,7 @@ from typing import Any
 
 from billing.types import BillFormat, BillReport
 from costtrack.event_files.provider_usage import is_anthropic_usage, is_openai_usage
-from costtrack.event_files.tables import csv_columns, csv_rows
+from costtrack.event_files.table_file import csv_columns, csv_rows
 from costtrack.event_files.types import FileError, Row, RowError
 from costtrack.event_files.values import count, instant, number, text
 from costtrack.money import MAX_AMOUNT_USD, to_storable

@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg import sql
 
-from billing.archives.schema import array_of, schema
+from billing.archives.archive_schema import array_of, schema
 from billing.archives.storage import StorageError, storage_errors, storage_of
 from billing.models import EventArchive
 from organizations.models import Organization

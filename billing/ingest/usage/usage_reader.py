@@ -19,7 +19,7 @@ from billing.ingest.usage.modalities import plain_quantities, split
 from billing.ingest.usage.paths import Structure, structure_of
 from billing.ingest.usage.raw import raw_object
 from billing.ingest.usage.spellings import LIFETIME_FIELDS, MODALITY_FIELDS, ONE_HOUR_PARTS, QUANTITY_FIELDS
-from billing.ingest.usage.totals import Numbers, resolve_totals
+from billing.ingest.usage.token_totals import Numbers, resolve_totals
 from billing.ingest.usage.types import (
     LARGEST_COUNT,
     Flag,
@@ -211,7 +211,9 @@ class _Reader:
     def _quantities(self, gathered: Gathered) -> tuple[dict[str, Quantity], Convention | None]:
         """Return the quantities of one object by kind. Raises UnreadableError."""
         others = {
-            kind: quantity for kind in gathered.values if kind in QUANTITY_FIELDS and (quantity := gathered.one(kind))
+            kind: quantity
+            for kind in gathered.values
+            if kind in QUANTITY_FIELDS and (quantity := gathered.value_of(kind))
         }
         if has_only_input(self._model) and "input" not in gathered.values and "total" in gathered.values:
             gathered.values["input"] = gathered.values["total"]
@@ -289,7 +291,7 @@ def _check_repetition(gathered: Gathered, repetition: Mapping[str, Any], quantit
     whole, output = prompt_tokens(quantities), output_tokens(quantities)
     inputs = {whole, whole - sum(int(quantities.get(kind, 0)) for kind in CACHE_KINDS)}
     outputs = {output, output - int(quantities.get("reasoning", 0))}
-    totals = {one + other for one in inputs for other in outputs}
+    totals = {input_sum + output_sum for input_sum in inputs for output_sum in outputs}
     for name, expected in (("input", inputs), ("output", outputs), ("total", totals)):
         values = repeated.distinct(name)
         if values and values[0] not in expected:
@@ -297,8 +299,8 @@ def _check_repetition(gathered: Gathered, repetition: Mapping[str, Any], quantit
 
 
 def _numbers(gathered: Gathered, convention: Convention) -> Numbers:
-    uncached = gathered.one("uncached_input")
-    total = gathered.one("total")
+    uncached = gathered.value_of("uncached_input")
+    total = gathered.value_of("total")
     by_lifetime = sum([gathered.count(name) for name in LIFETIME_FIELDS])
     written = gathered.count("cache_write")
     cache_read = gathered.count("cache_read")
@@ -312,7 +314,7 @@ def _numbers(gathered: Gathered, convention: Convention) -> Numbers:
         written or by_lifetime,
         cache_read + (written or by_lifetime),
     ):
-        gathered.one("input")
+        gathered.value_of("input")
     numbers = Numbers(
         tuple(inputs),
         gathered.count("output"),

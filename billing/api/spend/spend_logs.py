@@ -31,7 +31,7 @@ from billing.api.spend.params import (
 from billing.pricing.price_book import identify_model
 from billing.reports.event_query import Sort
 from billing.reports.spend.keys import credentials_by_id, key_hash, list_credentials_named, resolve_credentials
-from billing.reports.spend.logs import MAX_ROWS, Exactness, LogFilter, LogRow, newest_rows, page_of_rows
+from billing.reports.spend.spend_logs import MAX_ROWS, Exactness, LogFilter, LogRow, newest_rows, page_of_rows
 from billing.reports.spend.totals import TEAM_TAG_PREFIX, DaySpend, spend_by_day, spend_of_rows_by_day
 from billing.types import EventKind, Status
 from costtrack.clock import utc_now

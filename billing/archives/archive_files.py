@@ -16,7 +16,7 @@ from typing import Any
 from django.db import connection
 from psycopg import sql
 
-from billing.archives.schema import ORDER, array_of, columns, json_columns, schema, version_of
+from billing.archives.archive_schema import ORDER, array_of, columns, json_columns, schema, version_of
 from billing.models.ledger import COST_SQL
 from costtrack.database.queries import fetch_rows
 from costtrack.errors import ConflictError

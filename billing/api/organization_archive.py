@@ -7,7 +7,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
-from billing.exports.archive import archive_name, write_archive
+from billing.exports.organization_archive import archive_name, write_archive
 from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
 from costtrack.tenancy import tenant_scope

@@ -1,5 +1,5 @@
-"""Model calls one by one (document 001: endpoint, time, credential, response status), newest or most expensive first,
-with their net cost. Read-only.
+"""The request log: model calls one by one (document 001: endpoint, time, credential, response status), newest or most
+expensive first, with their net cost. Read-only.
 
 If a rollup knows a dimension of the filter, it says which days have matching calls (`billing.reports.event_days`).
 """
