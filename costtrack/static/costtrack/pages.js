@@ -1,4 +1,4 @@
-// Organization pages: filters submit on change, and numbers refresh without disturbing the reader.
+// Every page of the admin: tabs and banners; filters submit on change, and numbers refresh without disturbing the reader.
 (() => {
   "use strict";
 
@@ -90,12 +90,13 @@
 
   // On a phone, tabs are one line that scrolls: show the current one.
   const showCurrentTabs = () => {
-    for (const tab of document.querySelectorAll(".ct-tabs [aria-current]")) {
+    for (const tab of document.querySelectorAll(":is(.ct-tabs, .ct-page-tabs) > [aria-current]")) {
       const tabs = tab.parentElement;
       tabs.scrollLeft = tab.offsetLeft - tabs.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2;
     }
   };
   document.addEventListener("htmx:afterSettle", showCurrentTabs);
+  matchMedia("(width < 64rem)").addEventListener("change", showCurrentTabs);
 
   const start = () => {
     showCurrentTabs();
