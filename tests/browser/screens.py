@@ -28,8 +28,8 @@ MAY_SCROLL = ".ct-scroll, .ct-code, [data-simplebar], .overflow-x-auto, pre, tex
 """What may be wider than its place: tables and code, each in a region of its own."""
 MAY_SCROLL_ON_A_PHONE = f"{MAY_SCROLL}, .ct-tabs, .ct-page-tabs, .ct-filters"
 # The title, by how many pixels the page is wider than its window, what scrolls sideways besides these, and texts that
-# are squeezed to a column of letters. On a phone also current tabs that are not in view, and rows of lists that are
-# higher than a third of the window. Charts are drawn again some frames after the window has changed.
+# are squeezed to a column of letters. So are current tabs that are not in view, and rows of lists with each cell on a
+# line of its own. Charts are drawn again some frames after the window has changed.
 _STATE = """(mayScroll) => new Promise((resolve) => {
     const end = performance.now() + 5000;
     const named = (element) => `${element.tagName} ${element.className} ${element.innerText.slice(0, 40)}`;
@@ -46,7 +46,8 @@ _STATE = """(mayScroll) => new Promise((resolve) => {
         const around = tab.parentElement.getBoundingClientRect();
         return left < around.left - 1 || right > around.right + 1;
     };
-    const isHigh = (row) => row.offsetHeight > 300;
+    const isHigh = ({ cells }) => cells.length > 3
+        && [...cells].every((cell, index) => !index || cell.offsetTop > cells[index - 1].offsetTop);
     const measure = () => {
         const pixels = document.documentElement.scrollWidth - window.innerWidth;
         const current = document.querySelectorAll(":is(.ct-tabs, .ct-page-tabs) > [aria-current]");
