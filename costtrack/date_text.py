@@ -28,7 +28,12 @@ def days_text(first: date, last: date) -> str:
 
 def clock_text(local: time | datetime) -> str:
     """Return `2:05 PM`, with seconds if there are any."""
-    return f"{local:%I:%M:%S %p}".removeprefix("0") if local.second else _to_the_minute(local)
+    return second_text(local) if local.second else _to_the_minute(local)
+
+
+def second_text(local: time | datetime) -> str:
+    """Return `2:05:00 PM`, for times that were recorded."""
+    return f"{local:%I:%M:%S %p}".removeprefix("0")
 
 
 def hour_text(local: time | datetime) -> str:
@@ -40,6 +45,12 @@ def time_text(instant: datetime, zone: tzinfo) -> str:
     """Return `Nov 30, 2026, 2:05 PM`, with seconds if there are any."""
     local = instant.astimezone(zone)
     return f"{day_text(local)}, {clock_text(local)}"
+
+
+def recorded_time_text(instant: datetime, zone: tzinfo) -> str:
+    """Return `Nov 30, 2026, 2:05:00 PM`, for times that were recorded: all of a list look alike."""
+    local = instant.astimezone(zone)
+    return f"{day_text(local)}, {second_text(local)}"
 
 
 def zoned_time_text(instant: datetime, zone: tzinfo) -> str:

@@ -25,6 +25,7 @@ from costtrack.paginator import CappedPaginator
 from organizations import audit
 from organizations.admin_actions import ConfirmingAdmin, show_domain_errors, with_service_error
 from organizations.admin_request import chosen_organization, may_change_any, request_user
+from organizations.clock import local_text
 from organizations.models import Organization
 from organizations.permissions import Resource
 from organizations.plan_rights import PlanRights
@@ -41,11 +42,13 @@ _OF_PAGES = ["after", "p", "e", "all"]
 
 
 def labeled(field: str, label: str, *, boolean: bool = False) -> Any:
-    """Return a column, or read-only field, of a model's field with a label in the words of the pages."""
+    """Return a column, or read-only field, of a model's field with a label in the words of the pages. Times are
+    those of the page (`organizations.clock`)."""
 
     @admin.display(description=label, ordering=field, boolean=boolean or None)
     def value(row: Model) -> Any:
-        return getattr(row, field)
+        content = getattr(row, field)
+        return local_text(content) if isinstance(content, datetime) else content
 
     value.__name__ = field
     return value

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
 from costtrack.calendar import Calendar
-from costtrack.date_text import zoned_time_text
+from costtrack.date_text import clock_text, day_text, second_text, zoned_time_text
 from costtrack.dates import UTC_CALENDAR
 from organizations.admin_request import chosen_organization
 
@@ -58,6 +58,13 @@ def other_clock_url(request: HttpRequest) -> str:
 
 def in_current_zone(instant: datetime) -> datetime:
     return instant.astimezone(timezone.get_current_timezone())
+
+
+def local_text(instant: datetime) -> str:
+    """Format in the time zone of the page. Only a whole minute, which someone chose, has no seconds."""
+    local = in_current_zone(instant)
+    is_chosen = not local.second and not local.microsecond
+    return f"{day_text(local)}, {clock_text(local) if is_chosen else second_text(local)}"
 
 
 def zoned_time(instant: datetime) -> str:

@@ -191,7 +191,9 @@ def run_export(*, export: Export, seconds: float = _TASK_SECONDS) -> None:
 
 
 def run_next_step(*, export: Export, now: datetime) -> bool:
-    """Read and store the next part. Return whether there are more; False also if another worker has locked the file."""
+    """Read and store the next part. Return whether there are more; False also if another worker has locked the file.
+
+    The first two steps say that it runs, and how many rows it has: the first part can take minutes to read."""
     organization = export.organization
     user = _requester(export)
     with tenant_scope(organization.pk):
@@ -199,14 +201,19 @@ def run_next_step(*, export: Export, now: datetime) -> bool:
         current = rows.filter(pk=export.pk).first()
         if current is None or not ExportState(current.state).is_unfinished:
             return False
-        current.organization = organization
-        query = query_of(current.query)
-        table = query.table(organization, user)
+        current.organization, current.touched_at = organization, now
         if current.state == ExportState.QUEUED:
+            current.state = ExportState.RUNNING.value
+            current.save()
+            return True
+        table = query_of(current.query).table(organization, user)
+        if not current.columns:
             _begin(current, table)
+            current.save()
+            return True
         part = table.read(current.position)
         _store(current, part.rows)
-        current.position, current.touched_at = part.position or "", now
+        current.position = part.position or ""
         if part.position is None:
             _finish(current, now)
         current.save()
@@ -235,7 +242,7 @@ def _begin(export: Export, table: FileTable) -> None:
     total = table.count(MAX_ROWS + 1)
     if total > MAX_ROWS:
         raise ConflictError(_TOO_MANY_ROWS, code="too_many_rows")
-    export.state, export.total = ExportState.RUNNING.value, total or None
+    export.total = total or None
     export.columns = [[column.name, column.kind.value] for column in table.columns]
 
 

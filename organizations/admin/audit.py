@@ -17,6 +17,8 @@ class AuditEntryAdmin(OrganizationScopedAdmin):
     read_only = True
     select_related = ("organization",)
     list_display = (_TIME, "actor", "action", "subject", "organization")
+    fields = (_TIME, "organization", "actor", "action", "subject", "details")
+    readonly_fields = (_TIME,)
     list_filter = ("organization",)
     search_fields = ("actor", "action", "subject")
     ordering = ("-id",)
@@ -28,7 +30,7 @@ class SecurityEventAdmin(OperatorAdmin):
     list_filter = ("kind",)
     search_fields = ("email", "address")
     ordering = ("-at", "-id")
-    fields = ("at", "kind", "email", "address", "detail")
+    fields = (_TIME, "kind", "email", "address", "detail")
     readonly_fields = fields
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -58,7 +58,9 @@ class TeamAdmin(OrganizationScopedAdmin):
     ordering = ("organization", "name")
     fields = ("organization", *_VALUES)
     empty_title = "No teams yet"
-    empty_text = "Members and addresses of a team get the notices about limits on its usage."
+    empty_text = (
+        "Events name their team. Here it gets members and addresses, which get the notices about limits on its usage."
+    )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         return () if obj is None else ("organization",)

@@ -28,7 +28,8 @@ MAY_SCROLL = ".ct-scroll, .ct-code, [data-simplebar], .overflow-x-auto, pre, tex
 """What may be wider than its place: tables and code, each in a region of its own."""
 MAY_SCROLL_ON_A_PHONE = f"{MAY_SCROLL}, .ct-tabs, .ct-page-tabs, .ct-filters"
 # The title, by how many pixels the page is wider than its window, what scrolls sideways besides these, and texts that
-# are squeezed to a column of letters. Charts are drawn again some frames after the window has changed.
+# are squeezed to a column of letters. So are current tabs that are not in view, and rows of lists with each cell on a
+# line of its own. Charts are drawn again some frames after the window has changed.
 _STATE = """(mayScroll) => new Promise((resolve) => {
     const end = performance.now() + 5000;
     const named = (element) => `${element.tagName} ${element.className} ${element.innerText.slice(0, 40)}`;
@@ -40,11 +41,22 @@ _STATE = """(mayScroll) => new Promise((resolve) => {
         const { width, height } = element.getBoundingClientRect();
         return text.length > 3 && width > 2 && width < 24 && height > 60;
     };
+    const isOutOfView = (tab) => {
+        const { left, right } = tab.getBoundingClientRect();
+        const around = tab.parentElement.getBoundingClientRect();
+        return left < around.left - 1 || right > around.right + 1;
+    };
+    const isHigh = ({ cells }) => cells.length > 3
+        && [...cells].every((cell, index) => !index || cell.offsetTop > cells[index - 1].offsetTop);
     const measure = () => {
         const pixels = document.documentElement.scrollWidth - window.innerWidth;
-        if (pixels > 0 && performance.now() < end) return requestAnimationFrame(measure);
+        const current = document.querySelectorAll(":is(.ct-tabs, .ct-page-tabs) > [aria-current]");
+        const tabs = [...current].filter(isOutOfView);
+        if ((pixels > 0 || tabs.length) && performance.now() < end) return requestAnimationFrame(measure);
         const inside = [...document.querySelectorAll("#content *, main *")];
-        resolve([document.title, pixels, inside.filter(scrolls).map(named), inside.filter(isSqueezed).map(named)]);
+        const rows = [...document.querySelectorAll("#result_list .data-row")];
+        const squeezed = [...inside.filter(isSqueezed), ...tabs, ...rows.filter(isHigh)];
+        resolve([document.title, pixels, inside.filter(scrolls).map(named), squeezed.map(named)]);
     };
     measure();
 })"""

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import expect
 from rest_framework.test import APIClient
 
-from costtrack.date_text import time_text
+from costtrack.date_text import recorded_time_text
 from organizations.models import Organization, User
 from tests.browser import clicks
 from tests.browser.conftest import Browse
@@ -147,7 +147,7 @@ def cells_of(row: dict[str, str]) -> list[str]:
 
 def local(occurred_at: str) -> str:
     """As the organization's clocks show it."""
-    return time_text(datetime.fromisoformat(occurred_at), ZoneInfo(ZONE))
+    return recorded_time_text(datetime.fromisoformat(occurred_at), ZoneInfo(ZONE))
 
 
 def as_listed(event: Event) -> list[str]:

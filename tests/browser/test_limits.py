@@ -32,7 +32,7 @@ WINDOWS = {
     "calendar_day": "day",
     "calendar_week": "week",
     "calendar_month": "month",
-    "lifetime": "all time",
+    "lifetime": "lifetime",
 }
 STATES = {"granted": "granted", "declined": "declined", "open": "pending"}
 

@@ -59,7 +59,12 @@ def test_the_page_equals_the_api_with_any_filter(owner: User, api: APIClient) ->
     follow(page, "Pricing")
     assert_pricing(page, api)
     body: Body = dict(DAYS_30)
-    for head, order in (("Cost", "total_cost"), ("Tokens", "total_tokens"), ("Runs", "run_count"), ("When", "date")):
+    for head, order in (
+        ("Cost", "total_cost"),
+        ("Tokens", "total_tokens"),
+        ("Requests", "run_count"),
+        ("When", "date"),
+    ):
         page.click(head, within=HISTORY)
         assert [head["aria-sort"] for head in page.document.all(f"{HISTORY} th[aria-sort]")] == ["descending"]
         assert_groups(page, api, **body, sort_by=order)
@@ -181,10 +186,10 @@ def assert_pricing(page: PlainPage, api: APIClient, **body: Any) -> None:
 
     shown = figures(page)
     assert shown["Cost"] == dollars(whole)
-    assert shown["Runs"] == count(reported["total_count"])
-    assert shown["Cost per run"] == (dollars(whole / reported["total_count"]) if reported["total_count"] else "-")
+    assert shown["Requests"] == count(reported["total_count"])
+    assert shown["Cost per request"] == (dollars(whole / reported["total_count"]) if reported["total_count"] else "-")
     assert shown["Models"] == count(len(costs.keys() - {"No model"}))
-    assert sorted(columns(page, "Model breakdown", "Model", "Runs", "Cost", "Share")) == sorted(
+    assert sorted(columns(page, "Model breakdown", "Model", "Requests", "Cost", "Share")) == sorted(
         [name, count(runs[name]), _cost(name, cost), share(cost, whole)] for name, cost in costs.items()
     ), body
     drawn = drawn_by_label(page)
@@ -214,7 +219,7 @@ def by_day(api: APIClient, **period: str) -> dict[str, dict[str, float]]:
 def assert_groups(page: PlainPage, api: APIClient, /, **body: Any) -> None:
     reported = posted(api, "/system/groups", {"page_size": 25, **body})
     assert reported["data"], body
-    heads = ("Runs", "Input", "Output", "Tokens", "Cost")
+    heads = ("Requests", "Input", "Output", "Tokens", "Cost")
     assert columns(page, "Group history", *heads) == [
         [
             count(entry["run_count"]),

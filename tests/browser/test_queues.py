@@ -66,6 +66,7 @@ def test_an_unpriced_model_is_given_a_price_and_its_events_a_cost(owner: User, o
     assert page.field("Provider")["value"] == "in-house"
     page.fill("Input", "2")
     page.click("Save", "button")
+    assert "1 call without a price will be priced in a few seconds." in page.text
     assert "house-13b" in page.document.first("#result_list").text
 
     page.goto("/admin/billing/unpricedevent/")

@@ -13,7 +13,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from billing.admin.components.formatting import middle
-from costtrack.date_text import time_text
+from costtrack.date_text import recorded_time_text
 from organizations.models import User
 from tests.browser.history import ODD, ZONE
 from tests.browser.plain_pages import PlainPage
@@ -60,7 +60,7 @@ class Calls:
         status = f"{call['status'].capitalize()} {call['status_code'] or ''}".strip()
         about = (call["service"], call["capability"], call["endpoint"])
         return [
-            time_text(datetime.fromisoformat(call["time"]), ZoneInfo(ZONE)),
+            recorded_time_text(datetime.fromisoformat(call["time"]), ZoneInfo(ZONE)),
             f"{call['model']}\n{middle(' · '.join(filter(None, about)), 40)}",
             f"{status} Voided" if call["voided"] else status,
             f"{count(call['prompt_tokens'])} in\n{count(call['completion_tokens'])} out",

@@ -171,7 +171,7 @@ class AnomalyAdmin(SingleOrganizationAdmin):
         name_values(row.organization, [row])
         return {"subject": _series_name(row), "summary": [f"{usd(row.actual_usd)}, {_window_name(row)}"]}
 
-    began = column(Anomaly, "When", lambda row: LocalTimes.of(row.organization).two_lines(row.began_at))
+    began = column(Anomaly, "When", lambda row: LocalTimes.of(row.organization).two_lines(row.began_at, is_chosen=True))
     what = column(Anomaly, "Of", lambda row: formatting.name(_series_name(row)))
     spent = column(
         Anomaly,

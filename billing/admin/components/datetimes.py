@@ -5,6 +5,7 @@ In URLs and filters a local time is `2026-11-20T14:00`. When clocks are set back
 the offset, `2026-10-25T02:00+01:00`. Without it the first one is meant. (In the API a time without an offset is UTC.)
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -15,7 +16,16 @@ from django.utils.safestring import SafeString
 from billing.admin.components.formatting import NOTHING
 from costtrack.calendar import Calendar, Span, Unit
 from costtrack.clock import iso, utc_now
-from costtrack.date_text import clock_text, day_text, full_second, hour_text, short_day_text, time_text
+from costtrack.date_text import (
+    clock_text,
+    day_text,
+    full_second,
+    hour_text,
+    recorded_time_text,
+    second_text,
+    short_day_text,
+    time_text,
+)
 from organizations.clock import in_current_zone, zone_of
 from organizations.models import Organization
 
@@ -50,9 +60,15 @@ class LocalTimes:
             return NOTHING
         return exact(instant.replace(microsecond=0) if instant <= self.now else instant, self.zone)
 
+    def recorded(self, instant: datetime | None) -> str:
+        """Return a time of the past to the second, so that all times of a list look alike."""
+        if instant is None or instant > self.now:
+            return self.exact(instant)
+        return recorded_time_text(instant, self.zone)
+
     def inline(self, instant: datetime | None) -> str:
-        """Return `in 2 days 3 hours (Nov 9, 2026, 12:00 AM)`, for sentences."""
-        return NOTHING if instant is None else f"{self.relative(instant)} ({self.exact(instant)})"
+        """Return `in 2 days 3 hours (Nov 9, 2026, 12:00 AM)`, for sentences; a time of the past has seconds."""
+        return NOTHING if instant is None else f"{self.relative(instant)} ({self.recorded(instant)})"
 
     def span(self, first: datetime, last: datetime) -> str:
         """Return `Nov 20, 2026, 2:05 PM to 3:10 PM`, to the minute; both days if they differ."""
@@ -78,12 +94,13 @@ class LocalTimes:
         """Render the same, with all of it in the tooltip."""
         return _time(instant, self.exact(instant), self.short_text(instant))
 
-    def two_lines(self, instant: datetime | None) -> SafeString | str:
-        """Render the relative time with the exact time below it."""
+    def two_lines(self, instant: datetime | None, *, is_chosen: bool = False) -> SafeString | str:
+        """Render the relative time with the exact time below it. A time that someone chose has no seconds of zero."""
         if instant is None:
             return NOTHING
         title = instant.astimezone(self.zone).isoformat(timespec="seconds")
-        return two_lines(instant, self.relative(instant), self.exact(instant), title=title)
+        text = self.exact(instant) if is_chosen else self.recorded(instant)
+        return two_lines(instant, self.relative(instant), text, title=title)
 
 
 def two_lines(instant: datetime, first: str, second: str, *, title: str) -> SafeString:
@@ -98,11 +115,21 @@ def two_lines(instant: datetime, first: str, second: str, *, title: str) -> Safe
 
 
 def local_time(value: datetime | None) -> SafeString | str:
-    """Render to the second, in the time zone of the page (`organizations.clock`); with ISO 8601 in the tooltip."""
+    """Render a recorded time to the second, in the time zone of the page (`organizations.clock`); with ISO 8601 in the
+    tooltip."""
+    return _local(value, second_text)
+
+
+def chosen_time(value: datetime | None) -> SafeString | str:
+    """Render a time that someone chose, such as the end of a period: with seconds if there are any."""
+    return _local(value, clock_text)
+
+
+def _local(value: datetime | None, text_of: Callable[[datetime], str]) -> SafeString | str:
     if value is None:
         return NOTHING
     local = in_current_zone(value)
-    return _time(value, local.isoformat(timespec="seconds"), f"{day_text(local)}, {clock_text(local)}")
+    return _time(value, local.isoformat(timespec="seconds"), f"{day_text(local)}, {text_of(local)}")
 
 
 def local_day(value: datetime) -> str:

@@ -126,7 +126,7 @@ class OrganizationPage(View):
             "title": self.title,
             "organization": self.organization,
             "now": self.now,
-            "as_of": self.times.exact(self.now),
+            "as_of": self.times.recorded(self.now),
             "refresh_seconds": self.refresh_seconds,
             "page_stylesheets": self.stylesheets,  # the theme has `styles` and `scripts` of its own
             "page_scripts": self.scripts,

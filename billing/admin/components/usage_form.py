@@ -20,7 +20,7 @@ from organizations.types import OrganizationName
 
 NOT_STACKED = "none"
 VIEWS = ((View.COST.value, "Cost"), (View.REQUESTS.value, "Requests"), (View.TOKENS.value, "Tokens"))
-STACKS = (*((dimension.by.value, dimension.label) for dimension in DIMENSIONS), (NOT_STACKED, "Nothing"))
+STACKS = (*((dimension.by.value, dimension.label) for dimension in DIMENSIONS), (NOT_STACKED, "No breakdown"))
 BY_COST = "cost"
 """The order of the request log by cost, as its value of `sort_by`."""
 FILTERS = tuple(dimension.parameter for dimension in DIMENSIONS)

@@ -198,7 +198,7 @@ class PriceCheckPage(TableFilesPage, UsageQueryPage):
         reported = f"{usd(difference.reported_usd)} {_BASIS_LABELS[difference.reported_basis]}"
         return ShownDifference(
             url=event_url(event.pk),
-            time=self.times.exact(event.occurred_at),
+            time=self.times.recorded(event.occurred_at),
             name=" ".join(filter(None, (event.service, event.model))),
             amounts=f"{reported}, {usd(difference.computed_usd)} computed",
             difference=f"{_signed(difference.difference_usd)}{relative}",

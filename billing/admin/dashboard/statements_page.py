@@ -198,7 +198,7 @@ class StatementsPage(TableFilesPage, _StatementPage):
     def _corrections(self, query: StatementQuery, rows: Sequence[LateRow]) -> Table[LateRow]:
         columns = (
             Column[LateRow](
-                "Recorded", lambda row: formatting.link(event_url(row.id), self.times.exact(row.received_at))
+                "Recorded", lambda row: formatting.link(event_url(row.id), self.times.recorded(row.received_at))
             ),
             Column[LateRow]("Corrects", _corrects),
             Column[LateRow]("Model", lambda row: formatting.name(row.model)),
@@ -215,7 +215,7 @@ class StatementsPage(TableFilesPage, _StatementPage):
             Column[dict[str, str]]("Limit", lambda entry: entry["limit"]),
             Column[dict[str, str]]("What happened", lambda entry: entry["event"]),
             Column[dict[str, str]]("By", lambda entry: entry["actor"] or "costtrack"),
-            Column[dict[str, str]]("When", lambda entry: self.times.exact(datetime.fromisoformat(entry["at"]))),
+            Column[dict[str, str]]("When", lambda entry: self.times.recorded(datetime.fromisoformat(entry["at"]))),
         )
         entries = history_of_limits(query)
         file = self.table_file("history-of-limits", _LIMIT_COLUMNS, lambda: entries)

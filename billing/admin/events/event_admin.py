@@ -101,7 +101,7 @@ class UsageEventAdmin(CorrectingAdmin):
     finds_through_organizations = True
     changelist_class = LedgerList
     file_columns = (ComputedColumn("cost_usd", Kind.AMOUNT, lambda row: row.cost_usd),)
-    list_display = ("when", "what", "called", "run", "tokens", "cost", "cost_from")
+    list_display = ("when", "what", "called", "cost", "tokens", "cost_from", "run")
     list_filter = (
         OrganizationFilter,
         PeriodFilter.of("occurred_at"),

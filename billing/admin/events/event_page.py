@@ -144,7 +144,7 @@ def _calculation(event: UsageEvent, why: Explanation, files: TableFiles) -> Tabl
             foot.append(("Costs", formatting.exact(why.cost_now_usd)))
     if event.list_cost_usd is not None:
         foot.append(("Without the agreement", formatting.exact(event.list_cost_usd)))
-    note = f"The call was made at {_local(event)}. The price applies {_price_details(price)}."
+    note = f"The call was made at {_local(event)}. {_price_period(price)}."
     if why.quote.conditions:
         note += f" Conditions: {'; '.join(map(_condition, why.quote.conditions))}."
     if why.quote.tier_above is not None:
@@ -204,15 +204,16 @@ def _price_name(price: PriceVersion) -> str:
     return f"{price} since {since}" if since else str(price)
 
 
-def _price_details(price: PriceVersion) -> str:
+def _price_period(price: PriceVersion) -> str:
     since, until = formatting.price_since(price), formatting.price_until(price)
-    began = f"since {since}" if since else "from the beginning"
-    return f"{began}, {f'until {until}' if until else 'no end'} ({price.get_source_display()})"
+    dates = [f"since {since}" if since else "", f"until {until}" if until else "with no end date"]
+    applies = f"applies {', '.join(filter(None, dates))}" if since or until else "has no start or end date"
+    return f"The price {applies} ({price.get_source_display()})"
 
 
 def _local(event: UsageEvent) -> str:
-    """Format when the event occurred in the organization's time zone, truncated to the second."""
-    return LocalTimes.of(event.organization).exact(event.occurred_at)
+    """Format when the event occurred in the organization's time zone, to the second."""
+    return LocalTimes.of(event.organization).recorded(event.occurred_at)
 
 
 # The sentence about the last correction, by its kind.
@@ -329,7 +330,6 @@ def _identity(event: UsageEvent) -> list[tuple[str, SafeString | str]]:
         ("Source", event.source),
         ("Request", event.request_id),
         ("Sent with", formatting.sender(event.credential_id, _credential_of(event))),
-        ("Occurred", _local(event)),
         ("Occurred", local_time(event.occurred_at)),
         ("Received", local_time(event.received_at)),
         ("Id in the ledger", str(event.pk)),

@@ -73,6 +73,7 @@ class LimitList(SingleOrganizationList):
 @admin.register(SpendLimit)
 class SpendLimitAdmin(LimitActionsAdmin):
     row_names = ("limit", "limits")
+    add_label = "Add limit"
     form = LimitForm
     select_related = ("organization__plan",)
     changelist_class = LimitList

@@ -62,7 +62,7 @@ _SHOWN_IF = {
     "member_list": _PER_VALUE,
     "amount_list": _PER_VALUE,
 }
-"""When a field applies, for `shown_fields.js`, which hides the others. Without scripts all are shown."""
+"""When a field applies, for `pages.js`, which hides the others. Without scripts all are shown."""
 _SUGGESTED = (LimitScope.USER, LimitScope.MODEL, LimitScope.TAG, LimitScope.TEAM, LimitScope.WORKFLOW)
 _MAX_SUGGESTIONS = 50
 """Of each scope."""
@@ -125,9 +125,6 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
     )
     starts_at = StartFormField(label="Begins", required=False, help_text="Empty: immediately.")
     ends_at = EndFormField(label="Ends", required=False, help_text="Empty: no end.")
-
-    class Media:
-        js = ("costtrack/shown_fields.js",)
 
     class Meta:
         model = SpendLimit

@@ -149,7 +149,10 @@ class LimitPage:
             ),
             *((for_value,) if limit.is_per_value else ()),
             Column[LimitOverride](
-                "Until", lambda row: "Ended manually" if row.ends_at is None else self.times.two_lines(row.ends_at)
+                "Until",
+                lambda row: (
+                    "Ended manually" if row.ends_at is None else self.times.two_lines(row.ends_at, is_chosen=True)
+                ),
             ),
             Column[LimitOverride]("", self._end_link, is_number=True),
         )
@@ -238,7 +241,7 @@ class LimitPage:
             ("Cheaper models", ", ".join(limit.cheaper_models)),
             ("Begins", times.exact(limit.starts_at)),
             ("Ends", times.exact(limit.ends_at)),
-            ("Removed", times.exact(limit.removed_at)),
+            ("Removed", times.recorded(limit.removed_at)),
             ("Set by", f"The {limit.organization.plan.name} plan" if limit.is_plan else ""),
             ("Organization", limit.organization.name),
         ]
@@ -286,7 +289,7 @@ def _status_card(status: LimitStatus, limit: SpendLimit, times: LocalTimes) -> C
 def _unpriced(status: LimitStatus, times: LocalTimes) -> str:
     if not status.unpriced:
         return ""
-    since = f" since {times.exact(status.unpriced_since)}" if status.unpriced_since is not None else ""
+    since = f" since {times.recorded(status.unpriced_since)}" if status.unpriced_since is not None else ""
     is_one, has_fallback = status.unpriced == 1, bool(status.rule.fallback_price)
     events = "1 event in this window has" if is_one else f"{status.unpriced:,} events in this window have"
     counts, do_not = ("counts", "does not") if is_one else ("count", "do not")
@@ -317,6 +320,6 @@ def _details(status: LimitStatus, times: LocalTimes) -> list[tuple[str, SafeStri
             "Amount without the raise",
             amount_text(rule.base_amount_usd, rule.unit) if rule.amount_usd != rule.base_amount_usd else "",
         ),
-        ("Raised until", times.two_lines(rule.raised_until)),
-        ("As of", times.exact(status.evaluation.as_of)),
+        ("Raised until", times.two_lines(rule.raised_until, is_chosen=True)),
+        ("As of", times.recorded(status.evaluation.as_of)),
     ]

@@ -24,7 +24,7 @@ WINDOWS = {
     LimitWindow.CALENDAR_MONTH: "month",
     LimitWindow.CALENDAR_QUARTER: "quarter",
     LimitWindow.FIXED_PERIOD: "fixed period",
-    LimitWindow.LIFETIME: "all time",
+    LimitWindow.LIFETIME: "lifetime",
 }
 """The window of an amount, after a limit's name."""
 
@@ -162,8 +162,11 @@ def pace(status: LimitStatus, times: LocalTimes) -> SafeString | str:
 
 def forecast(status: LimitStatus, times: LocalTimes) -> SafeString | str:
     """Return `pace` for a column of a list: a short time with its condition below it."""
-    if status.hit_at is None or not pace(status, times):
-        return pace(status, times)
+    if not pace(status, times):
+        return ""
+    if status.hit_at is None:
+        first, second = ("Not reached", "at this pace") if status.has_history else ("Not known", "not enough history")
+        return formatting.two_lines(first, second)
     rate = "at this pace" if status.has_history else "at the rate of the last 24 hours"
     return formatting.two_lines(times.short(status.hit_at), rate)
 

@@ -114,7 +114,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
     @admin.display(description="State")
     def state(self, threshold_event: ThresholdEvent) -> SafeString:
         if threshold_event.resolved_at is not None:
-            return formatting.badge("over" if limit_text.is_manual_pause(threshold_event) else "below again", "success")
+            return formatting.badge("Resumed" if limit_text.is_manual_pause(threshold_event) else "Resolved", "success")
         return formatting.badge(
             limit_text.open_state(threshold_event), "danger" if threshold_event.threshold == PAUSING else "warning"
         )

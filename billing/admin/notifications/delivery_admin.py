@@ -97,7 +97,7 @@ class DeliveryAdmin(SingleOrganizationAdmin):
 
     @admin.display(description="Notice")
     def message(self, delivery: Delivery) -> SafeString:
-        when = LocalTimes.of(delivery.organization).exact(delivery.created_at)
+        when = LocalTimes.of(delivery.organization).recorded(delivery.created_at)
         return formatting.two_lines(delivery.notice.subject, when)
 
     @admin.display(description="To")

@@ -11,7 +11,7 @@ from billing.admin.notifications.notification_preferences_page import CATEGORY_L
 from billing.models import NotificationAddress
 from billing.notifications.recipients import add_address, remove_address
 from costtrack.clock import utc_now
-from organizations.admin_base import OrganizationScopedAdmin
+from organizations.admin_base import OrganizationScopedAdmin, labeled
 from organizations.admin_request import request_user
 from organizations.permissions import MEMBERS
 
@@ -32,13 +32,19 @@ class NotificationAddressForm(forms.ModelForm):  # type: ignore[type-arg]  # Dja
 
 @admin.register(NotificationAddress)
 class NotificationAddressAdmin(OrganizationScopedAdmin):
+    row_names = ("email address", "email addresses")
+    add_label = "Add email address"
+    empty_title = "No email addresses yet"
+    empty_text = (
+        "Each address gets notices by email, for example a mailing list or a finance team. It needs no account."
+    )
     resource = MEMBERS
     changeable = False
     deletable = True
     select_related = ("organization",)
     form = NotificationAddressForm
     fields = ("organization", "address", "categories")
-    list_display = ("address", "organization", "show_categories", "created_at")
+    list_display = ("address", "organization", "show_categories", labeled("created_at", "Added"))
     list_filter = ("organization",)
     ordering = ("organization", "id")
 

@@ -93,6 +93,8 @@ def _shown_url(webhook: WebhookEndpoint) -> str:
 @admin.register(WebhookEndpoint)
 class WebhookEndpointAdmin(SingleOrganizationAdmin):
     resource = NOTIFICATIONS
+    row_names = ("webhook", "webhooks")
+    add_label = "Add webhook"
     form = WebhookForm
     changelist_class = ListOfHiddenRecipients
     file_columns = (ComputedColumn("url", Kind.TEXT, _shown_url),)

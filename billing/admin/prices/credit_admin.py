@@ -10,7 +10,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
-from billing.admin.components.datetimes import local_time
+from billing.admin.components.datetimes import chosen_time, local_time
 from billing.admin.components.form_fields import MoneyField, reason_field
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, shown_organization
 from billing.admin.components.tables import column
@@ -150,8 +150,8 @@ class CreditAdmin(SingleOrganizationAdmin):
             ("Amount", formatting.exact(row.amount_usd)),
             ("Reason", row.reason),
             ("About", _about(row)),
-            ("From", local_time(row.start)),
-            ("Until", local_time(row.end)),
+            ("From", chosen_time(row.start)),
+            ("Until", chosen_time(row.end)),
             ("Added by", row.actor),
             ("Added", local_time(row.created_at)),
             ("Voided", local_time(row.voided_at)),

@@ -11,7 +11,7 @@ from django.utils.html import format_html
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
-from billing.admin.components.datetimes import local_time
+from billing.admin.components.datetimes import chosen_time, local_time
 from billing.admin.components.form_fields import reason_field
 from billing.admin.components.model_admins import (
     OrganizationFilter,
@@ -171,7 +171,7 @@ class RepricingAdmin(SingleOrganizationAdmin):
     requested = column(Repricing, "Requested", lambda row: formatting.two_lines(local_time(row.created_at), row.actor))
     what = column(Repricing, "What", lambda row: "Dry run" if row.dry_run else "Applied")
     period = column(
-        Repricing, "From, until", lambda row: format_html("{}<br>{}", local_time(row.start), local_time(row.end))
+        Repricing, "From, until", lambda row: format_html("{}<br>{}", chosen_time(row.start), chosen_time(row.end))
     )
     calls = column(Repricing, "Calls", lambda row: formatting.two_lines(row.model or "All models", row.service))
 
@@ -246,8 +246,8 @@ def _details(repricing: Repricing) -> list[tuple[str, str]]:
     return [
         ("Organization", repricing.organization.name),
         ("What", "Dry run: nothing is changed" if repricing.dry_run else "Applied: calls have the costs below"),
-        ("From", local_time(repricing.start)),
-        ("Until", local_time(repricing.end)),
+        ("From", chosen_time(repricing.start)),
+        ("Until", chosen_time(repricing.end)),
         ("Service", repricing.service or "Any"),
         ("Model", repricing.model or "Any"),
         ("Reason", repricing.reason),

@@ -132,13 +132,15 @@ def test_the_same_words_have_the_same_amount_on_every_page_and_in_mails(
         assert shown == ["$3.50", "$23.50", "$123.50"], path
         assert usage.context["limits"].attention.count == 3
     for preset, amount in (("today", "$3.50"), ("week", "$23.50"), ("month", "$123.50"), ("last_month", "$1,000.00")):
-        assert amount in text(browser, f"usage/?range={preset}"), preset
+        for page in ("usage", "explore", "pricing"):
+            assert amount in text(browser, f"{page}/?range={preset}"), (page, preset)
         summary = api.get(f"/usage/summary?range={preset}").json()
         assert f"${Decimal(summary['cost_usd']):,.2f}" == amount
     limits = text(browser, "billing/spendlimit/")
     for amount in ("$3.50 of $4.00", "$23.50 of $25.00", "$123.50 of $130.00"):
         assert amount in limits
-    assert "$123.50" in text(browser, "plan/")
+    for page in ("plan/", "forecast/", "statements/?month=2026-11", "allocation/?month=2026-11"):
+        assert "$123.50" in text(browser, page), page
     enforce(organization=auckland, now=NOW)
     mails = " ".join(
         " ".join(part.split())

@@ -4,6 +4,7 @@ have none for a reason. Each file can be read in each format."""
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from fnmatch import fnmatch
@@ -44,6 +45,9 @@ WITHOUT_FILES = {
     "price_check: Lines of *": "How one call of the file is explained; the event's page has its lines as a file.",
     "billing_unpricedevent_changelist: Models without a price": "Sums of the list on the same page, which has a file.",
 }
+
+_RAW_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
+"""What Python writes for a datetime, in whatever time zone it has."""
 
 
 @pytest.fixture
@@ -101,7 +105,9 @@ def usage(
 def pages(browser: Client) -> Iterator[tuple[str, Element]]:
     """Yield one page of each kind, and the pages of all events and limits, which have different tables."""
     for path, response in every_page(browser):
-        yield path, parse(response.content.decode())
+        page = parse(response.content.decode())
+        assert not _RAW_TIME.search(page.first("main").text), path
+        yield path, page
     month = f"{utc_now():%Y-%m}"
     further = [f"statements/?month={month}", "requests/?range=today", "pricing/?range=custom"]
     for name in ("usageevent", "spendlimit"):

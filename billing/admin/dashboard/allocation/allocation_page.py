@@ -5,9 +5,11 @@ Its numbers are those of `GET /usage/allocation` and `/usage/allocation/months`.
 
 from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
+from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
@@ -227,15 +229,15 @@ def targets_card(allocation: Allocation, files: FileLinks | None = None) -> Card
         Column[TargetCost](
             label, lambda row: formatting.name(row.target) if row.target else formatting.strong("Unallocated")
         ),
-        Column[TargetCost]("Before", lambda row: formatting.exact(row.direct_usd), is_number=True),
-        Column[TargetCost]("Split by rules", lambda row: _amount(-row.taken_usd), is_number=True),
-        Column[TargetCost]("Shares", lambda row: _amount(row.given_usd), is_number=True),
-        Column[TargetCost]("After", lambda row: formatting.strong(formatting.exact(row.total_usd)), is_number=True),
+        Column[TargetCost]("Before", lambda row: _rounded(row.direct_usd), is_number=True),
+        Column[TargetCost]("Split by rules", lambda row: _difference(-row.taken_usd), is_number=True),
+        Column[TargetCost]("Shares", lambda row: _difference(row.given_usd), is_number=True),
+        Column[TargetCost]("After", lambda row: formatting.strong(_rounded(row.total_usd)), is_number=True),
     )
     rows = [*allocation.targets[:_TARGETS_SHOWN], allocation.unallocated]
     hidden = len(allocation.targets) - _TARGETS_SHOWN
     note = f"{formatting.count(hidden)} more are in the file." if hidden > 0 else ""
-    foot = (("Total", formatting.exact(cost), "", "", formatting.exact(cost)),)
+    foot = (("Total", _rounded(cost), "", "", _rounded(cost)),)
     table = Table("Cost before and after", columns, rows, foot=foot, note=note, file=files)
     return Card("Before and after", table=table)
 
@@ -252,7 +254,7 @@ def _rule_card(result: RuleResult, files: TableFiles | None) -> Card:
         Column[tuple[str, Any]](
             "Share", lambda row: f"{float(result.weights[row[0]] / total * 100):.4g}%", is_number=True
         ),
-        Column[tuple[str, Any]]("Amount", lambda row: formatting.exact(row[1]), is_number=True),
+        Column[tuple[str, Any]]("Amount", lambda row: _rounded(row[1]), is_number=True),
     )
     rows = sorted(result.given.items(), key=lambda row: (-row[1], row[0]))
     file_columns = (
@@ -266,7 +268,7 @@ def _rule_card(result: RuleResult, files: TableFiles | None) -> Card:
     text = f"{rule_source_text(result.rule)}. {how_text(result.rule)}."
     return Card(
         result.rule.name,
-        amount=formatting.exact(result.source_usd),
+        amount=_rounded(result.source_usd),
         text=text,
         table=Table(title, columns, rows[:_TARGETS_SHOWN], empty=empty, file=file),
     )
@@ -295,7 +297,7 @@ def how_text(rule: SplitRule) -> str:
 
 
 def _month_label(row: Allocation) -> str:
-    share = f", {_percent(row.allocated_share)} allocated" if row.allocated_share is not None else ""
+    share = f" ({_percent(row.allocated_share)})" if row.allocated_share is not None else ""
     return f"{row.month:%b %Y}{share}"
 
 
@@ -305,7 +307,7 @@ def _chart(shown: Sequence[Allocation]) -> Chart:
     unallocated = [row.unallocated.total_usd for row in shown]
     label = str(AllocationTarget(shown[0].basis.target).label).lower()
     return Chart(
-        title="Cost by month",
+        title="Cost by month (share with a target)",
         labels=[_month_label(row) for row in shown],
         lines=[
             Line.of_costs(f"By {label}", direct),
@@ -324,8 +326,15 @@ def _percent(share: float | None) -> str:
     return f"{share:.1%}" if share is not None else formatting.NOTHING
 
 
-def _amount(amount: Any) -> str:
-    return formatting.difference(amount) if amount else formatting.NOTHING
+def _rounded(amount: Decimal) -> SafeString:
+    """Render an amount with all its digits in the tooltip: a third of a cost has 24 of them."""
+    return format_html('<span title="{}">{}</span>', formatting.exact(amount), usd(amount))
+
+
+def _difference(amount: Decimal) -> SafeString | str:
+    if not amount:
+        return formatting.NOTHING
+    return format_html('<span title="{}">{}{}</span>', formatting.difference(amount), "+" * (amount > 0), usd(amount))
 
 
 register_page("allocation/", AllocationPage.as_view(), name="allocation")

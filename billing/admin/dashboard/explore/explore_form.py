@@ -34,7 +34,7 @@ class ExploreForm(PeriodForm):
     default_range = Preset.MONTH
 
     group_by = FilterChoiceField(choices=DIMENSION_CHOICES, required=False, label="Rows")
-    then_by = FilterChoiceField(choices=(("", "Nothing"), *DIMENSION_CHOICES), required=False, label="Then by")
+    then_by = FilterChoiceField(choices=(("", "None"), *DIMENSION_CHOICES), required=False, label="Then by")
     columns = FilterChoiceField(
         choices=(("", "Totals"), *((unit.value, f"By {unit}") for unit in Unit)), required=False, label="Columns"
     )

@@ -47,6 +47,8 @@ def _state(export: Export) -> SafeString:
     badge = formatting.choice_badge(state, _BADGES)
     if state is ExportState.RUNNING and export.total:
         return formatting.two_lines(badge, percent_bar(Decimal(export.rows), Decimal(export.total)))
+    if state is ExportState.RUNNING and not export.rows:
+        return formatting.two_lines(badge, "Reading usage")
     return formatting.two_lines(badge, export.error) if export.error else badge
 
 

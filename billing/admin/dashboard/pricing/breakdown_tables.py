@@ -116,7 +116,7 @@ def _table(
     total = _cost(rows)
     columns = (
         Column[BreakdownRow](column, lambda row: formatting.link_or_text(row.url, row.name)),
-        Column[BreakdownRow]("Runs", lambda row: formatting.count(row.runs), is_number=True),
+        Column[BreakdownRow]("Requests", lambda row: formatting.count(row.runs), is_number=True),
         Column[BreakdownRow]("Cost", lambda row: formatting.cost(row.cost, row.unpriced), is_number=True),
         Column[BreakdownRow]("Share", lambda row: percent_bar(row.cost, total)),
     )

@@ -38,7 +38,7 @@ def group_table(
         Column[Group]("Group", _name),
         Column[Group]("Session", _session),
         Column[Group]("When", lambda group: _when(group, times), order="date", css="ct-when"),
-        Column[Group]("Runs", lambda group: formatting.count(group.runs), order="run_count", is_number=True),
+        Column[Group]("Requests", lambda group: formatting.count(group.runs), order="run_count", is_number=True),
         Column[Group]("Input", lambda group: formatting.count(group.input_tokens), is_number=True),
         Column[Group]("Output", lambda group: formatting.count(group.output_tokens), is_number=True),
         Column[Group](

@@ -82,7 +82,7 @@ def model_table(rows: Sequence[ModelRow], file: TableFile[ModelRow]) -> Table[Mo
     total, left_out = sum((row.cost for row in rows), ZERO), max(len(rows) - _MAX_ROWS, 0)
     columns = (
         Column[ModelRow]("Model", lambda row: formatting.link_or_text(row.url, row.name)),
-        Column[ModelRow]("Runs", lambda row: formatting.count(row.runs), is_number=True),
+        Column[ModelRow]("Requests", lambda row: formatting.count(row.runs), is_number=True),
         Column[ModelRow]("Cost", lambda row: formatting.cost(row.cost, row.unpriced), is_number=True),
         Column[ModelRow]("Share", lambda row: percent_bar(row.cost, total)),
     )

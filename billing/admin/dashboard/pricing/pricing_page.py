@@ -138,8 +138,12 @@ class PricingPage(TableFilesPage):
             "report": report,
             "figures": (
                 Figure("Cost", usd(cost), (period.name,)),
-                Figure("Runs", formatting.count(report.runs), ("Model calls",)),
-                Figure("Cost per run", usd(cost / report.runs) if report.runs else formatting.NOTHING, ("On average",)),
+                Figure("Requests", formatting.count(report.runs), ("Model calls",)),
+                Figure(
+                    "Cost per request",
+                    usd(cost / report.runs) if report.runs else formatting.NOTHING,
+                    ("On average",),
+                ),
                 Figure("Models", formatting.count(len(used)), (f"Most for {used[0].name}" if used else "",)),
             ),
             "chart": chart_of(report, period.span, self.organization.calendar, self.request),
@@ -229,7 +233,7 @@ class PricingPage(TableFilesPage):
         all_usage = admin_url("pricing", range="custom", **days)
         return EmptyState(
             "query_stats",
-            "No runs of these models and agents in this period" if is_narrowed else "No usage in this period",
+            "No requests by these models and agents in this period" if is_narrowed else "No usage in this period",
             f"{self.organization.name} has usage from {day_text(report.first_day)} to {day_text(report.last_day)}.",
             [("Show all usage", all_usage)],
         )

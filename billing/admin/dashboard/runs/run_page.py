@@ -100,7 +100,7 @@ class RunPage(TableFilesPage):
         return without_empty(
             [
                 ("Workflow", formatting.link(workflow_url, run.workflow_id) if run.workflow_id else ""),
-                ("First call", self.times.exact(row.first_at) if row is not None and row.first_at else ""),
+                ("First call", self.times.inline(row.first_at) if row is not None and row.first_at else ""),
                 ("Last call", self.times.inline(row.last_at) if row is not None and row.last_at else ""),
                 ("First received", self.times.inline(run.created_at)),
             ]

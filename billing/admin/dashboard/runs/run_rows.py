@@ -117,11 +117,9 @@ def _runs_below(row: RunRow) -> str:
     if not row.runs_below:
         return ""
     number = formatting.count(row.runs_below)
-    return (
-        f"at least {number} runs below"
-        if row.is_truncated
-        else f"{number} {'run' if row.runs_below == 1 else 'runs'} below"
-    )
+    if row.is_truncated:
+        return f"at least {number} child runs"
+    return f"{number} child {'run' if row.runs_below == 1 else 'runs'}"
 
 
 def _cells(sums: Sums, *, is_truncated: bool = False) -> Cells:

@@ -111,8 +111,8 @@ class ExecutionPage(TableFilesPage, DetailPage):
         end = max(session.last_seen_at for session in sessions)
         return {
             "bars": [self._bar(session, start, end - start) for session in sessions],
-            "start": self.times.exact(start),
-            "end": self.times.exact(end),
+            "start": self.times.recorded(start),
+            "end": self.times.recorded(end),
             "took": between(start, end),
         }
 
@@ -124,7 +124,7 @@ class ExecutionPage(TableFilesPage, DetailPage):
             id=session.session_id,
             url=session_url(session.session_id),
             about=joined((session.phase_id, session.agent_id)),
-            began=self.times.exact(session.started_at),
+            began=self.times.recorded(session.started_at),
             took=between(session.started_at, session.last_seen_at),
             cost=usd(session.totals.cost_usd),
             state=state_of(session, self.now),

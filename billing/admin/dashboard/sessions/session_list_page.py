@@ -48,7 +48,7 @@ from organizations.models import Organization
 
 SESSIONS, EXECUTIONS = "sessions", "executions"
 FINISHED, OPEN = "finished", "open"
-_STATES = (("", "Any state"), (FINISHED, "Finished"), (OPEN, "Open"))
+_STATES = (("", "Any state"), (FINISHED, "Finished"), (OPEN, "Not finished"))
 _EARLIEST, _LATEST = 2000, 2199  # years
 _TABS = ((SESSIONS, "Sessions"), (EXECUTIONS, "Executions"))
 PAGE_SIZE = 50

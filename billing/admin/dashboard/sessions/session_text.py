@@ -102,7 +102,7 @@ def state_of(costs: SessionCosts | ExecutionCosts, now: datetime) -> SafeString:
         return formatting.badge("Finalized", "success", _FINALIZED)
     if costs.last_seen_at is not None and now - costs.last_seen_at < _SILENCE:
         return formatting.badge("Running", "info", "No summary yet; last event within 15 minutes")
-    return formatting.badge("Open", "", "No summary received")
+    return formatting.badge("Idle", "", "No event for 15 minutes, and no summary")
 
 
 def length(milliseconds: Decimal) -> str:

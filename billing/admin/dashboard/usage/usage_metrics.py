@@ -24,6 +24,8 @@ from costtrack.calendar import Unit
 from costtrack.money import usd
 
 _HUNDRED = Decimal(100)
+_MANY_TIMES = 10
+"""From here on a change is written as a multiple instead of a percentage."""
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _PREVIOUS = "in the previous period"
 _WINDOWS = {
@@ -131,10 +133,13 @@ def _change_of_rate(compared: Comparison) -> SafeString:
 
 
 def _change(now: Decimal, before: Decimal, previous: str, period: str) -> SafeString:
-    """Return `+12% vs. $3.10 in the previous period`. Without a positive amount before, there is no percentage."""
+    """Return `+12% vs. $3.10 in the previous period`, or `17x vs. ...` for large changes. Without a positive amount
+    before, there is neither."""
     compared = f"vs. {previous} {period}"
     if before <= 0:
         return _written("Up" if now > before else "", now - before, compared)
+    if now >= _MANY_TIMES * before:
+        return _written(f"{now / before:,.0f}x", now - before, compared)
     return _written(f"{(now - before) * _HUNDRED / before:+,.0f}%", now - before, compared)
 
 

@@ -101,7 +101,7 @@ def test_times_are_those_of_the_organizations_clocks(
     organization.save()
     send(call("s", occurred_at="2026-11-01T20:00:00Z"))
     (bar,) = sign_in(owner).get(page_of("e")).context["timeline"]["bars"]
-    assert bar.began == "Nov 2, 2026, 5:00 AM"
+    assert bar.began == "Nov 2, 2026, 5:00:00 AM"
 
 
 def test_an_execution_whose_sessions_have_gone_to_another_says_so(owner: User, send: Send, sign_in: SignIn) -> None:

@@ -205,7 +205,7 @@ def test_groups_are_those_of_the_api(
     result = context(browser, **query)["groups"]
     answer = api.post("/system/groups", {**JANUARY, **body}).json()["data"]
 
-    numbers = ("Runs", "Input", "Output", "Tokens", "Cost")
+    numbers = ("Requests", "Input", "Output", "Tokens", "Cost")
     assert [
         (group.group_id, group.name, group.session_id, *(row[name] for name in numbers))
         for group, row in zip(result.rows, texts(result), strict=True)
@@ -333,7 +333,7 @@ def test_without_usage_it_says_what_to_do(browser: Client, send: Send) -> None:
     assert "No usage in this period" in text
     assert "has usage from Jan 15, 2025 to Jan 15, 2025" in text
     text = browser.get(PAGE, {**JANUARY, "model": "nobody/nothing"}).content.decode()
-    assert "No runs of these models and agents in this period" in text
+    assert "No requests by these models and agents in this period" in text
 
 
 BROKEN = (

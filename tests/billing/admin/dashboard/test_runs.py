@@ -11,6 +11,7 @@ from billing.admin.dashboard.runs import run_list_page, run_rows
 from billing.reports import run_tree
 from billing.reports.run_tree import RunRow, get_run_ancestors, get_run_row, list_child_runs, list_runs
 from billing.rollups.fold import fold_organization
+from costtrack.clock import iso
 from organizations.models import Organization, User
 from tests.billing.admin.conftest import SignIn
 from tests.conftest import Key
@@ -86,8 +87,10 @@ def test_the_list_has_roots_only_the_newest_first_with_sums_of_their_trees(owner
     assert sorted(names(page)) == ["never sent", "root"]
     by_id = {line.run_id: line for line in page.context["lines"]}
     assert (by_id["root"].own.cost, by_id["root"].subtree.cost) == ("$1.00", "$1.23")
-    assert by_id["root"].runs_below == "3 runs below"
+    assert by_id["root"].runs_below == "3 child runs"
     assert (by_id["never sent"].own.cost, by_id["never sent"].subtree.cost) == ("$0.00", "$7.00")
+    # When their calls occurred, not when they arrived.
+    assert all(f'datetime="{iso(NOW)}"' in line.when for line in page.context["lines"])
 
 
 def test_what_is_unpriced_is_shown(owner: User, sign_in: SignIn, send: Send) -> None:
@@ -105,7 +108,7 @@ def test_of_a_tree_that_is_too_large_the_first_runs_are_added_up(
     assert (row.is_truncated, row.runs_below) == (True, 2)
     (line,) = sign_in(owner).get(PAGE).context["lines"]
     assert line.subtree.cost.endswith("+")
-    assert line.runs_below == "at least 2 runs below"
+    assert line.runs_below == "at least 2 child runs"
     monkeypatch.setattr(run_tree, "MAX_WALKED", 6)
     (row,) = list_runs(organization=organization, workflow_id="", after=None, limit=9).rows
     assert (row.is_truncated, row.runs_below, row.total.cost) == (False, 5, 6)

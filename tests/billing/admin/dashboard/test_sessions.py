@@ -84,7 +84,7 @@ def test_sessions_are_listed_as_the_api_lists_them(
     calls = [f"{item['turns']} model, {item['tool_calls']} tool" for item in answer]
     assert [row["Calls"] for row in result] == [calls[0], f"{calls[1]} took 1.5 s"]
     assert result[1]["Part of"] == "flow plan · planner"
-    assert [row["State"] for row in result] == ["Finalized", "Open"]
+    assert [row["State"] for row in result] == ["Finalized", "Idle"]
     assert result[0]["Session"] == "new of e"
 
 

@@ -167,7 +167,7 @@ def test_a_limit_that_is_near_stands_at_the_head(
 @pytest.mark.usefixtures("month")
 def test_it_shows_its_time_and_refreshes(owner: User, sign_in: SignIn) -> None:
     page = get(sign_in(owner), "range=7d").content.decode()
-    assert "As of Nov 2, 2026, 5:30 PM" in page
+    assert "As of Nov 2, 2026, 5:30:00 PM" in page
     assert f'hx-get="{PAGE}?range=7d" hx-trigger="every 15s"' in page
     part = get(sign_in(owner), "range=7d", **{"HX-Request": "true"}).content.decode()
     assert "As of" in part

@@ -28,7 +28,7 @@ def test_the_lines_add_up_and_the_price_says_since_when_it_holds(owner: User, se
     page = text(sign_in(owner), page_of(UsageEvent.objects.get()))
     for figure in ("$0.00125", "$0.00005", "$0.0003", "$0.0016", "$0.01", "$0.0116"):
         assert f">{figure}<" in page
-    assert "The price applies since Jan 1, 2020, no end (Manual)." in page
+    assert "The price applies since Jan 1, 2020, with no end date (Manual)." in page
 
 
 def test_the_time_of_the_call_is_shown_in_the_organizations_time_zone(
@@ -39,7 +39,7 @@ def test_the_time_of_the_call_is_shown_in_the_organizations_time_zone(
     set_price("gpt-5", input="1")
     send({"model": "gpt-5", "input_tokens": 10, "occurred_at": "2026-11-02T09:00:00.75Z"})
     page = text(sign_in(owner), page_of(UsageEvent.objects.get()))
-    assert "The call was made at Nov 2, 2026, 2:30 PM." in page
+    assert "The call was made at Nov 2, 2026, 2:30:00 PM." in page
 
 
 def test_corrections_are_added_to_what_was_recorded(

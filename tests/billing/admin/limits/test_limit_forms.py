@@ -132,7 +132,7 @@ def test_viewers_and_strangers_change_nothing(
 
 def test_fields_say_when_they_apply_to_the_script_that_hides_them(owner: User, sign_in: SignIn) -> None:
     page = sign_in(owner).get(ADD).content.decode()
-    assert "costtrack/shown_fields" in page
+    assert "costtrack/pages" in page
     document = parse(page)
     names = {field["name"] for field in document.all("input[name], select[name], textarea[name]")}
     conditional = document.all("[data-shown-if]")
