@@ -8,13 +8,14 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.db import DEFAULT_DB_ALIAS, OperationalError
 
+from costtrack.database.commands import CONFIGURATION
 from costtrack.database.inspection import describe
 from costtrack.database.repair import find_problems
 from costtrack.database.upgrades import pending_unsafe_operations
 from costtrack.settings import env
 
 
-@register()
+@register(CONFIGURATION)
 def environment_is_valid(**_: Any) -> list[CheckMessage]:
     """costtrack.E001: an environment variable is missing or invalid."""
     return [
@@ -22,7 +23,7 @@ def environment_is_valid(**_: Any) -> list[CheckMessage]:
     ]
 
 
-@register()
+@register(CONFIGURATION)
 def peppers_are_numbered(**_: Any) -> list[CheckMessage]:
     """costtrack.E002: the peppers are malformed."""
     from organizations.secrets import parse_peppers

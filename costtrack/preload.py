@@ -25,11 +25,11 @@ _OF_GRANIAN = ("granian.cli", "granian.server", "uvloop")
 
 def load_web() -> None:
     """Load Django with the code of all pages and endpoints, as the web server needs it."""
-    from django.urls import get_resolver
+    from django.urls import reverse
 
     import costtrack.wsgi  # noqa: F401 - loads Django
 
-    _ = get_resolver().url_patterns
+    reverse("admin:index")  # reads all URL patterns, which each process would do otherwise
 
 
 def load_everything() -> None:

@@ -34,6 +34,7 @@ from organizations.models import APICredential, Membership, Organization, Plan, 
 from organizations.services import issue_credential
 from organizations.types import Role, Scope
 from tests import database, profiles, statements
+from tests.preloaded import Preloaded, environment_of_servers, preloading
 from tests.redis_server import RedisServer
 from tests.usage import send
 
@@ -199,6 +200,13 @@ def django_db_setup(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
             yield
         connection.close()
         database.drop(name)
+
+
+@pytest.fixture(scope="session")
+def preloaded(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preloaded]:
+    """A process that forks servers and workers on the database of the tests."""
+    with preloading(environment_of_servers(), tmp_path_factory.mktemp("preloaded")) as process:
+        yield process
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,10 @@ from tests.locks import (
 )
 
 COMMANDS = install_commands()
-EACH_COMMAND = pytest.mark.parametrize("options", sorted({options for _, options in COMMANDS}), ids=" ".join)
+# Without what determines only the output: each installation takes a second of a processor.
+EACH_COMMAND = pytest.mark.parametrize(
+    "options", sorted({tuple(sorted({*options} - {"--quiet"})) for _, options in COMMANDS}), ids=" ".join
+)
 
 # --- What is in them -------------------------------------------------------------------------------------------
 

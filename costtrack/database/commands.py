@@ -8,11 +8,16 @@ from costtrack.database.first_schema import refuse_first_schema
 from costtrack.database.inspection import describe
 from costtrack.database.repair import applied_migrations, find_problems
 
+CONFIGURATION = "configuration"
+"""The tag of the system checks of what an operator has configured. Most others check the code; that of the URLs imports
+all pages and endpoints, which takes longer than most commands."""
+
 
 class SchemaCommand(BaseCommand):
     """A command that ends with a one-line error if the database is unreachable or not migrated, or if the role or
-    policies of the migrations are missing."""
+    policies of the migrations are missing. Before it runs, only the configuration is checked."""
 
+    requires_system_checks = [CONFIGURATION]
     requires_migrations_checks = True
 
     def check_migrations(self) -> None:

@@ -3,8 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +18,11 @@ import psycopg
 import pytest
 from django.db import connection, connections
 
+from costtrack.supervisor.forking import Process
+from costtrack.supervisor.services import run_module
 from tests.database import database_url
 from tests.plain_http import NO_TLS
+from tests.preloaded import Preloaded, environment_of_servers
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,7 +50,7 @@ class Server:
     """costtrack's web server as it runs in production, with two worker processes unless the test needs one only."""
 
     port: int
-    process: subprocess.Popen[bytes]
+    process: Process
     log: Path
 
     @property
@@ -89,38 +90,31 @@ StartServer = Callable[..., Server]
 
 
 @pytest.fixture
-def start_server(transactional_db: None, tmp_path: Path) -> Iterator[StartServer]:
-    """Start servers on the test's database, or with other settings (`start_server(DATABASE_URL=...)`), on a free or a
-    given port. They are killed after the test."""
-    with _starting_servers(tmp_path) as start:
+def start_server(transactional_db: None, preloaded: Preloaded, tmp_path: Path) -> Iterator[StartServer]:
+    """Start servers on the test's database, on a free or a given port. They are forked from the preloaded process,
+    unless they have other settings than that (`start_server(DATABASE_URL=...)`). They are killed after the test."""
+    with _starting_servers(preloaded, tmp_path) as start:
         yield start
 
 
 @pytest.fixture(scope="module")
-def start_shared_server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
-    """The same, for all tests of a module: a start takes several seconds."""
-    with _starting_servers(tmp_path_factory.mktemp("servers")) as start:
+def start_shared_server(preloaded: Preloaded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """The same, for all tests of a module."""
+    with _starting_servers(preloaded, tmp_path_factory.mktemp("servers")) as start:
         yield start
 
 
 @contextmanager
-def _starting_servers(folder: Path) -> Iterator[StartServer]:
+def _starting_servers(preloaded: Preloaded, folder: Path) -> Iterator[StartServer]:
     servers: list[Server] = []
 
-    def start(port: int | None = None, *, workers: int = 2, **environment: str) -> Server:
+    def start(port: int | None = None, *, workers: int = 2, of: Preloaded = preloaded, **environment: str) -> Server:
         port = port or _free_port()
-        command = [sys.executable, "-m", "costtrack", "serve", "--port", str(port), "--workers", str(workers)]
-        log_path = folder / f"server-{len(servers)}.log"
-        with log_path.open("ab") as log:
-            process = subprocess.Popen(
-                command,
-                env={**os.environ, "DATABASE_URL": database_url(), **environment},
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        server = Server(port, process, log_path)
+        arguments = ["costtrack", "serve", "--port", str(port), "--workers", str(workers)]
+        log = folder / f"server-{len(servers)}.log"
+        settings = environment_of_servers() | environment
+        process = of.start(arguments, log) if of.has(settings) else run_module(arguments, log, environment=settings)
+        server = Server(port, process, log)
         servers.append(server)
         server.wait_until_ready()
         return server

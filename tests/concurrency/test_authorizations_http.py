@@ -27,7 +27,7 @@ CALLS = 3
 @pytest.fixture(scope="module")
 def urls(start_shared_server: StartServer) -> list[str]:
     """Two servers of two processes each, which keep their connections as in production."""
-    return [start_shared_server(COSTTRACK_DATABASE_POOL="true").url for _ in range(2)]
+    return [start_shared_server().url for _ in range(2)]
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ _EXAMPLE = re.compile(r"### A complete client\n.*?```python\n(.*?)```", re.DOTAL
 
 @pytest.fixture(scope="module")
 def url(start_shared_server: StartServer) -> str:
-    return start_shared_server(COSTTRACK_DATABASE_POOL="true").url
+    return start_shared_server().url
 
 
 @pytest.fixture

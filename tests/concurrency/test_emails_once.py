@@ -23,12 +23,14 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from billing.models import Delivery
 from billing.types import DeliveryState, NoticeKind
 from costtrack.clock import utc_now
+from costtrack.mail.address import parse_email_url
 from costtrack.mail.sending import CLAIM
 from organizations.models import Membership, Organization, User
 from organizations.types import Role
 from tests.billing.notifications.factories import create_notice
 from tests.concurrency.workers import Workers, wait_until, workers_of
 from tests.mail_server import OK, Mailbox, parsed, serving
+from tests.preloaded import Preloaded
 from tests.profiles import choose
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -91,13 +93,14 @@ class WatchedMailbox(Mailbox):
 
 
 @pytest.fixture
-def start_workers(tmp_path: Path) -> Iterator[StartWorkers]:
+def start_workers(preloaded: Preloaded, tmp_path: Path) -> Iterator[StartWorkers]:
     """Get workers ready that send to a port; all are gone after the test."""
     with ExitStack() as started:
 
         def sending_to(port: int) -> Workers:
-            url = f"smtp://127.0.0.1:{port}"
-            return started.enter_context(workers_of("emails", tmp_path / "workers.log", COSTTRACK_EMAIL_URL=url))
+            server = parse_email_url(f"smtp://127.0.0.1:{port}")
+            settings = {"EMAIL_BACKEND": server.backend, "EMAIL_HOST": server.host, "EMAIL_PORT": server.port}
+            return started.enter_context(workers_of(preloaded, "emails", tmp_path / "workers.log", **settings))
 
         yield sending_to
 

@@ -26,6 +26,7 @@ from tests.concurrency.conftest import StartServer, run_concurrently
 from tests.concurrency.workers import Workers, wait_until, workers_of
 from tests.conftest import Key
 from tests.plain_http import NO_TLS
+from tests.preloaded import Preloaded
 from tests.profiles import choose
 from tests.usage import Send
 
@@ -38,9 +39,9 @@ WORKFLOWS = ("workflow-1", "workflow-2")
 
 
 @pytest.fixture
-def folders(transactional_db: None, tmp_path: Path) -> Iterator[Workers]:
+def folders(transactional_db: None, preloaded: Preloaded, tmp_path: Path) -> Iterator[Workers]:
     """Processes that do nothing but fold."""
-    with workers_of("fold", tmp_path / "workers.log") as workers:
+    with workers_of(preloaded, "fold", tmp_path / "workers.log") as workers:
         yield workers
 
 

@@ -193,12 +193,22 @@ def test_events_are_dropped_while_others_are_taken_in_and_read(send: Send, organ
 
 
 @pytest.mark.usefixtures("august")
-def test_a_table_that_is_in_use_for_a_moment_is_waited_for(organization: Organization) -> None:
+def test_a_table_that_is_in_use_for_a_moment_is_waited_for(
+    organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_refused = threading.Event()
+
+    def pause(seconds: float) -> None:
+        """After an attempt that failed."""
+        is_refused.set()
+        time.sleep(seconds)
+
+    monkeypatch.setattr(retention, "sleep", pause)
     with another_connection() as reader:
         reader(UsageEvent.objects.count)
         dropping = threading.Thread(target=drop_august_and_leave)
         dropping.start()
-        time.sleep(1.2)
+        assert is_refused.wait(60)
         assert has_august()
     dropping.join(60)
 

@@ -1,9 +1,7 @@
 """Four web and four worker processes behind PgBouncer in transaction mode: what one of them changes is what each shows
 next, and together they do everything once."""
 
-import os
-import subprocess
-import sys
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from billing.rollups.verify import verify
 from costtrack.celery import app
 from costtrack.clock import utc_now
 from costtrack.queues import Queue
+from costtrack.supervisor.forking import Process
 from costtrack.supervisor.services import worker_command
 from organizations.models import Organization, Plan
 from tests.concurrency.conftest import StartServer, run_concurrently
@@ -27,6 +26,7 @@ from tests.concurrency.pgbouncer import PgBouncer
 from tests.concurrency.workers import wait_until
 from tests.conftest import Key
 from tests.plain_http import NO_TLS
+from tests.preloaded import Preloaded, environment_of_servers, preloading
 from tests.redis_server import RedisServer
 from tests.usage import set_price
 
@@ -44,7 +44,7 @@ Json = Callable[[int], Any]
 class Site:
     """Two web servers of two processes each, and a Celery worker of four processes for all queues."""
 
-    def __init__(self, urls: list[str], broker: RedisServer, worker: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, urls: list[str], broker: RedisServer, worker: Process) -> None:
         self.urls, self._broker, self._worker = urls, broker, worker
 
     def request(self, number: int, key: Key, method: str, path: str, json: Any = None) -> httpx.Response:
@@ -83,22 +83,23 @@ def site(start_shared_server: StartServer, tmp_path_factory: pytest.TempPathFact
     try:
         with PgBouncer(connection.get_connection_params(), 4) as pooler:
             environment = {"DATABASE_URL": pooler.url, "REDIS_URL": broker.url}
-            with _worker(environment, folder / "worker.log") as worker:
-                urls = [start_shared_server(**environment, COSTTRACK_DATABASE_POOL="true").url for _ in range(2)]
+            with (
+                preloading(environment_of_servers() | environment, folder) as preloaded,
+                _worker(preloaded, folder / "worker.log") as worker,
+            ):
+                urls = [start_shared_server(of=preloaded, **environment).url for _ in range(2)]
                 yield Site(urls, broker, worker)
     finally:
         broker.remove()
 
 
 @contextmanager
-def _worker(environment: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    command = [sys.executable, "-m", *worker_command("many", Queue, processes=4)]
-    with log.open("wb") as output:
-        worker = subprocess.Popen(command, env={**os.environ, **environment}, stdout=output, stderr=output)
+def _worker(preloaded: Preloaded, log: Path) -> Iterator[Process]:
+    worker = preloaded.start(worker_command("many", Queue, processes=4), log)
     try:
         yield worker
     finally:
-        worker.terminate()
+        worker.send_signal(signal.SIGTERM)
         worker.wait(60)
 
 

@@ -33,7 +33,7 @@ def pooler(django_db_setup: None) -> Iterator[PgBouncer]:
 @pytest.fixture(scope="module")
 def server(pooler: PgBouncer, start_shared_server: StartServer) -> Server:
     """The web server as in production, with its own pool of connections to the pooler."""
-    return start_shared_server(DATABASE_URL=pooler.url, COSTTRACK_DATABASE_POOL="true")
+    return start_shared_server(DATABASE_URL=pooler.url)
 
 
 def client_of(server: Server, key: Key) -> httpx.Client:

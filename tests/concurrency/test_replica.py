@@ -46,7 +46,6 @@ def server(standby: Standby, start_shared_server: StartServer) -> Server:
     return start_shared_server(
         DATABASE_REPLICA_URL=standby.url,
         COSTTRACK_REPLICA_MAX_LAG=str(MAX_LAG),
-        COSTTRACK_DATABASE_POOL="true",
         COSTTRACK_METRICS_TOKEN=TOKEN,
     )
 

@@ -103,7 +103,7 @@ def trickling(connections: Sequence[RawConnection]) -> Iterator[None]:
 def server(start_server: StartServer) -> Server:
     """Half-sent requests stay open for as long as the tests need them."""
     limits = {"COSTTRACK_WEB_BODY_IDLE_TIMEOUT": "120", "COSTTRACK_WEB_HEADER_TIMEOUT": "60"}
-    return start_server(COSTTRACK_DATABASE_POOL="true", **limits)
+    return start_server(**limits)
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +112,6 @@ def impatient_server(start_shared_server: StartServer) -> Server:
     environment = dict.fromkeys((f"COSTTRACK_WEB_{limit}" for limit in limits), "1")
     # A test has to send requests more often than that, also on a busy machine.
     environment |= {"COSTTRACK_WEB_KEEP_ALIVE_TIMEOUT": "4", "COSTTRACK_STATEMENT_TIMEOUT": "0"}
-    # Like the other server, whose calls are compared with those to this one.
-    environment["COSTTRACK_DATABASE_POOL"] = "true"
     return start_shared_server(workers=1, **environment)
 
 

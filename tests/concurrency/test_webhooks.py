@@ -1,12 +1,9 @@
 """Webhooks while workers run side by side, and while they are killed."""
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from django.db import connections, transaction
@@ -26,13 +23,12 @@ from costtrack.mail.sending import CLAIM
 from organizations.models import AuditEntry, Organization
 from tests.billing.notifications.webhooks.receiver import Reply, receiving
 from tests.concurrency.conftest import run_concurrently
-from tests.concurrency.workers import blocked_queries, wait_until
-from tests.database import database_url
+from tests.concurrency.workers import blocked_queries, wait_until, workers_of
+from tests.preloaded import Preloaded
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 _URL = "http://127.0.0.1:8080/"
-_WORKER = "import django; django.setup(); from billing.tasks import deliver_webhooks_task; deliver_webhooks_task()"
 
 
 @pytest.fixture(autouse=True)
@@ -64,22 +60,18 @@ def test_workers_side_by_side_send_everything_once(organization: Organization) -
     assert set(Delivery.objects.values_list("state", "attempts")) == {(DeliveryState.SENT, 1)}
 
 
-def test_what_a_killed_worker_was_sending_comes_again_with_the_same_id(organization: Organization) -> None:
-    with receiving() as receiver:
+def test_what_a_killed_worker_was_sending_comes_again_with_the_same_id(
+    organization: Organization, preloaded: Preloaded, tmp_path: Path
+) -> None:
+    settings = {"WEBHOOK_PRIVATE_ADDRESSES": True}
+    with receiving() as receiver, workers_of(preloaded, "webhooks", tmp_path / "workers.log", **settings) as workers:
         issued = create_webhook(organization=organization, url=receiver.url, actor="tests", now=utc_now())
         send_notices(organization, times=2)
         never = threading.Event()
         receiver.replies.append(Reply(after=never))
-        environment = {"DATABASE_URL": database_url(), "COSTTRACK_WEBHOOK_PRIVATE_ADDRESSES": "true"}
-        worker = subprocess.Popen(
-            [sys.executable, "-c", _WORKER],
-            env={**os.environ, **environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        workers.start()
         assert receiver.came.acquire(timeout=60)
-        worker.send_signal(signal.SIGKILL)
-        worker.wait()
+        workers.kill()
         never.set()
 
         assert deliver_webhooks(now=utc_now()) == 0, "nobody knows yet that the worker is gone"

@@ -1,19 +1,20 @@
-"""Workers in processes of their own (`tests.concurrency.forked_workers`), to be started and killed at any instant."""
+"""Workers in processes of their own (`tests.concurrency.work`), to be started and killed at any instant."""
 
-import os
+import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
+from costtrack.supervisor.forking import Process
 from tests.database import database_url
+from tests.preloaded import Preloaded
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
@@ -40,51 +41,36 @@ def locked_ledger() -> Iterator[None]:
         yield
 
 
-def _is_alive(process: int) -> bool:
-    return Path(f"/proc/{process}").exists()
-
-
 @dataclass
 class Workers:
-    parent: "subprocess.Popen[str]"
-    alive: list[int] = field(default_factory=list)
+    preloaded: Preloaded
+    work: str
+    log: Path
+    settings: dict[str, Any]
+    alive: list[Process] = field(default_factory=list)
 
     def start(self, ahead: timedelta = timedelta(0)) -> None:
         """One more, whose clock is ahead."""
-        assert self.parent.stdin is not None
-        assert self.parent.stdout is not None
-        self.parent.stdin.write(f"{ahead.total_seconds()}\n")
-        self.parent.stdin.flush()
-        self.alive.append(int(self.parent.stdout.readline()))
+        arguments = [self.work, str(ahead.total_seconds()), json.dumps(self.settings)]
+        self.alive.append(self.preloaded.start(["tests.concurrency.work", *arguments], self.log))
 
     def assert_alive(self) -> None:
-        assert [process for process in self.alive if not _is_alive(process)] == [], "a worker has died"
+        assert [process for process in self.alive if process.poll() is not None] == [], self.log.read_text()
 
     def kill(self) -> None:
         """SIGKILL to all of them: nothing gets a chance to finish."""
         for process in self.alive:
-            os.kill(process, signal.SIGKILL)
-        wait_until(lambda: not any(map(_is_alive, self.alive)))
+            process.send_signal(signal.SIGKILL)
+        for process in self.alive:
+            process.wait(60)
         self.alive.clear()
 
 
 @contextmanager
-def workers_of(work: str, log: Path, **environment: str) -> Iterator[Workers]:
-    """Get workers ready; all are gone after the block."""
-    with (
-        log.open("ab") as output,
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.concurrency.forked_workers", work],
-            env={**os.environ, "DATABASE_URL": database_url(), **environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=output,
-            text=True,
-        ) as parent,
-    ):
-        workers = Workers(parent)
-        try:
-            yield workers
-        finally:
-            workers.kill()
-            parent.kill()
+def workers_of(preloaded: Preloaded, work: str, log: Path, **settings: Any) -> Iterator[Workers]:
+    """All are gone after the block."""
+    workers = Workers(preloaded, work, log, settings)
+    try:
+        yield workers
+    finally:
+        workers.kill()

@@ -1,12 +1,14 @@
 """System checks: what is wrong with the configuration, and what to do about it."""
 
 import pytest
-from django.core.checks import CheckMessage, run_checks
-from django.core.management import CommandError, call_command
+from django.core.checks import CheckMessage, Tags, run_checks
+from django.core.management import CommandError, call_command, get_commands, load_command_class
+from django.core.management.base import SystemCheckError
 from django.db import connection
 from pytest_django import Settings
 
 from costtrack import checks
+from costtrack.database.commands import CONFIGURATION
 from costtrack.env import Problem
 from costtrack.settings import env
 
@@ -33,6 +35,22 @@ def test_a_wrong_variable_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatc
 def test_peppers_that_cannot_be_used_are_an_error(settings: Settings, peppers: str) -> None:
     settings.CREDENTIAL_PEPPERS = peppers
     assert own_ids(checks.peppers_are_numbered()) == ["costtrack.E002"]
+
+
+@pytest.mark.django_db
+def test_commands_check_the_configuration_and_not_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check of the URLs would import all pages and endpoints."""
+    commands = [
+        load_command_class(app, name) for name, app in get_commands().items() if app in ("billing", "costtrack")
+    ]
+    assert len(commands) > 15
+    own_checks = {CONFIGURATION, Tags.database}
+    assert [command for command in commands if not own_checks.issuperset(command.requires_system_checks)] == []
+
+    monkeypatch.setattr(env, "problems", [Problem("X", "'a' is not a boolean.", "Use true or false.")])
+    for name in ("migrate", "repair_roles", "price_unpriced"):
+        with pytest.raises(SystemCheckError, match=r"costtrack\.E001"):
+            call_command(name, skip_checks=False)
 
 
 @pytest.mark.django_db

@@ -2,39 +2,39 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from celery.exceptions import QueueNotFound
-from django.conf import settings
 
 from costtrack import heartbeat
 from costtrack.celery import app
 from costtrack.queues import GRACE_SECONDS, REDELIVERED_AFTER_SECONDS, TASKS, TICK, TIME_LIMITS, Queue, time_limit_of
+from costtrack.supervisor.forking import Process
+from tests.preloaded import Preloaded
 
-Start = Callable[..., "subprocess.Popen[bytes]"]
+Start = Callable[..., Process]
 
 
 @pytest.fixture
-def start_worker() -> Iterator[Start]:
+def log(tmp_path: Path) -> Path:
+    """Of the workers."""
+    return tmp_path / "worker.log"
+
+
+@pytest.fixture
+def start_worker(preloaded: Preloaded, log: Path) -> Iterator[Start]:
     """Real workers on the tests' Redis, with one process each."""
     heartbeat.client.cache_clear()
     heartbeat.client().flushdb()
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[Process] = []
 
-    def start(*arguments: str) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "celery", "--app", "costtrack.celery", "--skip-checks", "--quiet", "worker"]
+    def start(*arguments: str) -> Process:
+        command = ["celery", "--app", "costtrack.celery", "--skip-checks", "--quiet", "worker"]
         command += ["--concurrency", "1", "--without-mingle", "--without-gossip", *arguments]
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, "REDIS_URL": settings.REDIS_URL},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = preloaded.start(command, log)
         started.append(process)
         return process
 
@@ -42,7 +42,7 @@ def start_worker() -> Iterator[Start]:
     for process in started:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait(60)
 
 
 def until(is_so: Callable[[], bool], seconds: float = 60) -> None:
@@ -104,8 +104,6 @@ def test_without_a_choice_a_worker_consumes_every_queue(start_worker: Start) -> 
     assert heartbeat.read().workers[0].queues == sorted(Queue)
 
 
-def test_a_worker_for_a_queue_that_does_not_exist_does_not_start(start_worker: Start) -> None:
-    process = start_worker("--queues", "rolups")
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert b"rolups" in output
+def test_a_worker_for_a_queue_that_does_not_exist_does_not_start(start_worker: Start, log: Path) -> None:
+    assert start_worker("--queues", "rolups").wait(60) != 0
+    assert "rolups" in log.read_text()

@@ -3,11 +3,13 @@ planner statistics before it applies migrations, and does not wait long for a lo
 
 from typing import Any
 
+from django.core.checks import Tags
 from django.core.management.base import CommandError
 from django.core.management.commands import migrate
 from django.db import OperationalError
 from psycopg.errors import LockNotAvailable
 
+from costtrack.database.commands import CONFIGURATION
 from costtrack.database.declared import pending
 from costtrack.database.first_schema import refuse_first_schema
 from costtrack.database.historical_models import only_dependents
@@ -17,6 +19,8 @@ from costtrack.database.statistics import collect_missing_statistics
 
 
 class Command(migrate.Command):
+    requires_system_checks = [CONFIGURATION, Tags.database]
+
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             applied = applied_migrations()

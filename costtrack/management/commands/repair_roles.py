@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 
+from costtrack.database.commands import CONFIGURATION
 from costtrack.database.declared import pending
 from costtrack.database.first_schema import refuse_first_schema
 from costtrack.database.inspection import Problem, summarize
@@ -24,6 +25,8 @@ class Command(BaseCommand):
         "Repair the tenants' role, its grants, row-level security and policies, for example after a dump was"
         " restored into another cluster. Safe to repeat. Exit code 1: problems remain."
     )
+
+    requires_system_checks = [CONFIGURATION]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
