@@ -20,6 +20,7 @@ from django.core.cache import cache
 from django.core.servers.basehttp import WSGIServer
 from django.db import connection, transaction
 from django.test import TransactionTestCase
+from django.test.client import ClientHandler
 from hypothesis.internal.constants_ast import constants_from_module
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
@@ -153,8 +154,12 @@ def pytest_collection_finish() -> None:
 
 def _starts_a_server(item: pytest.Item) -> bool:
     fixtures: list[str] = getattr(item, "fixturenames", [])
-    is_listed = any(item.path.is_relative_to(ROOT / path) for path in OWN_SERVER)
-    return is_listed or not _OWN_SERVER_FIXTURES.isdisjoint(fixtures)
+    return _is_of_own_server(item.path) or not _OWN_SERVER_FIXTURES.isdisjoint(fixtures)
+
+
+@functools.cache
+def _is_of_own_server(path: Path) -> bool:
+    return any(path.is_relative_to(ROOT / listed) for listed in OWN_SERVER)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -184,6 +189,8 @@ def _part_of(path: Path) -> str:
 
 _left_out = pytest.StashKey[int]()
 _ALLOCATIONS_BEFORE_COLLECTION = 50_000
+# The attributes of a handler that `load_middleware` sets.
+_MIDDLEWARE = ("_middleware_chain", "_view_middleware", "_template_response_middleware", "_exception_middleware")
 # Of `live_server`: tests connect with many clients at once, and ten would be let in.
 WSGIServer.request_queue_size = 128
 
@@ -227,11 +234,24 @@ def _interruptible_processes() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _static_files_are_listed_once() -> Iterator[None]:
-    """Each test client has middleware of its own, and whitenoise's lists all static files when it is made: that took
-    two thirds of the time of a request."""
+def _middleware_is_made_once() -> Iterator[None]:
+    """Each test client would make middleware of its own, which takes longer than many a request: whitenoise's lists all
+    static files. Clients share it, as the threads of a web server do. With settings of its own a test has its own
+    middleware."""
+    lazy_settings: Any = settings
+    usual_settings = lazy_settings._wrapped
+    shared: dict[str, Any] = {}
     files: dict[str, Any] = {}
-    add_files = WhiteNoiseMiddleware.add_files_from_finders
+    load, add_files = ClientHandler.load_middleware, WhiteNoiseMiddleware.add_files_from_finders
+
+    def share(handler: ClientHandler) -> None:
+        if lazy_settings._wrapped is not usual_settings:
+            load(handler)
+            return
+        if not shared:
+            load(handler)
+            shared.update((name, getattr(handler, name)) for name in _MIDDLEWARE)
+        vars(handler).update(shared)
 
     def add_known_files(middleware: WhiteNoiseMiddleware) -> None:
         if not files:
@@ -240,6 +260,7 @@ def _static_files_are_listed_once() -> Iterator[None]:
         middleware.files.update(files)
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClientHandler, "load_middleware", share)
         patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", add_known_files)
         yield
 
@@ -287,7 +308,7 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def organization(db: None) -> Organization:
-    return Organization.objects.get_or_create(slug="acme", defaults={"name": "Acme Research"})[0]
+    return _organization("acme", "Acme Research")
 
 
 @pytest.fixture
@@ -298,7 +319,12 @@ def whole_history(db: None) -> None:
 
 @pytest.fixture
 def other_organization(db: None) -> Organization:
-    return Organization.objects.get_or_create(slug="globex", defaults={"name": "Globex Labs"})[0]
+    return _organization("globex", "Globex Labs")
+
+
+def _organization(slug: str, name: str) -> Organization:
+    """Without the savepoint of `get_or_create`: nearly every test needs one."""
+    return Organization.objects.filter(slug=slug).first() or Organization.objects.create(slug=slug, name=name)
 
 
 def add_member(organization: Organization, email: str, role: Role) -> User:

@@ -1,8 +1,10 @@
 """The pages of the web UI, found as users find them: by the navigation, and by links from page to page."""
 
+import re
 from collections import deque
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -31,8 +33,14 @@ class Markup(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, {name: value or "" for name, value in attrs}))
 
-    def links(self) -> list[str]:
-        return [attributes["href"] for tag, attributes in self.tags if tag == "a" and attributes.get("href")]
+
+# A quotation mark in an attribute is `&quot;`. To parse a whole page for its links takes twenty times as long.
+_LINK = re.compile(r'<a\s(?:[^>"]|"[^"]*")*?(?<![\w-])href="([^"]+)"')
+
+
+def links_of(html: str) -> list[str]:
+    """The addresses of a page's links, in its order."""
+    return [unescape(address) for address in _LINK.findall(html)]
 
 
 def signed_in(user: User) -> Client:
@@ -46,7 +54,7 @@ def pages_of(client: Client, start: str = START) -> list[str]:
     of the sidebar and its tabs: `test_navigation`.)"""
     response = client.get(f"{start}search/")
     assert response.status_code == 200, start
-    return Markup(response.content.decode()).links()
+    return links_of(response.content.decode())
 
 
 def every_page(client: Client, without: Container[str] = ()) -> Iterator[tuple[str, Any]]:
@@ -65,7 +73,7 @@ def every_page(client: Client, without: Container[str] = ()) -> Iterator[tuple[s
             pending.append(response["Location"])
         if response.status_code == 200 and b"<html" in response.getvalue()[:4000]:
             yield path, response
-            links = (urljoin(path, link) for link in Markup(response.content.decode()).links())
+            links = (urljoin(path, link) for link in links_of(response.content.decode()))
             pending += [link for link in links if _is_inside(link, roots)]
 
 

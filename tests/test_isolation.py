@@ -173,7 +173,8 @@ def test_no_route_of_the_apis_shows_another_organization(
     api: APIClient, owner: User, viewer: User, other_organization: Organization, stranger: User
 ) -> None:
     # In the short profile the credential asks everything, and members ask less of the same views: of their own
-    # organization and of the other one, which they name.
+    # organization and of the other one, which they name. Addresses of the other organization are refused before a view
+    # reads the query.
     clients: list[tuple[Client | APIClient, tuple[str, ...]]] = [(api, QUERIES)]
     for person, query in ((owner, QUERIES[2]), (viewer, QUERIES[0])):
         client = Client()
@@ -181,8 +182,9 @@ def test_no_route_of_the_apis_shows_another_organization(
         clients.append((client, QUERIES if profiles.IS_LONG else (query,)))
     visited = 0
     for url in (url for url, methods in urls(other_organization).items() if "get" in methods):
+        is_theirs = f"/{other_organization.slug}/" in f"{url}/"
         for client, queries in clients:
-            for query in queries:
+            for query in queries if profiles.IS_LONG or not is_theirs else queries[:3:2]:
                 full = url + query.format(slug=other_organization.slug)
                 response = client.get(full)
                 assert_clean(response, full)

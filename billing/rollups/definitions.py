@@ -42,9 +42,10 @@ class Dimension:
     finer_expression: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rollup:
-    """A rollup. `dimensions` are in the order of the table's key; `bucket` is the time bucket among them, if any.
+    """A rollup, which equals only itself. `dimensions` are in the order of the table's key; `bucket` is the time bucket
+    among them, if any.
 
     `coarser` rollups have some of its dimensions and measures, and the same events: folding aggregates the rows of this
     rollup instead of the events. (Verification and rebuild do not rely on that.) `joined` are joins with a row of the

@@ -1,6 +1,7 @@
 """SQL statements of rollups, composed from their definitions. Values are passed as parameters."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 
 from django.db import connection
 from psycopg import sql
@@ -51,7 +52,8 @@ def measure_columns(rollup: Rollup) -> tuple[str, ...]:
     return tuple(measure.column for measure in rollup.measures)
 
 
-def column_types(rollup: Rollup) -> dict[str, str]:
+@cache
+def column_types(rollup: Rollup) -> Mapping[str, str]:
     """Return the types of the table's columns."""
     fields = rollup.model._meta.concrete_fields  # noqa: SLF001 - documented for such use
     return {field.column: str(field.db_type(connection)) for field in fields if field.column is not None}
@@ -180,6 +182,18 @@ def event_rows(rollup: Rollup, source: sql.Composable, *conditions: sql.Composab
     The columns have exactly the table's types; otherwise PostgreSQL would not push a query's conditions into both
     halves of a union with the table.
     """
+    belongs = () if rollup.condition == "true" else (sql.SQL(rollup.condition),)
+    return sql.SQL("SELECT\n    {columns}\nFROM {source}{joined}\nWHERE {conditions}").format(
+        columns=_event_columns(rollup),
+        source=source,
+        joined=sql.SQL(f"\n{rollup.joined}" if rollup.joined else ""),
+        conditions=sql.SQL("\n    AND ").join([*conditions, *belongs]),
+    )
+
+
+@cache
+def _event_columns(rollup: Rollup) -> sql.SQL:
+    """Compose the columns of `event_rows` once: every report of recent usage has them."""
     types = column_types(rollup)
     names = [*key_columns(rollup), *measure_columns(rollup)]
     expressions = [
@@ -192,13 +206,7 @@ def event_rows(rollup: Rollup, source: sql.Composable, *conditions: sql.Composab
         sql.SQL("CAST({} AS {}) AS {}").format(sql.SQL(expression), sql.SQL(types[column]), sql.Identifier(column))
         for expression, column in zip(expressions, names, strict=True)
     ]
-    belongs = () if rollup.condition == "true" else (sql.SQL(rollup.condition),)
-    return sql.SQL("SELECT\n    {columns}\nFROM {source}{joined}\nWHERE {conditions}").format(
-        columns=sql.SQL(",\n    ").join(columns),
-        source=source,
-        joined=sql.SQL(f"\n{rollup.joined}" if rollup.joined else ""),
-        conditions=sql.SQL("\n    AND ").join([*conditions, *belongs]),
-    )
+    return sql.SQL(sql.SQL(",\n    ").join(columns).as_string(None))
 
 
 def live_view(rollup: Rollup, name: str) -> sql.Composed:

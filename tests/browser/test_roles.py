@@ -40,7 +40,7 @@ from tests.browser.test_settings import assert_credentials, assert_entries, asse
 from tests.browser.test_usage import assert_as_answered
 from tests.browser.walks import all_pages, answer, dollars, figures, follow, listed, start
 from tests.conftest import Key
-from tests.pages import Markup, kind_of, pages_of, signed_in
+from tests.pages import kind_of, links_of, pages_of, signed_in
 from tests.profiles import choose
 
 ACME = "/organizations/acme"
@@ -219,7 +219,7 @@ def test_a_viewer_opens_the_first_row_of_each_list_and_finds_nothing_to_change(b
     """In the browser every third one in the short profile: its fields are texts, as on the others."""
     client = signed_in(viewer)
     page = browse(viewer, viewport=DESK)
-    links = {path: Markup(client.get(path).content.decode()).links() for path in pages_of(client)}
+    links = {path: links_of(client.get(path).content.decode()) for path in pages_of(client)}
     rows = [urljoin(path, link) for path in links for link in links[path] if "/change/" in link]
     firsts = list({kind_of(row): row for row in reversed(rows)}.values())
     assert len(firsts) >= 13

@@ -202,25 +202,24 @@ def _assert_run_costs(answer: dict[str, Any], ledger: ExpectedLedger, runs: set[
 
 
 @few
-@given(history=histories, age=st.integers(0, 40), days=st.sampled_from((1, 1, 3)))
-def test_4_windows_hold_their_last_day(stage: Stage, history: History, age: int, days: int) -> None:
-    """One day is a window like any other."""
+@given(
+    history=histories,
+    age=st.integers(0, 40),
+    days=st.sampled_from((1, 1, 3)),
+    edges=st.lists(st.integers(0, 60 * 24 * 9), min_size=2, max_size=2, unique=True),
+)
+def test_4_windows_hold_their_last_day_and_begin_and_end_at_any_moment(
+    stage: Stage, history: History, age: int, days: int, edges: list[int]
+) -> None:
+    """One day is a window like any other. Windows of moments are half-open."""
     last = (NOW - timedelta(days=age)).date()
     first = last - timedelta(days=days - 1)
-    start, end = (datetime.combine(day, time(), UTC) for day in (first, last + timedelta(days=1)))
+    midnights = [datetime.combine(day, time(), UTC) for day in (first, last + timedelta(days=1))]
+    moments = [NOW - timedelta(minutes=minutes) for minutes in (max(edges), min(edges))]
     with stage.after(history):
         for reader, ledger in readers(stage):
-            _assert_window(reader, ledger.within(start, end), first.isoformat(), last.isoformat())
-
-
-@few
-@given(history=histories, edges=st.lists(st.integers(0, 60 * 24 * 9), min_size=2, max_size=2, unique=True))
-def test_4_windows_may_begin_and_end_at_any_moment(stage: Stage, history: History, edges: list[int]) -> None:
-    """Windows are half-open."""
-    start, end = (NOW - timedelta(minutes=age) for age in (max(edges), min(edges)))
-    with stage.after(history):
-        for reader, ledger in readers(stage):
-            _assert_window(reader, ledger.within(start, end), start.isoformat(), end.isoformat())
+            _assert_window(reader, ledger.within(*midnights), first.isoformat(), last.isoformat())
+            _assert_window(reader, ledger.within(*moments), *(moment.isoformat() for moment in moments))
 
 
 def _assert_window(reader: Reader, entries: list[Entry], start: str, end: str) -> None:

@@ -77,7 +77,9 @@ def _assert_groups_are_sorted_over_all_their_pages(reader: Reader, ledger: Expec
 
 
 def _assert_group_costs(reader: Reader, ledger: ExpectedLedger) -> None:
-    for row in reader.post("/system/groups")["data"]:
+    first = reader.post("/system/groups")["data"]
+    assert reader.post("/system/groups", page=1)["data"] == first
+    for row in first:
         entries = ledger.where(group_id=row["group_key"])
         assert exact(row["total_cost"]) == cost(entries)
         assert row["run_count"] == sum(entry.sums["requests"] for entry in entries)

@@ -15,7 +15,6 @@ from rest_framework.test import APIClient
 
 from billing.models import UsageEvent
 from costtrack.clock import utc_now
-from organizations.models import Organization
 from tests.otlp import JSON, PROTOBUF, metrics, point
 
 SIGNALS = ("traces", "logs", "metrics")
@@ -73,18 +72,16 @@ def test_a_gzip_bomb_stops_at_the_limit(api: APIClient, path: str, content_type:
     assert "larger than" in message(response, content_type)
 
 
-@pytest.mark.parametrize(
-    ("path", "content_type"), [(path, kind) for path, kind in (*OTLP, *OTHERS) if kind != PROTOBUF]
-)
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'{"event":', b'{"batch":['])
-def test_deep_json_is_refused(api: APIClient, path: str, content_type: str, opening: bytes) -> None:
-    response = post(api, path, opening * DEPTH, content_type)
-    assert 400 <= response.status_code < 500
-    assert message(response, content_type)
-    assert not UsageEvent.objects.exists()
+def test_deep_json_is_refused(api: APIClient, opening: bytes) -> None:
+    for path, content_type in (*OTLP, *OTHERS):
+        if content_type != PROTOBUF:
+            response = post(api, path, opening * DEPTH, content_type)
+            assert 400 <= response.status_code < 500, path
+            assert message(response, content_type), path
+            assert not UsageEvent.objects.exists(), path
 
 
-@pytest.mark.parametrize("signal", SIGNALS)
 @pytest.mark.parametrize(
     "body",
     [
@@ -94,10 +91,11 @@ def test_deep_json_is_refused(api: APIClient, path: str, content_type: str, open
         b"\x0b" * 1000,  # groups, which protobuf has dropped
     ],
 )
-def test_garbage_in_protobuf_is_refused(api: APIClient, signal: str, body: bytes) -> None:
-    response = post(api, f"/otlp/v1/{signal}", body, PROTOBUF)
-    assert response.status_code == 400
-    assert "protobuf" in message(response, PROTOBUF)
+def test_garbage_in_protobuf_is_refused(api: APIClient, body: bytes) -> None:
+    for signal in SIGNALS:
+        response = post(api, f"/otlp/v1/{signal}", body, PROTOBUF)
+        assert response.status_code == 400, signal
+        assert "protobuf" in message(response, PROTOBUF), signal
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -143,17 +141,15 @@ def test_a_point_with_many_attributes_is_bounded(api: APIClient) -> None:
     assert post(api, "/otlp/v1/metrics", body, PROTOBUF).status_code == 200
 
 
-@pytest.mark.parametrize(("path", "content_type"), OTHERS)
 @pytest.mark.parametrize(
     "body", [b"", b"null", b"1", b'"text"', b"[1, null]", b'{"event": 5}', b'{"batch": {"a": 1}}', b"\xff\xfe"]
 )
-def test_wrong_types_are_refused(
-    api: APIClient, organization: Organization, path: str, content_type: str, body: bytes
-) -> None:
-    response = post(api, path, body, content_type)
-    assert response.status_code in (207, 400, 422)
-    assert message(response, content_type)
-    assert not UsageEvent.objects.exists()
+def test_wrong_types_are_refused(api: APIClient, body: bytes) -> None:
+    for path, content_type in OTHERS:
+        response = post(api, path, body, content_type)
+        assert response.status_code in (207, 400, 422), path
+        assert message(response, content_type), path
+        assert not UsageEvent.objects.exists(), path
 
 
 @pytest.mark.parametrize(
