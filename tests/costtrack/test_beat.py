@@ -110,11 +110,11 @@ def test_a_clock_that_is_set_back_does_not_stop_the_schedule(scheduler: Schedule
 def test_the_scheduler_continues_on_a_full_disk(
     scheduler: Scheduler, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse() -> None:
+    def refuse(_: Scheduler) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as full:
-        full.setattr(scheduler._store, "sync", refuse)
+        full.setattr("celery.beat.PersistentScheduler.sync", refuse)
         scheduler.apply_entry(entry(scheduler, "tick-intake"), producer=scheduler.producer)
         scheduler.sync()
     assert "the schedule could not be saved" in caplog.text

@@ -1,5 +1,7 @@
 """A channel that was closed while messages were unacknowledged."""
 
+from typing import Any
+
 import pytest
 import redis
 from kombu import Connection, Message
@@ -50,8 +52,9 @@ def test_a_write_that_redis_refuses_is_an_error_that_workers_survive(redis_serve
     """As when its disk or its memory is full. By default a worker ends on errors of this kind."""
     redis_server.client.config_set("min-replicas-to-write", 1)
     connection = redis_server.connection()
+    channel: Any = connection.default_channel
     with pytest.raises(redis.ResponseError) as error:
-        connection.default_channel.client.rpush(QUEUE.value, "message")
+        channel.client.rpush(QUEUE.value, "message")
     assert isinstance(error.value, connection.channel_errors)
     assert app.conf.broker_channel_error_retry
 
