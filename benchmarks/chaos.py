@@ -278,14 +278,16 @@ def longest_wait(result: Result, at: float, until: float | None = None) -> float
 
 
 def _outages(result: Result, faults: list[Fault]) -> list[Figure]:
-    waits: dict[str, list[float]] = {}
+    seconds_of: dict[str, list[float]] = {}
     for fault in faults:
-        waits.setdefault(fault.kind, []).append(longest_wait(result, fault.began, fault.ended))
+        seconds_of.setdefault(fault.kind, []).append(longest_wait(result, fault.began, fault.ended))
         if fault.kind == DISK_FULL:
-            waits.setdefault(f"{DISK_FULL}, from when there was space", []).append(longest_wait(result, fault.ended))
+            seconds_of.setdefault(f"{DISK_FULL}, from when there was space", []).append(
+                longest_wait(result, fault.ended)
+            )
     figures = [
         Figure(f"longest wait of a client: {kind} ({len(seconds)} x)", "s", [max(seconds)], lower_is_better=True)
-        for kind, seconds in sorted(waits.items())
+        for kind, seconds in sorted(seconds_of.items())
     ]
     unavailable = result.errors[HTTPStatus.SERVICE_UNAVAILABLE]
     return [
