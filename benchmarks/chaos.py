@@ -1,78 +1,84 @@
-"""Usage and authorizations while every process of costtrack is killed at random, beside a plain model of the result.
+"""Usage and authorizations while everything around costtrack fails at random, beside a plain model of the result.
 
 Senders repeat a batch until it is acknowledged, and send some batches twice. Gateways authorize calls under a limit
 that fewer than all fit into, and settle them by their events. Meanwhile web server, workers, scheduler, Redis and
-PostgreSQL are killed (SIGKILL) or stopped for a moment, and the mail server and the webhook's receiver hang. At the end
-the ledger must be what the model says: everything acknowledged once, rollups and balances equal to it, the limit not
-passed, each notice written once.
+PostgreSQL are killed (SIGKILL) or stopped for a moment, the disk of the data folder is full for seconds, the wall clock
+jumps by up to an hour and back, and the mail server and the webhook's receiver hang. At the end the ledger must be what
+the model says: everything acknowledged once, rollups and balances equal to it, the limit not passed, each notice
+written once.
 
-Not simulated: a full disk and a clock that jumps.
+A full disk needs root, mkfs.ext4 and mount; a clock that jumps needs a C compiler. Without them, the figures name what
+was left out.
 """
 
-import json
-import os
 import random
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
-import psutil
 import psycopg
+import redis
 
+from benchmarks.faults import DISK_FULL, Fault, Faults
+from benchmarks.installation import RETRY_SECONDS, SECONDS_TO_RECOVER, Installation, running
+from benchmarks.moved_clock import MovedClock, moved_clock
+from benchmarks.receivers import mail_server, webhook_receiver
 from benchmarks.report import Figure, say
-from costtrack.embedded import postgres_url, remove_sockets
+from benchmarks.small_disk import NotPossibleError, small_disk
+from costtrack.embedded import postgres_url, redis_url
 
 _SENDERS, _GATEWAYS = 3, 3
 _BATCH = 100
 _EVENTS_OF_GATEWAYS = 0.02
 _SENT_TWICE = 0.1
+_WITH_TIMESTAMPS = 0.5
+"""Batches that say when their events occurred, by the clock of the sender."""
 _COST = Decimal("0.01")
 _FITTING_SHARE = Decimal("0.6")
 _SECONDS_BETWEEN_FAULTS = (2.0, 6.0)
-_ANSWERS_BETWEEN_FAULTS = 15
-"""However slow the machine is, clients get on: the next fault waits for this many answers, but not longer than for the
-time in which costtrack must recover."""
-_MAX_SECONDS_STOPPED = 3.0
-_MAX_FAILURES = 3
-"""A kind of fault that fails this often, and never succeeds, is an error of this module."""
-_RETRY_SECONDS = 0.2
-_SECONDS_TO_RECOVER = 180
-_SECONDS_TO_START = 600
-"""With all migrations."""
-_HANGING_SHARE, _SECONDS_HANGING = 0.3, 15.0
 _ORGANIZATION = "chaos"
 _TOO_MANY = '"too_many_requests"'
+_DISK_BYTES, _DISK_BYTES_OF_EVENT = 4 * 1024**3, 1_200
+"""The size of the disk, nearly all of it for the write-ahead log of PostgreSQL."""
+_SECONDS_MOVED_AT_END = 3_300.0
+_SECONDS_TO_RESUME = 60.0
+_PROBE, _PROBES = "costtrack:tick:rollups", 2
 
 
 @dataclass
 class Result:
-    """What clients know. `requests` are the times of the first attempt and of the answer."""
+    """What clients know. `requests` are the times of the first attempt and of the answer; `errors` counts the other
+    answers by their status, which a client repeats."""
 
     costs: dict[str, Decimal] = field(default_factory=dict)
     authorizations: dict[str, str] = field(default_factory=dict)
     """By the event that settles it."""
     refused: int = 0
     requests: list[tuple[float, float]] = field(default_factory=list)
+    errors: Counter[int] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, costs: dict[str, Decimal]) -> None:
         with self.lock:
             self.costs |= costs
+
+    def add_error(self, response: httpx.Response) -> None:
+        with self.lock:
+            is_first = response.status_code not in self.errors
+            self.errors[response.status_code] += 1
+        if is_first:
+            say(f"{response.status_code} for {response.request.url.path}: {response.text[:500]}")
 
 
 def run(
@@ -83,138 +89,102 @@ def run(
     data: Path | None = None,
 ) -> list[Figure]:
     """Run once and return the figures. The seed determines the faults and their order, but not at what moment of the
-    clients' work they come. `data` is a stopped installation without usage (default: a new one)."""
+    clients' work they come. `data` is a stopped installation without usage (default: a new one), which is on the disk
+    of the machine and has its clock: then only processes fail."""
     chance = random.Random(seed)
-    with TemporaryDirectory(prefix="ct-chaos-") as folder, _mail_server(chance) as mail, _receiver(chance) as receiver:
-        data = data or Path(folder) / "data"
+    left_out: dict[str, str] = {}
+    with ExitStack() as contexts:
         settings = {
-            "COSTTRACK_EMAIL_URL": mail,
+            "COSTTRACK_EMAIL_URL": contexts.enter_context(mail_server(chance)),
             "COSTTRACK_EMAIL_TIMEOUT": "5",
             "COSTTRACK_WEBHOOK_PRIVATE_ADDRESSES": "true",
         }
-        with running(data, **settings) as stack:
-            stack.prepare(calls := int(events * _EVENTS_OF_GATEWAYS), receiver)
-            say(f"chaos: {events:,} events, {calls:,} authorized calls, seed {seed}")
-            result = Result()
-            faults: list[tuple[str, float]] = []
-            over = threading.Event()
-            work: list[tuple[Callable[[Installation, Result, int, int], None], int, int]] = [
-                (send, number, events // _SENDERS) for number in range(_SENDERS)
-            ]
-            work += [(_call, number, calls // _GATEWAYS) for number in range(_GATEWAYS)]
-            started = time.monotonic()
-            with ThreadPoolExecutor(len(work) + 1) as pool:
-                chance_of_faults = random.Random(seed)  # no other thread draws from it
-                killer = pool.submit(
-                    _cause_faults, stack, chance_of_faults, result, faults, over, seconds_between_faults
-                )
-                try:
-                    clients = [pool.submit(client, stack, result, number, count) for client, number, count in work]
-                    for client in clients:
-                        client.result()
-                finally:
-                    over.set()
-                killer.result()
-            seconds = time.monotonic() - started
-            say(f"chaos: {len(faults)} faults in {seconds:.0f} s; comparing")
-            stack.wait_until_ready()
-            crashes = sum(kind.startswith("PostgreSQL") for kind, _ in faults)
-            figures = _compare(stack, result, calls, crashes)
-            rate = Figure("events while processes died", "/s", [events / seconds])
-            return [*figures, *_outages(result, faults), rate]
+        receiver = contexts.enter_context(webhook_receiver(chance))
+        disk, clock = None, None
+        if data is None:
+            folder = Path(contexts.enter_context(TemporaryDirectory(prefix="ct-chaos-")))
+            folder.chmod(0o711)  # for PostgreSQL's account
+            try:
+                size = _DISK_BYTES + events * _DISK_BYTES_OF_EVENT
+                disk = contexts.enter_context(small_disk(folder, size=size))
+            except NotPossibleError as error:
+                left_out["disk full"] = str(error)
+            try:
+                clock = moved_clock(folder)
+            except NotPossibleError as error:
+                left_out["clock moved"] = str(error)
+            data = (folder if disk is None else disk.folder) / "data"
+        else:
+            left_out = dict.fromkeys(("disk full", "clock moved"), "the data folder is given")
+        for kind, reason in left_out.items():
+            say(f"chaos: left out: {kind} ({reason})")
+        settings |= clock.environment if clock is not None else {}
+        stack = contexts.enter_context(running(data, **settings))
+        _prepare(stack, calls := int(events * _EVENTS_OF_GATEWAYS), receiver)
+        say(f"chaos: {events:,} events, {calls:,} authorized calls, seed {seed}")
+        result = Result()
+        faults = Faults(stack, random.Random(seed), lambda: len(result.requests), disk, clock)
+        seconds = _work(stack, result, faults, events, calls, seconds_between_faults)
+        say(f"chaos: {len(faults.happened)} faults in {seconds:.0f} s; comparing")
+        stack.wait_until_ready()
+        figures = [] if clock is None else [_resume(stack, clock)]
+        figures += _compare(stack, result, calls, sum(fault.may_crash_database for fault in faults.happened))
+        rate = Figure("events while everything failed", "/s", [events / seconds])
+        missing = [Figure(f"left out: {kind} ({reason})", "", []) for kind, reason in left_out.items()]
+        return [*figures, *_outages(result, faults.happened), rate, *missing]
 
 
-# --- The stack ---------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Installation:
-    """A running `costtrack up`, its settings, and the key of its clients."""
-
-    data: Path
-    url: str
-    environment: dict[str, str]
-    key: str = ""
-
-    def prepare(self, calls: int, receiver: str) -> None:
-        with self.operator() as client:
-
-            def post(path: str, **body: Any) -> Any:
-                return client.post(path, json=body).raise_for_status().json()
-
-            # The weekly limit of a smaller plan would refuse the gateways before their own limit does.
-            post("/organizations", name="Chaos", slug=_ORGANIZATION, plan="enterprise")
-            here = f"/organizations/{_ORGANIZATION}"
-            post(f"{here}/notification-addresses", address="alerts@chaos.example")
-            post(f"{here}/webhooks", url=receiver, description="Receiver")
-            price = {"model": "model-0", "provider": "openai", "input_usd_per_million": "1"}
-            post(f"{here}/prices", **price, output_usd_per_million="2")
-            post(
-                f"{here}/limits",
-                scope="user",
-                scope_value="gateway",
-                window="lifetime",
-                amount_usd=str(calls * _COST * _FITTING_SHARE),
-            )
-            team = {"scope": "team", "scope_value": "senders", "window": "lifetime", "action": "notify"}
-            post(f"{here}/limits", **team, amount_usd="1", thresholds=list(range(10, 101, 10)))
-            scopes = ["usage:write", "limits:authorize"]
-            self.key = post(f"{here}/credentials", name="clients", scopes=scopes)["api_key"]
-
-    def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=30)
-
-    def operator(self) -> httpx.Client:
-        key = (self.data / "operator.key").read_text().strip()
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=30)
-
-    def wait_until_ready(self, seconds: float = _SECONDS_TO_RECOVER) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            with suppress(httpx.HTTPError):
-                if httpx.get(f"{self.url}/readyz", timeout=10).is_success:
-                    return
-            time.sleep(_RETRY_SECONDS)
-        raise TimeoutError("costtrack is not ready again")
-
-    def manage(self, *arguments: str) -> int:
-        """Run a command, and return its exit code."""
-        command = [_costtrack(), "manage", "--data-dir", str(self.data), *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            say(f"{' '.join(arguments)}: {done.stdout}{done.stderr}")
-        return done.returncode
-
-    def service(self, name: str) -> psutil.Process:
-        return psutil.Process(json.loads((self.data / "pids" / name).read_text())["pid"])
-
-
-@contextmanager
-def running(data: Path, **environment: str) -> Iterator[Installation]:
-    """Run `costtrack up` on a data folder, with these settings."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        port = probe.getsockname()[1]
-    environment = {**_environment(), **environment}
-    command = [_costtrack(), "up", "--no-demo", "--port", str(port), "--data-dir", str(data)]
-    with data.with_name("log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        stack = Installation(data, f"http://127.0.0.1:{port}", environment)
+def _work(
+    stack: Installation,
+    result: Result,
+    faults: Faults,
+    events: int,
+    calls: int,
+    seconds_between_faults: tuple[float, float],
+) -> float:
+    """Let the clients do their work, among faults. Return how many seconds it took."""
+    work: list[tuple[Callable[[Installation, Result, int, int], None], int, int]] = [
+        (send, number, events // _SENDERS) for number in range(_SENDERS)
+    ]
+    work += [(_call, number, calls // _GATEWAYS) for number in range(_GATEWAYS)]
+    started = time.monotonic()
+    with ThreadPoolExecutor(len(work) + 1) as pool:
+        killer = pool.submit(faults.cause, seconds_between_faults)
         try:
-            stack.wait_until_ready(_SECONDS_TO_START)
-            yield stack
+            clients = [pool.submit(client, stack, result, number, count) for client, number, count in work]
+            for client in clients:
+                client.result()
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(_SECONDS_TO_RECOVER)
-            remove_sockets(data)
+            faults.over.set()
+        killer.result()
+    return time.monotonic() - started
 
 
-def _costtrack() -> str:
-    return str(Path(sys.executable).with_name("costtrack"))
+def _prepare(stack: Installation, calls: int, receiver: str) -> None:
+    with stack.operator() as client:
 
+        def post(path: str, **body: Any) -> Any:
+            return client.post(path, json=body).raise_for_status().json()
 
-def _environment() -> dict[str, str]:
-    own = ("COSTTRACK_", "DATABASE_URL", "REDIS_URL")
-    return {name: value for name, value in os.environ.items() if not name.startswith(own)}
+        # The weekly limit of a smaller plan would refuse the gateways before their own limit does.
+        post("/organizations", name="Chaos", slug=_ORGANIZATION, plan="enterprise")
+        here = f"/organizations/{_ORGANIZATION}"
+        post(f"{here}/notification-addresses", address="alerts@chaos.example")
+        post(f"{here}/webhooks", url=receiver, description="Receiver")
+        price = {"model": "model-0", "provider": "openai", "input_usd_per_million": "1", "output_usd_per_million": "2"}
+        # Effective whatever the clock says.
+        post(f"{here}/prices", **price, effective_from=(datetime.now(UTC) - timedelta(days=1)).isoformat())
+        post(
+            f"{here}/limits",
+            scope="user",
+            scope_value="gateway",
+            window="lifetime",
+            amount_usd=str(calls * _COST * _FITTING_SHARE),
+        )
+        team = {"scope": "team", "scope_value": "senders", "window": "lifetime", "action": "notify"}
+        post(f"{here}/limits", **team, amount_usd="1", thresholds=list(range(10, 101, 10)))
+        scopes = ["usage:write", "limits:authorize"]
+        stack.key = post(f"{here}/credentials", name="clients", scopes=scopes)["api_key"]
 
 
 # --- Clients -----------------------------------------------------------------------------------------------------
@@ -225,7 +195,7 @@ def until_acknowledged(
 ) -> httpx.Response:
     """Repeat a request until costtrack has accepted or refused it. Raises TimeoutError if it does not recover."""
     started, last = time.monotonic(), ""
-    while time.monotonic() - started < _SECONDS_TO_RECOVER:
+    while time.monotonic() - started < SECONDS_TO_RECOVER:
         try:
             response = client.post(path, json=body, headers=headers)
         except httpx.HTTPError as error:
@@ -234,9 +204,16 @@ def until_acknowledged(
             if response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR and _TOO_MANY not in response.text:
                 result.requests.append((started, time.monotonic()))
                 return response
+            if response.is_server_error:
+                result.add_error(response)
             last = response.text
-        time.sleep(_RETRY_SECONDS)
-    raise TimeoutError(f"{path} was not answered for {_SECONDS_TO_RECOVER} s: {last}")
+        time.sleep(RETRY_SECONDS)
+    raise TimeoutError(f"{path} was not answered for {SECONDS_TO_RECOVER} s: {last}")
+
+
+def _ensure_accepted(response: httpx.Response) -> None:
+    if response.is_error:
+        raise RuntimeError(f"{response.status_code} for {response.request.url.path}: {response.text}")
 
 
 def send(stack: Installation, result: Result, number: int, events: int) -> None:
@@ -258,8 +235,11 @@ def send(stack: Installation, result: Result, number: int, events: int) -> None:
                 }
                 for event_id, cost in costs.items()
             ]
+            if chance.random() < _WITH_TIMESTAMPS:
+                now = datetime.now(UTC).isoformat()
+                batch = [{**event, "occurred_at": now} for event in batch]
             for _ in range(2 if chance.random() < _SENT_TWICE else 1):
-                until_acknowledged(client, result, "/usage/events", batch).raise_for_status()
+                _ensure_accepted(until_acknowledged(client, result, "/usage/events", batch))
             result.add(costs)
 
 
@@ -276,95 +256,65 @@ def _call(stack: Installation, result: Result, number: int, calls: int) -> None:
                 with result.lock:
                     result.refused += 1
                 continue
-            if answer.is_error:
-                raise RuntimeError(answer.text)
+            _ensure_accepted(answer)
             authorization = answer.json()["id"]
             cost = _COST * chance.randrange(50, 101) / 100
             event = {**dimensions, "id": f"g{number}-{call}", "cost_usd": str(cost), "authorization_id": authorization}
-            until_acknowledged(client, result, "/usage/events", [event]).raise_for_status()
+            _ensure_accepted(until_acknowledged(client, result, "/usage/events", [event]))
             result.add({event["id"]: cost})
             with result.lock:
                 result.authorizations[event["id"]] = authorization
 
 
-# --- Faults ------------------------------------------------------------------------------------------------------
+# --- Waits and outages -------------------------------------------------------------------------------------------
 
 
-def _cause_faults(
-    stack: Installation,
-    chance: random.Random,
-    result: Result,
-    faults: list[tuple[str, float]],
-    over: threading.Event,
-    seconds_between: tuple[float, float],
-) -> None:
-    kinds: dict[str, Callable[[], None]] = {
-        "web server killed": lambda: stack.service("web").kill(),
-        "web process killed": lambda: _child(stack, chance, "web").kill(),
-        "web server stopped for seconds": lambda: _stop_for_a_moment(stack.service("web"), chance),
-        "worker killed": lambda: stack.service(_worker(chance)).kill(),
-        "worker process killed": lambda: _child(stack, chance, _worker(chance)).kill(),
-        "scheduler killed": lambda: stack.service("beat").kill(),
-        "Redis killed": lambda: stack.service("redis").kill(),
-        "PostgreSQL killed": lambda: stack.service("postgresql").kill(),
-        "PostgreSQL backend killed": lambda: _child(stack, chance, "postgresql").kill(),
-    }
-    order: list[str] = []
-    failed: Counter[str] = Counter()
-    while not over.wait(chance.uniform(*seconds_between)):
-        _await_answers(result, over)
-        order = order or chance.sample(sorted(kinds), len(kinds))
-        kind = order.pop()
-        at = time.monotonic()
-        try:
-            kinds[kind]()
-        except (psutil.Error, OSError, ValueError, IndexError) as error:
-            # A service that has just died has no process, or no file of its id; another fault comes next.
-            failed[kind] += 1
-            if failed[kind] >= _MAX_FAILURES and kind not in dict(faults):
-                raise RuntimeError(f"{kind}: not possible") from error
-        else:
-            faults.append((kind, at))
-
-
-def _await_answers(result: Result, over: threading.Event) -> None:
-    enough, deadline = len(result.requests) + _ANSWERS_BETWEEN_FAULTS, time.monotonic() + _SECONDS_TO_RECOVER
-    while len(result.requests) < enough and time.monotonic() < deadline and not over.wait(_RETRY_SECONDS):
-        pass
-
-
-def _worker(chance: random.Random) -> str:
-    return chance.choice(("worker", "worker-rollups", "worker-limits"))
-
-
-def _child(stack: Installation, chance: random.Random, service: str) -> psutil.Process:
-    return chance.choice(stack.service(service).children(recursive=True))
-
-
-def _stop_for_a_moment(service: psutil.Process, chance: random.Random) -> None:
-    processes = [service, *service.children(recursive=True)]
-    for process in processes:
-        process.suspend()
-    time.sleep(chance.uniform(0.5, _MAX_SECONDS_STOPPED))
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.resume()
-
-
-def longest_wait(result: Result, at: float) -> float:
-    """Return how long the slowest request waited that was in progress at a fault or began within a second of it."""
-    seconds = [ended - max(began, at) for began, ended in result.requests if began <= at + 1 and ended >= at]
+def longest_wait(result: Result, at: float, until: float | None = None) -> float:
+    """Return how long the slowest request waited, from `at` on, that was in progress then, or began before `until` or
+    a second after it (default: `at`)."""
+    last = (at if until is None else until) + 1
+    seconds = [ended - max(began, at) for began, ended in result.requests if began <= last and ended >= at]
     return max(seconds, default=0.0)
 
 
-def _outages(result: Result, faults: list[tuple[str, float]]) -> list[Figure]:
-    by_kind: dict[str, list[float]] = {}
-    for kind, at in faults:
-        by_kind.setdefault(kind, []).append(longest_wait(result, at))
-    return [
+def _outages(result: Result, faults: list[Fault]) -> list[Figure]:
+    seconds_of: dict[str, list[float]] = {}
+    for fault in faults:
+        seconds_of.setdefault(fault.kind, []).append(longest_wait(result, fault.began, fault.ended))
+        if fault.kind == DISK_FULL:
+            seconds_of.setdefault(f"{DISK_FULL}, from when there was space", []).append(
+                longest_wait(result, fault.ended)
+            )
+    figures = [
         Figure(f"longest wait of a client: {kind} ({len(seconds)} x)", "s", [max(seconds)], lower_is_better=True)
-        for kind, seconds in sorted(by_kind.items())
+        for kind, seconds in sorted(seconds_of.items())
     ]
+    unavailable = result.errors[HTTPStatus.SERVICE_UNAVAILABLE]
+    return [
+        must_be_zero("errors other than 503", sum(result.errors.values()) - unavailable),
+        Figure("answers with 503", "", [float(unavailable)]),
+        *figures,
+    ]
+
+
+def _resume(stack: Installation, clock: MovedClock) -> Figure:
+    """Let the clock jump back by an hour. The schedule must not wait until it has caught up."""
+    with redis.Redis.from_url(redis_url(stack.data)) as broker:
+        clock.move_to(_SECONDS_MOVED_AT_END)
+        _seconds_to_next_probe(broker)
+        clock.move_to(0)
+        seconds = _seconds_to_next_probe(broker)
+    name = "wait for the schedule after the clock was moved back"
+    return Figure(name, "s", [seconds], limit=_SECONDS_TO_RESUME, lower_is_better=True)
+
+
+def _seconds_to_next_probe(broker: redis.Redis) -> float:
+    """Wait until a worker has executed two probes of its queue: the scheduler may have sent the first one before."""
+    started, probes = time.monotonic(), {broker.get(_PROBE)}
+    while len(probes) <= _PROBES and time.monotonic() - started < 2 * _SECONDS_TO_RESUME:
+        time.sleep(RETRY_SECONDS)
+        probes.add(broker.get(_PROBE))
+    return time.monotonic() - started
 
 
 # --- Comparison --------------------------------------------------------------------------------------------------
@@ -435,55 +385,3 @@ def compare_events(database: "psycopg.Connection[Any]", result: Result) -> list[
 
 def must_be_zero(name: str, value: float) -> Figure:
     return Figure(name, "", [float(value)], limit=0, lower_is_better=True)
-
-
-# --- Receivers that hang -----------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _mail_server(chance: random.Random) -> Iterator[str]:
-    from aiosmtpd.controller import Controller  # for development only, as this module
-
-    class Handler:
-        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-            import asyncio
-
-            del server, session, envelope
-            if chance.random() < _HANGING_SHARE:
-                await asyncio.sleep(_SECONDS_HANGING)
-            return "250 OK"
-
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        port = probe.getsockname()[1]
-    controller = Controller(Handler(), hostname="127.0.0.1", port=port)
-    controller.start()
-    try:
-        yield f"smtp://127.0.0.1:{port}"
-    finally:
-        controller.stop()
-
-
-@contextmanager
-def _receiver(chance: random.Random) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            if chance.random() < _HANGING_SHARE:
-                time.sleep(_SECONDS_HANGING)
-            with suppress(OSError):
-                self.send_response(HTTPStatus.NO_CONTENT)
-                self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Only figures are printed."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/hook"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -29,7 +29,8 @@ import psutil
 import psycopg
 import yaml
 
-from benchmarks.chaos import Installation, Result, compare_events, longest_wait, must_be_zero, running, send
+from benchmarks.chaos import Result, compare_events, longest_wait, must_be_zero, send
+from benchmarks.installation import Installation, running
 from benchmarks.report import Figure, say
 
 _CONFIGURATION = Path(__file__).resolve().parent.parent / "deploy" / "patroni" / "patroni.yaml"

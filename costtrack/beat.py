@@ -1,5 +1,5 @@
-"""Celery beat with a scheduler that also writes a heartbeat, and stops sending frequent tasks to a queue without a
-worker.
+"""Celery beat with a scheduler that also writes a heartbeat, stops sending frequent tasks to a queue without a worker,
+and survives a clock that is set back.
 
 `expires` alone is not enough: an expired message stays in the broker until a worker drops it.
 """
@@ -47,8 +47,26 @@ class Scheduler(PersistentScheduler):
             self._beaten = now
             with suppress(redis.RedisError):  # the key expires, which reports beat as missing
                 heartbeat.beat_lives(heartbeat.Beat(now - self._started))
+        self._follow_clock()
         seconds: float = super().tick(*args, **options)
         return seconds
+
+    def sync(self) -> None:
+        """Save the times of the last runs. If that fails, for example because the disk is full, the next one, minutes
+        later, may succeed; without them, a restart sends what is due next."""
+        try:
+            super().sync()
+        except OSError as error:
+            logger.warning("the schedule could not be saved", extra={"reason": str(error)})
+
+    def _follow_clock(self) -> None:
+        """Let entries that ran later than now have run now. They did if the clock was set back, and would otherwise not
+        be due again until it has caught up."""
+        for entry in self.schedule.values():
+            now = entry.default_now()
+            if entry.last_run_at is not None and entry.last_run_at > now:
+                entry.last_run_at = now
+                self._heap = None  # it is ordered by the old times
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
         """Send a message that is due, unless its task is frequent and its queue already holds `_MAX_PENDING`

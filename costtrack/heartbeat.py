@@ -108,32 +108,55 @@ def queue_length(queue: str) -> int:
     return int(client().llen(queue))
 
 
-def is_full(memory: Mapping[str, Any]) -> bool:
-    """Whether Redis refuses writes, by the reply to INFO. (With another policy than noeviction it drops keys.)"""
-    limit = memory.get("maxmemory", 0)
-    return 0 < limit <= memory["used_memory"] and memory.get("maxmemory_policy") == "noeviction"
+def is_full(info: Mapping[str, Any]) -> bool:
+    """Whether Redis refuses writes, by the reply to INFO: its memory or its disk is full."""
+    return _has_full_memory(info) or has_full_disk(info)
+
+
+def _has_full_memory(info: Mapping[str, Any]) -> bool:
+    """Whether it has reached its limit. (With another policy than noeviction it drops keys.)"""
+    limit = info.get("maxmemory", 0)
+    return 0 < limit <= info["used_memory"] and info.get("maxmemory_policy") == "noeviction"
+
+
+def has_full_disk(info: Mapping[str, Any]) -> bool:
+    """Whether the last write to its append-only file has failed; it tries again every second."""
+    return info.get("aof_last_write_status") == "err"
 
 
 def read() -> HeartbeatSnapshot:
-    """Read all heartbeats. Raises redis.OutOfMemoryError if Redis is full, because nothing is then written to it."""
+    """Read all heartbeats. Raises redis.ResponseError if Redis is full, because nothing is then written to it."""
     queues = [queue.value for queue in Queue]
     names = sorted(map(str, client().smembers(_WORKERS)))
+    keys = [_BEAT, *(_WORKER + name for name in names)]
     with client().pipeline(transaction=False) as pipeline:
         pipeline.info("memory")
+        pipeline.info("persistence")
         pipeline.time()
-        pipeline.mget([_BEAT, *(_WORKER + name for name in names)])
+        pipeline.mget(keys)
         pipeline.mget([_TICK + queue for queue in queues])
+        for key in keys:
+            pipeline.pttl(key)
         for queue in queues:
             pipeline.llen(queue)
-        memory, time, (beat, *workers), ticks, *lengths = pipeline.execute()
-    if is_full(memory):
-        raise redis.OutOfMemoryError
+        memory, persistence, time, stored, ticks, *numbers = pipeline.execute()
+    if is_full({**memory, **persistence}):
+        raise redis.ResponseError("Redis is full.")
+    # After Redis' clock was set back, keys of before last longer than they should, and times are later than now.
+    beat, *workers = (
+        value if left_ms <= LIFETIME_SECONDS * 1000 else None for value, left_ms in zip(stored, numbers, strict=False)
+    )
+    now = _now(time)
     _forget(name for name, worker in zip(names, workers, strict=True) if worker is None)
     return HeartbeatSnapshot(
         workers=[msgspec.json.decode(worker, type=Worker) for worker in workers if worker is not None],
         beat=msgspec.json.decode(beat, type=Beat) if beat is not None else None,
-        ticks={queue: _now(time) - float(tick) for queue, tick in zip(queues, ticks, strict=True) if tick is not None},
-        pending=dict(zip(queues, lengths, strict=True)),
+        ticks={
+            queue: now - float(tick)
+            for queue, tick in zip(queues, ticks, strict=True)
+            if tick is not None and float(tick) <= now
+        },
+        pending=dict(zip(queues, numbers[len(keys) :], strict=True)),
     )
 
 

@@ -58,11 +58,15 @@ def _enqueue(
 
 
 def _mark(key: str, interval: timedelta) -> bool:
-    """Set a mark for the interval, and return whether there was none."""
+    """Set a mark for the interval, and return whether there was none. A mark that lasts longer was set before Redis'
+    clock went back, and counts as none."""
+    interval_ms = round(interval.total_seconds() * 1000)
     with heartbeat.client().pipeline(transaction=False) as pipeline:
         pipeline.set(key, "1", px=interval, nx=True)
         pipeline.pttl(key)
         is_first, left_ms = pipeline.execute()
+    if left_ms > interval_ms:
+        is_first, left_ms = heartbeat.client().set(key, "1", px=interval), interval_ms
     if len(_marked_until) >= _MAX_REMEMBERED:
         _marked_until.clear()
     _marked_until[key] = time.monotonic() + max(left_ms, 0) / 1000

@@ -308,6 +308,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # by default workers and beat exit if Redis is unavailable for 50 minutes
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # by default workers exit if Redis is full and refuses writes
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

@@ -12,7 +12,7 @@ many. Refused requests do not count, so retrying does not prolong the wait. An o
 **How.** Requests are counted per second, in one Redis hash of up to 61 numbers, whatever N is (a log of single requests
 would contain N). A second expires as a whole, when its last instant is 60 seconds old, so a slot becomes free up to one
 second late and never early. One script counts, decides and takes the slot atomically; time is Redis' clock, because
-the clocks of machines differ.
+the clocks of machines differ. If it is set back, what was counted later than now counts as of now.
 
 **Without Redis** requests are not limited: an outage of the counter must not lock users out. A short timeout and a
 circuit breaker bound the delay: a quarter of a second, for one request every five seconds per process.
@@ -47,6 +47,11 @@ for number, key in ipairs(KEYS) do
     local counts = redis.call('HGETALL', key)
     for i = 1, #counts, 2 do
         local second = tonumber(counts[i])
+        if second > now then
+            redis.call('HDEL', key, counts[i])
+            redis.call('HINCRBY', key, now, counts[i + 1])
+            second = now
+        end
         if second <= now - window then
             redis.call('HDEL', key, counts[i])
         else

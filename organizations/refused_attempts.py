@@ -41,11 +41,23 @@ class Attempt:
 
     def check(self) -> None:
         """Raise TooManyAttemptsError if too many attempts of this client were refused in the last minute."""
-        counts = _try(lambda client: client.mget(self._keys)) or ()
+        counts = _try(self._read) or ()
         limits = (MAX_BY_CLIENT_ID, MAX_BY_ADDRESS)
         if any(int(count or 0) >= limit for count, limit in zip(counts, limits, strict=False)):
             headers = {"Retry-After": str(WINDOW_SECONDS)}
             raise TooManyAttemptsError("Too many requests with wrong credentials.", headers=headers)
+
+    def _read(self, client: redis.Redis) -> Any:
+        """Return the counts. If Redis' clock was set back, they expire in a minute and not when it has caught up."""
+        with client.pipeline(transaction=False) as pipeline:
+            pipeline.mget(self._keys)
+            for key in self._keys:
+                pipeline.ttl(key)
+            counts, *seconds_left = pipeline.execute()
+        for key, seconds in zip(self._keys, seconds_left, strict=True):
+            if seconds > WINDOW_SECONDS:
+                client.expire(key, WINDOW_SECONDS)
+        return counts
 
     def count_refusal(self) -> None:
         def count(client: redis.Redis) -> None:

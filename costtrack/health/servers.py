@@ -191,13 +191,15 @@ def _redis(info: dict[str, Any]) -> Check:
         ok=not is_full,
         state="full" if is_full else "reachable",
         details={"Version": str(info["redis_version"]), "Memory": memory},
-        advice=_memory_advice(info),
+        advice=_redis_advice(info),
         measures=(_USED_MEMORY.measure(used), _MAX_MEMORY.measure(limit)),
     )
 
 
-def _memory_advice(info: dict[str, Any]) -> str:
+def _redis_advice(info: dict[str, Any]) -> str:
     used, limit = info["used_memory"], info.get("maxmemory", 0)
+    if heartbeat.has_full_disk(info):
+        return "Redis cannot write to its disk and refuses writes: tasks and heartbeats are lost. Free space there."
     if limit and info.get("maxmemory_policy") != "noeviction":
         return "Redis may drop queued messages when it is full. Set maxmemory-policy noeviction."
     if limit and used >= limit:

@@ -17,6 +17,10 @@ if settings.METRICS_FOLDER is None:
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from costtrack.metrics import allocated
+
+allocated.install()
+
 PROCESS = CollectorRegistry()
 """What this process has counted."""
 

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 MAX_BYTES = 20 * 1024 * 1024
@@ -10,9 +11,16 @@ _PROBLEM = re.compile(r"FATAL|PANIC|Error\b|\(\w+\.E\d{3}\)")
 
 
 def cap(log: Path) -> None:
-    """Move a log that has grown too large to `<name>.1`. Its writers append, so they continue in the emptied file."""
+    """Move a log that has grown too large to `<name>.1`. Its writers append, so they continue in the emptied file.
+    Without space for a copy, the log stays as it is until the next check."""
     if log.exists() and log.stat().st_size > MAX_BYTES:
-        shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+        copy = log.with_name(f"{log.name}.1")
+        try:
+            shutil.copyfile(log, copy)
+        except OSError:
+            with suppress(OSError):
+                copy.unlink()
+            return
         with log.open("r+b") as file:
             file.truncate(0)
 

@@ -27,6 +27,8 @@ class _Running:
     started: float
     failures: int = 0
     restart_at: float | None = None
+    is_recorded: bool = False
+    """Whether the next `costtrack up` would find the process."""
 
 
 class Supervisor:
@@ -43,12 +45,15 @@ class Supervisor:
         """Start a service. `now` is a monotonic time in seconds, here and in `watch`."""
         logfiles.cap(self._folder.log(service.name))
         with self._interruption.shield():
-            process = self._launch(service)
-            self._running.append(_Running(service, process, now))
+            running = _Running(service, service.start(self._folder.log(service.name)), now)
+            self._running.append(running)
+            self._record(running)
 
     def watch(self, now: float) -> None:
         """Check every service once; restart those that died, with increasing delays."""
         for running in self._running:
+            if not running.is_recorded:
+                self._record(running)
             if running.restart_at is None and (code := running.process.poll()) is not None:
                 end_group(running.process)
                 self._plan_restart(running, _why(code), now)
@@ -67,10 +72,11 @@ class Supervisor:
             leftovers.forget(self._folder, running.service.name)
         self._running.clear()
 
-    def _launch(self, service: Service) -> Process:
-        process = service.start(self._folder.log(service.name))
-        leftovers.remember(self._folder, service.name, process)
-        return process
+    def _record(self, running: _Running) -> None:
+        """Record the process, or try again at the next check: a disk that is full is no reason to lose a process."""
+        with suppress(OSError):
+            leftovers.remember(self._folder, running.service.name, running.process)
+            running.is_recorded = True
 
     def _plan_restart(self, running: _Running, reason: str, now: float) -> None:
         running.failures = 1 if now - running.started > _HEALTHY_SECONDS else running.failures + 1
@@ -82,7 +88,9 @@ class Supervisor:
         running.started, running.restart_at = now, None
         try:
             with self._interruption.shield():
-                running.process = self._launch(running.service)
+                running.process = running.service.start(self._folder.log(running.service.name))
+                running.is_recorded = False
+                self._record(running)
         except (OSError, EmbeddedServerError) as error:
             self._plan_restart(running, str(error), now)
 

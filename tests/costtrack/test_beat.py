@@ -1,5 +1,6 @@
 """The scheduler tells that it lives, and stops filling a queue that nobody empties."""
 
+import errno
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -94,6 +95,30 @@ def test_probes_are_frequent_enough_to_detect_a_stuck_queue() -> None:
 
 def test_every_task_is_also_sent_by_the_clock_so_that_none_is_lost_while_the_broker_is_down() -> None:
     assert set(TASKS) == {entry["task"] for entry in SCHEDULE.values()}
+
+
+def test_a_clock_that_is_set_back_does_not_stop_the_schedule(scheduler: Scheduler) -> None:
+    scheduler.tick()
+    for each in scheduler.schedule.values():
+        each.last_run_at = each.default_now() + timedelta(hours=1)  # as if an hour had been taken back since
+    assert 0 <= scheduler.tick() <= 1, "folding is due every second"
+    fold = entry(scheduler, "fold")
+    assert fold.last_run_at is not None
+    assert fold.last_run_at <= fold.default_now()
+
+
+def test_the_scheduler_continues_on_a_full_disk(
+    scheduler: Scheduler, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Scheduler) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("celery.beat.PersistentScheduler.sync", refuse)
+        scheduler.apply_entry(entry(scheduler, "tick-intake"), producer=scheduler.producer)
+        scheduler.sync()
+    assert "the schedule could not be saved" in caplog.text
+    assert heartbeat.read().pending["intake"] == 1
 
 
 def test_an_outage_of_the_broker_is_two_lines_in_the_log(

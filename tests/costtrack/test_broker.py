@@ -1,5 +1,7 @@
 """A channel that was closed while messages were unacknowledged."""
 
+from typing import Any
+
 import pytest
 import redis
 from kombu import Connection, Message
@@ -44,6 +46,17 @@ def test_while_redis_is_away_acknowledging_is_a_connection_error_which_workers_h
     with pytest.raises(redis.ConnectionError) as error:
         message.ack()
     assert isinstance(error.value, connection.connection_errors)
+
+
+def test_a_write_that_redis_refuses_is_an_error_that_workers_survive(redis_server: RedisServer) -> None:
+    """As when its disk or its memory is full. By default a worker ends on errors of this kind."""
+    redis_server.client.config_set("min-replicas-to-write", 1)
+    connection = redis_server.connection()
+    channel: Any = connection.default_channel
+    with pytest.raises(redis.ResponseError) as error:
+        channel.client.rpush(QUEUE.value, "message")
+    assert isinstance(error.value, connection.channel_errors)
+    assert app.conf.broker_channel_error_retry
 
 
 @pytest.mark.parametrize("url", ["redis://localhost/0", "rediss://localhost/0", "redis+socket:///tmp/redis.sock"])

@@ -4,9 +4,11 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+import redis
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -121,6 +123,17 @@ def test_a_heartbeat_expires_and_its_worker_is_forgotten(client: Client) -> None
     assert heartbeat.client().scard("costtrack:workers") == 0
 
 
+def test_what_redis_has_of_before_its_clock_was_set_back_is_no_sign_of_life(client: Client) -> None:
+    seconds, _ = heartbeat.client().time()
+    for queue in Queue:
+        heartbeat.client().set(f"costtrack:tick:{queue}", seconds + 3600)
+    assert states(client) == (503, {**ALL_WELL, **dict.fromkeys((f"queue_{queue}" for queue in Queue), "stuck")})
+    for name in ("costtrack:beat", "costtrack:worker:worker@here"):
+        heartbeat.client().expire(name, 3600)
+    unattended = dict.fromkeys((f"queue_{queue}" for queue in Queue), "unattended")
+    assert states(client) == (503, {**ALL_WELL, **unattended, "beat": "missing"})
+
+
 def test_not_ready_while_a_migration_is_missing(client: Client) -> None:
     parameters = connection.get_connection_params()
     latest = ("sessions", "0001_initial")
@@ -154,7 +167,7 @@ def test_a_redis_without_memory_is_full_and_says_nothing_about_queues(
     settings.REDIS_URL = redis_server.url
     all_well()
     used = redis_server.client.info("memory")["used_memory"]
-    redis_server.client.config_set("maxmemory", used + used // 50)
+    redis_server.client.config_set("maxmemory", used + used // 20)
     [check] = redis_checks()
     assert (check.state, check.advice) == ("reachable", "Redis is nearly full. Raise maxmemory.")
     assert re.fullmatch(r"\d\.\d MB of \d\.\d MB", check.details["Memory"])
@@ -166,6 +179,24 @@ def test_a_redis_without_memory_is_full_and_says_nothing_about_queues(
     redis_server.client.config_set("maxmemory-policy", "allkeys-lru")
     [check] = redis_checks()
     assert (check.ok, check.advice.startswith("Redis may drop queued messages")) == (True, True)
+
+
+def test_a_redis_whose_disk_is_full_is_full(client: Client, settings: Settings, tmp_path: Path) -> None:
+    """Its append-only file is a device that is always full."""
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis" / "appendonly.aof").symlink_to("/dev/full")
+    server = RedisServer(tmp_path)
+    try:
+        heartbeat.client.cache_clear()
+        settings.REDIS_URL = server.url
+        with pytest.raises(redis.ResponseError, match="MISCONF"):
+            all_well()
+        [check] = redis_checks()
+        assert (check.state, check.advice.startswith("Redis cannot write to its disk")) == ("full", True)
+        unknown = {name: "unknown" for name in ALL_WELL if name.startswith(("queue_", "beat"))}
+        assert states(client) == (503, {**ALL_WELL, "redis": "full", **unknown})
+    finally:
+        server.remove()
 
 
 def test_a_stranger_learns_no_details(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

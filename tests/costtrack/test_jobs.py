@@ -14,7 +14,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from costtrack import heartbeat
 from costtrack.celery import app
-from costtrack.jobs import enqueue_debounced_on_commit, enqueue_on_commit, enqueue_throttled_on_commit
+from costtrack.jobs import enqueue_debounced_on_commit, enqueue_on_commit, enqueue_throttled_on_commit, forget_marks
 from costtrack.logs import current_request_id
 from costtrack.queues import Queue
 
@@ -72,6 +72,18 @@ def test_a_broker_that_is_down_is_logged(
     with django_capture_on_commit_callbacks(execute=True):
         enqueue_throttled_on_commit("billing.fold", interval=HOUR)
     assert "task could not be queued" in caplog.text
+
+
+def test_a_mark_of_before_the_clock_of_redis_was_set_back_delays_no_task(
+    sent: Sent, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    heartbeat.client().set("costtrack:enqueued:billing.fold", "1", px=3 * HOUR)
+    for _ in range(2):
+        forget_marks()
+        with django_capture_on_commit_callbacks(execute=True):
+            enqueue_throttled_on_commit("billing.fold", interval=HOUR)
+    assert sent == [("billing.fold", {}, None)]
+    assert heartbeat.client().pttl("costtrack:enqueued:billing.fold") <= HOUR.total_seconds() * 1000
 
 
 @pytest.mark.parametrize("enqueue", [enqueue_throttled_on_commit, enqueue_debounced_on_commit])

@@ -21,6 +21,7 @@ from costtrack import metrics_folder
 from costtrack.env import Environment, parse_token
 from costtrack.health.measures import declared
 from costtrack.metrics import exposition, instruments
+from costtrack.metrics.allocated import AllocatedDict
 from organizations.models import Organization
 from tests.conftest import Key
 from tests.costtrack.heartbeats import all_well
@@ -170,6 +171,23 @@ def test_processes_share_their_counters_in_a_folder(
     assert exposed["costtrack_waiting"] == 3
     metrics_folder.prepare(8000)
     assert {path.stem for path in tmp_path.glob("*.db")} == {f"counter_{os.getpid()}", f"gauge_livesum_{os.getpid()}"}
+
+
+def test_counters_have_their_space_on_the_disk_before_it_is_full(tmp_path: Path) -> None:
+    counters = AllocatedDict(str(tmp_path / "counter_1.db"))
+    status = (tmp_path / "counter_1.db").stat()
+    assert status.st_blocks * 512 >= status.st_size > 0
+    counters.write_value("a", 1.0, 0.0)  # type: ignore[no-untyped-call]
+    counters.close()  # type: ignore[no-untyped-call]
+
+
+def test_a_process_that_starts_on_a_full_disk_counts_for_itself(tmp_path: Path) -> None:
+    (tmp_path / "counter_1.db").symlink_to("/dev/full")
+    counters = AllocatedDict(str(tmp_path / "counter_1.db"))
+    counters.write_value("a", 1.0, 0.0)  # type: ignore[no-untyped-call]
+    assert counters.read_value("a") == (1.0, 0.0)  # type: ignore[no-untyped-call]
+    counters.close()  # type: ignore[no-untyped-call]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_web_server_has_a_private_folder_for_each_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

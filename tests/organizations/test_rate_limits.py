@@ -102,6 +102,14 @@ def test_requests_older_than_a_minute_do_not_count(api: APIClient, key: Key) -> 
     assert heartbeat.client().hlen(f"costtrack:requests:{key.credential.pk}") == 1
 
 
+def test_requests_of_before_the_clock_was_set_back_count_for_a_minute_and_not_until_it_has_caught_up(
+    api: APIClient, key: Key
+) -> None:
+    allow(3)
+    made_before(key, -3600, -3540)
+    assert limits_of(api.get(PATH)) | {"RateLimit-Remaining": 0, "RateLimit-Reset": 60} == limits_of(api.get(PATH))
+
+
 def test_a_slot_is_free_again_when_the_oldest_request_leaves_the_minute(api: APIClient, key: Key) -> None:
     allow(2)
     before = redis_seconds()

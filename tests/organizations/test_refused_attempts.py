@@ -52,6 +52,15 @@ def test_after_too_many_wrong_secrets_a_client_id_is_not_looked_up(key: Key) -> 
         assert not queries.captured_queries
 
 
+def test_refusals_expire_in_a_minute_also_after_the_clock_was_set_back(key: Key) -> None:
+    refuse(key)
+    keys = list(heartbeat.client().keys("costtrack:refused:*"))
+    for name in keys:
+        heartbeat.client().expire(name, 3600)
+    assert get(wrong(key)).status_code == 429
+    assert [name for name in keys if int(heartbeat.client().ttl(name)) > 60] == []
+
+
 def test_other_addresses_and_other_client_ids_are_not_refused(key: Key) -> None:
     other = make_key(key.credential.organization, *Scope)
     refuse(key)

@@ -23,6 +23,17 @@ def test_a_log_that_has_grown_too_large_is_rotated_and_its_writer_continues(
     assert log.read_bytes() == b"new"
 
 
+def test_a_log_stays_if_the_disk_has_no_space_for_its_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logfiles, "MAX_BYTES", 10)
+    log, copy = tmp_path / "web.log", tmp_path / "web.log.1"
+    log.write_bytes(b"0123456789a")
+    copy.symlink_to("/dev/full")
+    logfiles.cap(log)
+    assert (log.read_bytes(), copy.exists()) == (b"0123456789a", False)
+    logfiles.cap(log)
+    assert (log.read_bytes(), copy.read_bytes()) == (b"", b"0123456789a")
+
+
 def test_a_log_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
     logfiles.cap(tmp_path / "none.log")
     assert logfiles.size(tmp_path / "none.log") == 0

@@ -1,5 +1,6 @@
 """Restarting what dies, later each time, and stopping everything in reverse order."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -93,6 +94,20 @@ def test_a_restart_that_fails_is_tried_again(stage: Stage) -> None:
     for now in (0, 5, 10):
         stage.supervisor.watch(now)
     assert stage.lines[-1] == "Web stopped (the disk is full); restarting in 2 s"
+    assert len(stage.started) == 2
+
+
+def test_a_full_disk_loses_no_process(stage: Stage, tmp_path: Path) -> None:
+    record = tmp_path / "pids" / "web"
+    record.symlink_to("/dev/full")
+    stage.start("web")
+    stage.end_last()
+    stage.supervisor.watch(0)
+    stage.supervisor.watch(1)
+    assert [process.poll() for process in stage.started] == [-9, None]
+    record.unlink()
+    stage.supervisor.watch(2)
+    assert json.loads(record.read_text())["pid"] == stage.started[-1].pid
     assert len(stage.started) == 2
 
 
