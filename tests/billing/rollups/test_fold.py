@@ -3,10 +3,14 @@
 from datetime import date
 from decimal import Decimal
 
+import pytest
+from django.db import connection
 from django.db.models import Sum
+from django.test.utils import CaptureQueriesContext
 
 from billing.models import IngestBatch
 from billing.models.rollups import SpendDay, TagDay, UsageHour
+from billing.rollups import fold as fold_module
 from billing.rollups.fold import Folded, fold
 from organizations.models import Organization
 from tests.usage import NOW, Send, set_price
@@ -33,6 +37,28 @@ def test_later_batches_add_to_the_same_row(send: Send) -> None:
         fold(now=NOW)
 
     assert SpendDay.objects.get().requests == 3
+
+
+def test_a_backlog_of_single_events_is_folded_in_few_transactions(send: Send) -> None:
+    for _ in range(120):
+        send(CALL)
+    with CaptureQueriesContext(connection) as captured:
+        assert fold(now=NOW) == Folded(batches=120, events=120)
+    marked = [query for query in captured.captured_queries if query["sql"].startswith("UPDATE billing_ingestbatch")]
+    assert len(marked) == 1
+
+
+def test_a_transaction_folds_the_oldest_batches_that_fit_and_at_least_one(
+    organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fold_module, "_MAX_EVENTS", 3)
+    monkeypatch.setattr(fold_module, "_MAX_BATCHES", 2)
+    for events in (1, 2, 1, 4, 1, 1, 1):
+        send(*[CALL] * events)
+    folded = []
+    while (step := fold_module._fold_some(organization.pk, NOW)).batches:
+        folded.append((step.batches, step.events))
+    assert folded == [(2, 3), (1, 1), (1, 4), (2, 2), (1, 1)]
 
 
 def test_a_call_counts_under_each_of_its_tags(send: Send) -> None:
