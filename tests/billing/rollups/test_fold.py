@@ -1,6 +1,6 @@
 """Folding: each batch once, and reads that do not wait for it."""
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -53,8 +53,8 @@ def test_a_transaction_folds_the_oldest_batches_that_fit_and_at_least_one(
 ) -> None:
     monkeypatch.setattr(fold_module, "_MAX_EVENTS", 3)
     monkeypatch.setattr(fold_module, "_MAX_BATCHES", 2)
-    for events in (1, 2, 1, 4, 1, 1, 1):
-        send(*[CALL] * events)
+    for second, events in enumerate((1, 2, 1, 4, 1, 1, 1)):
+        send(*[CALL] * events, now=NOW + timedelta(seconds=second))
     folded = []
     while (step := fold_module._fold_some(organization.pk, NOW)).batches:
         folded.append((step.batches, step.events))
