@@ -26,10 +26,10 @@ from costtrack.database.queries import fetch_rows
 from costtrack.ids import first_id_of
 from organizations.models import Organization
 
-# billing/migrations/sql/0077_limit_balance_details.sql
+# billing/migrations/sql/0077_limit_balance_rows.sql
 _BALANCES = """
 SELECT ordinal, kind, nullif(starts_at, '-infinity'), nullif(ends_at, '-infinity'), usd, unpriced
-FROM billing_balance_details(
+FROM billing_balance_rows(
     %s, %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s, %s, %s::uuid[],
     %s::uuid, %s::text)
 """

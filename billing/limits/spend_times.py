@@ -34,9 +34,9 @@ _MANY_EVENTS = 10_000
 _INTERVAL_BY_SECONDS_OF_READING = 4
 _MAX_ORGANIZATIONS = 10_000
 
-# billing/migrations/sql/0077_limit_spend_by_instant.sql
+# billing/migrations/sql/0077_limit_spend_by_part.sql
 _SPEND = """
-SELECT ordinal, instant, last_instant, usd, events FROM billing_spend_by_instant(
+SELECT ordinal, instant, last_instant, usd, events FROM billing_spend_by_part(
     %s, %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::timestamptz[], %s::uuid[],
     %s::integer)
 """

@@ -9,4 +9,4 @@ from costtrack.database.sql_files import run_sql_files
 class Migration(migrations.Migration):
     dependencies = [("billing", "0075_event_archives")]
 
-    operations = run_sql_files(__file__, "limit_balance_details", "limit_spend_by_instant")
+    operations = run_sql_files(__file__, "limit_balance_rows", "limit_spend_by_part")

@@ -12,7 +12,7 @@
 -- An hour can have hundreds of thousands of instants. With p_parts there are about so many rows for each limit: each has
 -- the sum of an equal part of the time, from the instant of its first event until that of its last one.
 
-CREATE FUNCTION billing_spend_by_instant(
+CREATE FUNCTION billing_spend_by_part(
     p_organization_id bigint,
     p_scopes text[],
     p_values text[],
@@ -99,7 +99,7 @@ LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN QUERY
     SELECT spend.ordinal, spend.instant, spend.usd
-    FROM billing_spend_by_instant(
+    FROM billing_spend_by_part(
         p_organization_id,
         p_scopes,
         p_values,

@@ -16,7 +16,7 @@
 --
 -- Most windows begin at the same instant; the events of that hour are read once for all of them.
 
-CREATE FUNCTION billing_balance_details(
+CREATE FUNCTION billing_balance_rows(
     p_organization_id bigint,
     p_scopes text[],
     p_values text[],
@@ -230,7 +230,7 @@ LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN QUERY
     SELECT *
-    FROM billing_balance_details(
+    FROM billing_balance_rows(
         p_organization_id,
         p_scopes,
         p_values,
