@@ -1,4 +1,5 @@
-"""`python -m benchmarks <name> [--events N] [--load N] [--rounds N] [--seed N] [--json FILE]`."""
+"""`python -m benchmarks <name> [--events N] [--load N] [--rounds N] [--seed N] [--small N]
+[--folder DIR] [--json FILE]`."""
 
 import argparse
 import json
@@ -26,7 +27,7 @@ from benchmarks import (
     reads,
     rebuild,
 )
-from benchmarks.bench import Bench, Benchmark
+from benchmarks.bench import SMALL, Bench, Benchmark
 from benchmarks.report import Figure, say, table
 from benchmarks.stack import Stack
 
@@ -72,8 +73,9 @@ def main() -> None:
         _show(arguments, load, failover.run(events=load, rounds=arguments.rounds))
         return
     figures: list[Figure] = []
-    with Stack() as stack:
-        bench = Bench(stack, events=arguments.events, load=load, rounds=arguments.rounds)
+    with Stack(arguments.folder) as stack:
+        small = min(arguments.small, arguments.events // 10)
+        bench = Bench(stack, events=arguments.events, small_events=small, load=load, rounds=arguments.rounds)
         for name in names:
             say(name)
             made = BENCHMARKS[name](bench)
@@ -103,6 +105,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--events", type=int, default=10_000_000, help="events in the large ledger (memory: sent in all, at most 1M)"
     )
+    parser.add_argument(
+        "--small", type=int, default=SMALL, help="events in the small ledger, at most a tenth of --events"
+    )
+    parser.add_argument("--folder", type=Path, help="keep the servers' data, with the filled ledgers, for the next run")
     parser.add_argument("--load", type=int, default=200_000, help="events sent in each measured round")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each leg; the median counts")
     parser.add_argument("--seed", type=int, default=1, help="of the faults of chaos")

@@ -12,21 +12,21 @@ from benchmarks.stack import PREPARED, Stack
 SMALL = 100_000
 _WARM_UP = 8_000
 _BATCHES_IN_A_YEAR = 2_500
+_UNFINISHED = "filling"
+"""The name of a database that is being filled, so that an interrupted fill is not taken for a whole one."""
 
 
 @dataclass
 class Bench:
-    """`events` is the size of the large ledger, `load` the number of events that are sent in each measured round."""
+    """`events` and `small_events` are the sizes of the large and the small ledger, `load` the number of events that are
+    sent in each measured round."""
 
     stack: Stack
     events: int
+    small_events: int
     load: int
     rounds: int
     _filled: dict[tuple[int, int], str] = field(default_factory=dict)
-
-    @property
-    def small_events(self) -> int:
-        return min(SMALL, self.events // 10)
 
     @property
     def large(self) -> str:
@@ -35,12 +35,12 @@ class Bench:
 
     @property
     def small(self) -> str:
-        """Return a database with 100,000 events, to be cloned."""
+        """Return a small database, to be cloned."""
         return self._filled_with(self.small_events)
 
     @property
     def small_year(self) -> str:
-        """Return a database with 100,000 events in small batches, so that it has usage on as many days as the large
+        """Return a small database in small batches, so that it has usage on as many days as the large
         one, and responses list as many."""
         return self._filled_with(self.small_events, batch=max(self.small_events // _BATCHES_IN_A_YEAR, 1))
 
@@ -75,13 +75,18 @@ class Bench:
             from benchmarks.data import fill, tidy
             from costtrack.clock import utc_now
 
-            say(f"filling a ledger with {events:,} events")
-            name = self.fresh(f"filled_{events}_{batch}")
-            self.stack.use(name)
-            fill(events=events, now=utc_now(), batch=batch)
-            say("VACUUM ANALYZE and a checkpoint")
-            tidy()
-            self.stack.use(PREPARED)
+            name = f"filled_{events}_{batch}"
+            if self.stack.has(name):
+                say(f"the ledger with {events:,} events of an earlier run")
+                self.stack.migrate(name)
+            else:
+                say(f"filling a ledger with {events:,} events")
+                self.stack.use(self.fresh(_UNFINISHED))
+                fill(events=events, now=utc_now(), batch=batch)
+                say("VACUUM ANALYZE and a checkpoint")
+                tidy()
+                self.stack.use(PREPARED)
+                self.stack.rename(_UNFINISHED, name)
             self._filled[events, batch] = name
         return self._filled[events, batch]
 

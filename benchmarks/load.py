@@ -7,6 +7,7 @@ three days ago. No event is sent twice.
 """
 
 import random
+import time
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
@@ -34,8 +35,10 @@ PER_RUN, PER_SESSION = 20, 50
 LATE = 0.02
 
 _PIECE = 50_000
-_numbers = count()
-_source = random.Random(2026)
+# A ledger can have the events of an earlier run.
+_FIRST = time.time_ns()
+_numbers = count(_FIRST)
+_source = random.Random(_FIRST)
 
 
 def requests(caller: Caller, events: int, batch: int = BATCH) -> list[bytes]:

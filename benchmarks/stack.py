@@ -1,5 +1,7 @@
-"""PostgreSQL and Redis in a temporary folder, with one prepared database to clone."""
+"""PostgreSQL and Redis in a folder, with one prepared database to clone. A temporary folder is deleted at the end; a
+given one remains, with its filled ledgers, for the next run."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -22,8 +24,10 @@ OTHER_ORGANIZATIONS = 5
 class Stack:
     """The servers, as a context manager. Inside it, Django in this process uses one of the databases (`use`)."""
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="ct-bench-"))
+    def __init__(self, folder: Path | None = None) -> None:
+        self._is_temporary = folder is None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="ct-bench-"))
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o755)
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         self.postgres = embedded.Postgres(self.folder, postgres_settings(memory))
@@ -74,6 +78,28 @@ class Stack:
             admin.execute(sql.SQL("DROP DATABASE IF EXISTS {database}").format(**names))
             admin.execute(sql.SQL("CREATE DATABASE {database} TEMPLATE {template}").format(**names))
 
+    def has(self, database: str) -> bool:
+        """Whether the database exists."""
+        with psycopg.connect(self.url("postgres")) as admin:
+            return admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone() is not None
+
+    def rename(self, database: str, name: str) -> None:
+        """Rename a database. There must be no connections to it."""
+        from django.db import connections
+
+        connections.close_all()
+        names = {"database": sql.Identifier(database), "name": sql.Identifier(name)}
+        with psycopg.connect(self.url("postgres"), autocommit=True) as admin:
+            admin.execute(sql.SQL("ALTER DATABASE {database} RENAME TO {name}").format(**names))
+
+    def migrate(self, database: str) -> None:
+        """Apply the migrations that the database lacks."""
+        from django.core.management import call_command
+
+        self.use(database)
+        call_command("migrate", verbosity=0)
+        self.use(PREPARED)
+
     def use(self, database: str) -> None:
         """Let Django in this process use that database from now on."""
         from django.conf import settings
@@ -104,12 +130,26 @@ class Stack:
             if server.process is not None:
                 embedded.stop(server.process)
         embedded.remove_sockets(self.folder)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._is_temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _prepare(self) -> None:
+        """Fill the prepared database, unless an earlier run on this folder did."""
         import django
 
         django.setup()
+        if not self._keys.exists():
+            self._create_organizations()
+        self.migrate(PREPARED)
+        keys = json.loads(self._keys.read_text())
+        self.organization_id, self.api_key, self.other_api_key = keys
+
+    @property
+    def _keys(self) -> Path:
+        """The id of the organization that is measured, its API key, and that of the last other organization."""
+        return self.folder / "keys.json"
+
+    def _create_organizations(self) -> None:
         from django.core.management import call_command
 
         from organizations.models import Organization
@@ -118,12 +158,14 @@ class Stack:
 
         call_command("migrate", verbosity=0)
         call_command("import_prices", verbosity=0)
+        organizations, issued = [], []
         for number in range(OTHER_ORGANIZATIONS + 1):
             organization = Organization.objects.create(
                 slug=f"bench-{number}", name=f"Bench {number}", plan_id="enterprise"
             )
-            issued = issue_credential(organization=organization, name="bench", scopes=list(Scope), actor="benchmarks")
-            if number == 0:
-                self.organization_id, self.api_key = organization.pk, issued.api_key
-            else:
-                self.other_api_key = issued.api_key
+            issued.append(
+                issue_credential(organization=organization, name="bench", scopes=list(Scope), actor="benchmarks")
+            )
+            organizations.append(organization)
+        keys = [organizations[0].pk, issued[0].api_key, issued[-1].api_key]
+        self._keys.write_text(json.dumps(keys))

@@ -165,15 +165,22 @@ def _authorize(
             continue
         with tenant_reads(organization.pk):
             granted = _find_by_idempotency_key(organization, authorization)
+        balances: list[Balance] = []
         if granted is None and not result.is_certain:
             try:
-                granted = _grant_by_exact_balances(organization, all_limits, rules, authorization)
+                granted, balances = _grant_by_exact_balances(organization, all_limits, rules, authorization)
             except IntegrityError:
                 continue  # a concurrent request has used the idempotency key
         if granted is not None:
             return granted
         with tenant_reads(organization.pk):
-            reason = refusal(organization=organization, rules=rules, authorization=authorization, now=now)
+            reason = refusal(
+                organization=organization,
+                rules=rules,
+                balances=balances or _read_balances(organization, all_limits, rules, now),
+                authorization=authorization,
+                now=now,
+            )
         if reason is not None:
             try:
                 capped = _grant_with_caps(organization, authorization, request, reason)
@@ -290,22 +297,28 @@ def _find_by_idempotency_key(organization: Organization, authorization: Authoriz
 
 def _grant_by_exact_balances(
     organization: Organization, all_limits: LimitSet, rules: Sequence[Rule], authorization: Authorization
-) -> Grant | None:
-    """Authorize by exact balances, where `try_reserve` could not prove that the limits have room.
+) -> tuple[Grant | None, list[Balance]]:
+    """Authorize by exact balances, where `try_reserve` could not prove that the limits have room, and return them.
 
-    Returns None if a limit has no room, or if the limits have changed.
+    The grant is None if a limit has no room, or if the limits have changed; then there are no balances.
     """
     with tenant_scope(organization.pk):
         set_transaction_options()
         lock_rules(rules)
         if limit_set(organization).revision != all_limits.revision:
-            return None
+            return None, []
         now = authorization.created_at
-        balances = read_balances(organization=organization, rules=rules, now=now)
+        balances = _read_balances(organization, all_limits, rules, now)
         if not _fit(organization, rules, balances, authorization, now):
-            return None
+            return None, balances
         authorization.save(force_insert=True)
-    return Grant(authorization, _granted_limits(rules, balances, authorization))
+    return Grant(authorization, _granted_limits(rules, balances, authorization)), balances
+
+
+def _read_balances(
+    organization: Organization, all_limits: LimitSet, rules: Sequence[Rule], now: datetime
+) -> list[Balance]:
+    return read_balances(organization=organization, rules=rules, now=now, revision=all_limits.revision)
 
 
 def _grant_with_caps(
@@ -321,7 +334,7 @@ def _grant_with_caps(
             lock_rules(rules)
             if limit_set(organization).revision != all_limits.revision:
                 continue
-            balances = read_balances(organization=organization, rules=rules, now=now)
+            balances = _read_balances(organization, all_limits, rules, now)
             capped = _fit_capped(organization, request, cap, call, rules, balances, now)
             if capped is None:
                 continue
@@ -341,16 +354,16 @@ def dry_run(
     authorization = _new_authorization(organization, credential, request, now)
     all_limits = limit_set(organization)
     rules = _rules_for(all_limits, request.dimensions, is_free=request.is_free, now=now)
-    balances = read_balances(organization=organization, rules=rules, now=now)
+    balances = _read_balances(organization, all_limits, rules, now)
     _check_required(organization, all_limits, request.dimensions, now)
     if _fit(organization, rules, balances, authorization, now):
         return Grant(authorization, _granted_limits(rules, balances, authorization))
-    reason = refusal(organization=organization, rules=rules, authorization=authorization, now=now)
+    reason = refusal(organization=organization, rules=rules, balances=balances, authorization=authorization, now=now)
     if reason is None:
         return Grant(authorization, _granted_limits(rules, balances, authorization))
     for cap, call in _alternatives(organization, request, reason, now):
         rules = all_limits.rules_for(call, now=now)
-        balances = read_balances(organization=organization, rules=rules, now=now)
+        balances = _read_balances(organization, all_limits, rules, now)
         capped = _fit_capped(organization, request, cap, call, rules, balances, now)
         if capped is not None:
             _apply(authorization, capped)
@@ -364,7 +377,7 @@ def _alternatives(
     """Yield the caps to try, with the dimensions of the call that they lead to."""
     if request.accepted_caps is None or refused.reason is Reason.PAUSED_MANUALLY:
         return
-    cheaper_models = refused.status.rule.cheaper_models
+    cheaper_models = refused.rule.cheaper_models
     for cap, model in alternatives(request.dimensions, request.accepted_caps, cheaper_models):
         if cap is Cap.MAX_TOKENS:
             yield cap, request.dimensions
@@ -450,10 +463,12 @@ def check_access(
     all_limits = limit_set(organization)
     _check_required(organization, all_limits, call, now)
     rules = _rules_for(all_limits, call, is_free=free, now=now)
-    balances = read_balances(organization=organization, rules=rules, now=now)
+    balances = _read_balances(organization, all_limits, rules, now)
     refused = None
     if not _fit(organization, rules, balances, authorization, now):  # the reasons take more queries
-        refused = refusal(organization=organization, rules=rules, authorization=authorization, now=now)
+        refused = refusal(
+            organization=organization, rules=rules, balances=balances, authorization=authorization, now=now
+        )
     if refused is None and call.model:
         reserved_amount(organization=organization, call=call, estimate=Estimate(usd=usd), now=now)
     return Access(refused, free)

@@ -2,7 +2,8 @@
 
 `read_balances` is exact. For the hour in which a window begins it reads the events themselves, because the rollup only
 has full hours. One statement reads everything from one snapshot, so an event and the authorization that it settled are
-never both counted, and never both missing.
+never both counted, and never both missing. With the revision of the limits that the rules are from, it does not add up
+the unfolded events whose spend is cached (`billing.limits.covered_spend`).
 
 `spend_of_rules` reads many limits at once, exactly enough to compare them with their thresholds: `billing_balances`
 reads full hours from the rollups, and for the hour in which a window begins only an upper bound (`edge_usd`; zero if
@@ -16,35 +17,39 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from billing.limits.covered_spend import CoveredSpend, covered_spend
 from billing.limits.limit_windows import window_span
 from billing.limits.threshold_events import lowest_threshold_usd
 from billing.limits.types import Balance, Bucket, Reservation, Rule
-from costtrack.clock import DAY, EPOCH, start_of_hour
+from costtrack.clock import DAY, EPOCH, HOUR, start_of_hour
 from costtrack.database.queries import fetch_rows
 from costtrack.ids import first_id_of
 from organizations.models import Organization
 
-# billing/migrations/sql/0023_limit_balance_details.sql
+# billing/migrations/sql/0077_limit_balance_rows.sql
 _BALANCES = """
 SELECT ordinal, kind, nullif(starts_at, '-infinity'), nullif(ends_at, '-infinity'), usd, unpriced
-FROM billing_balance_details(
-    %s, %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s, %s, %s::uuid[])
-"""
-_EVENT_AMOUNTS = """
-SELECT ordinal, instant, usd FROM billing_spend_by_instant(
-    %s, %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::timestamptz[], %s::uuid[])
+FROM billing_balance_rows(
+    %s, %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s, %s, %s::uuid[],
+    %s::uuid, %s::text)
 """
 
 
-def read_balances(*, organization: Organization, rules: Sequence[Rule], now: datetime) -> list[Balance]:
-    """Return the balance of each rule, in order, from one snapshot."""
+def read_balances(
+    *, organization: Organization, rules: Sequence[Rule], now: datetime, revision: int | None = None
+) -> list[Balance]:
+    """Return the balance of each rule, in order, from one snapshot. `revision` is that of the limits of the rules."""
     if not rules:
         return []
+    starts = window_starts(organization, rules, now)
+    covered = None if revision is None else covered_spend(organization.pk, revision=revision)
     spend: list[list[Bucket]] = [[] for _ in rules]
     reservations: list[list[Reservation]] = [[] for _ in rules]
     unpriced: list[Counter[datetime | None]] = [Counter() for _ in rules]
-    for index, kind, start, end, usd, without_price in _rows(organization, rules, now):
-        if kind == "reserved":
+    for index, kind, start, end, usd, without_price in _rows(organization, rules, starts, covered, now):
+        if kind == "covered" and covered is not None:
+            _add_covered(covered, rules, starts, spend, unpriced)
+        elif kind == "reserved":
             reservations[index - 1].append(Reservation(usd, end))
         else:
             spend[index - 1].append(Bucket(start or EPOCH, end or EPOCH, usd))
@@ -58,6 +63,19 @@ def read_balances(*, organization: Organization, rules: Sequence[Rule], now: dat
         )
         for index in range(len(rules))
     ]
+
+
+def _add_covered(
+    covered: CoveredSpend,
+    rules: Sequence[Rule],
+    starts: Sequence[datetime | None],
+    spend: Sequence[list[Bucket]],
+    unpriced: Sequence[Counter[datetime | None]],
+) -> None:
+    for index, (rule, start) in enumerate(zip(rules, starts, strict=True)):
+        for hour in covered.full_hours(rule, start):
+            spend[index].append(Bucket(hour.start, hour.start + HOUR, hour.cost_usd))
+            unpriced[index][hour.start] += hour.unpriced
 
 
 def window_starts(organization: Organization, rules: Sequence[Rule], now: datetime) -> list[datetime | None]:
@@ -77,44 +95,22 @@ def rule_parameters(rules: Sequence[Rule], starts: Sequence[datetime | None]) ->
     ]
 
 
-def _rows(organization: Organization, rules: Sequence[Rule], now: datetime) -> list[tuple[Any, ...]]:
-    starts = window_starts(organization, rules, now)
+def _rows(
+    organization: Organization,
+    rules: Sequence[Rule],
+    starts: Sequence[datetime | None],
+    covered: CoveredSpend | None,
+    now: datetime,
+) -> list[tuple[Any, ...]]:
     parameters: list[Any] = [
         organization.pk,
         *rule_parameters(rules, starts),
         now,
         start_of_hour(now) - DAY,
         [first_id_of(start) if start is not None else None for start in starts],
+        *((None, None) if covered is None else (covered.until, covered.state)),
     ]
     return fetch_rows(_BALANCES, parameters)
-
-
-def split_by_event(*, organization: Organization, requests: Sequence[tuple[Rule, Balance, Bucket]]) -> list[Balance]:
-    """Return the balances with the given bucket of each replaced by one bucket per event, in order.
-
-    The events are read later than the balances, so they may include some that were folded in between. Read the balances
-    again if everything must come from one snapshot.
-    """
-    parameters: list[Any] = [
-        organization.pk,
-        *rule_parameters([rule for rule, _, _ in requests], [bucket.start for _, _, bucket in requests]),
-        [bucket.end for _, _, bucket in requests],
-        [first_id_of(bucket.start) for _, _, bucket in requests],
-    ]
-    event_amounts: list[list[Bucket]] = [[] for _ in requests]
-    for index, at, usd in fetch_rows(_EVENT_AMOUNTS, parameters):
-        event_amounts[index - 1].append(Bucket(at, at, usd))
-    return [
-        _replace_bucket(balance, bucket, found)
-        for (_, balance, bucket), found in zip(requests, event_amounts, strict=True)
-    ]
-
-
-def _replace_bucket(balance: Balance, bucket: Bucket, event_amounts: Sequence[Bucket]) -> Balance:
-    others = [other for other in balance.spend if not bucket.start <= other.start < bucket.end]
-    return Balance(
-        tuple(sorted([*others, *event_amounts])), balance.reservations, balance.unpriced, balance.unpriced_since
-    )
 
 
 T = TypeVar("T")

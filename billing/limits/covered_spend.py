@@ -55,7 +55,7 @@ FROM (
     SELECT billing_covered_state(%(organization)s, %(after)s), billing_covered_state(%(organization)s, %(until)s),
         (SELECT revision FROM billing_limitsetrevision WHERE organization_id = %(organization)s)
 ) AS state LEFT JOIN (
-    SELECT scope, value, hour, cost_usd, charged_usd FROM ({}) AS spend
+    SELECT scope, value, hour, cost_usd, charged_usd, unpriced FROM ({}) AS spend
 ) AS spend ON true
 LIMIT {}
 """).format(aggregate_query(SCOPE_HOURS, _COVERED, _IS_COVERED), sql.Literal(_MAX_ROWS + 1))
@@ -63,26 +63,34 @@ _NOTHING = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
-class _Hour:
+class CoveredHour:
+    """Spend of unfolded events in the hour that begins at `start`. `unpriced` of them have no price."""
+
     start: datetime
     cost_usd: Decimal
     charged_usd: Decimal
+    unpriced: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Covered:
+class CoveredSpend:
     """The spend of unfolded batches with ids up to `until`, by scope and value of rollup rows, in the limits' units."""
 
     until: UUID
     state: str
-    hours: dict[tuple[str, str], list[_Hour]]
+    hours: dict[tuple[str, str], list[CoveredHour]]
 
     @property
     def rows(self) -> int:
         return sum(map(len, self.hours.values()))
 
+    def full_hours(self, rule: Rule, start: datetime | None) -> list[CoveredHour]:
+        """Return the spend under a rule in the full hours of a window."""
+        hours = self.hours.get((rule.rows_scope, rule.value), [])
+        return hours if start is None else [hour for hour in hours if hour.start >= start]
 
-_cache: RevisionCache[int, int, _Covered] = RevisionCache(
+
+_cache: RevisionCache[int, int, CoveredSpend] = RevisionCache(
     _MAX_ROWS_IN_ALL, size_of=lambda covered: covered.rows, max_value_size=_MAX_ROWS
 )
 """By organization, and the revision of the limits whose scopes are covered."""
@@ -93,12 +101,18 @@ _loaded_lately: TLRUCache[int, float] = TLRUCache(
 _lock = threading.Lock()
 
 
+def covered_spend(organization_id: int, *, revision: int) -> CoveredSpend | None:
+    """Return what is cached for this revision of the limits. The statement that reads the other batches must check that
+    these are still unfolded."""
+    return _cache.get(organization_id, revision)
+
+
 def covered_parameters(
     organization_id: int, rules: Sequence[Rule], starts: Sequence[datetime | None], *, revision: int
 ) -> list[Any]:
     """Return p_covered_until to p_covered_edges of `billing_reserve` for windows that begin at `starts`; NULLs if
     nothing is cached for this revision of the limits."""
-    covered = _cache.get(organization_id, revision)
+    covered = covered_spend(organization_id, revision=revision)
     if covered is None:
         return [None, None, None, None]
     amounts = [
@@ -108,7 +122,7 @@ def covered_parameters(
     return [covered.until, covered.state, [spent for spent, _ in amounts], [edge for _, edge in amounts]]
 
 
-def _amounts(hours: Sequence[_Hour], start: datetime | None) -> tuple[Decimal, Decimal]:
+def _amounts(hours: Sequence[CoveredHour], start: datetime | None) -> tuple[Decimal, Decimal]:
     """Return what was spent since the first full hour of a window, and at most in the part of an hour before it."""
     if start is None:
         return sum((hour.cost_usd for hour in hours), ZERO), ZERO
@@ -141,7 +155,7 @@ def cover_unfolded_spend(organization: Organization, limits: LimitSet, *, uncove
         _cache.put(organization.pk, limits.revision, covered)
 
 
-def _load(organization_id: int, limits: LimitSet, *, until: UUID) -> _Covered | None:
+def _load(organization_id: int, limits: LimitSet, *, until: UUID) -> CoveredSpend | None:
     """Add up the batches after those of the cached entry, or all if these are not the same batches as before, because
     some were folded. None if there are too many rows, or the limits have changed."""
     known = _cache.get(organization_id, limits.revision)
@@ -153,8 +167,8 @@ def _load(organization_id: int, limits: LimitSet, *, until: UUID) -> _Covered | 
 
 
 def _load_after(
-    after: UUID, organization_id: int, limits: LimitSet, until: UUID, hours: Mapping[tuple[str, str], list[_Hour]]
-) -> tuple[str, _Covered | None]:
+    after: UUID, organization_id: int, limits: LimitSet, until: UUID, hours: Mapping[tuple[str, str], list[CoveredHour]]
+) -> tuple[str, CoveredSpend | None]:
     """Return the state of the batches up to `after`, and `hours` with the spend of later ones."""
     scopes = sorted({limit.rows_scope for limit in limits.limits})
     parameters = {"organization": organization_id, "after": after, "until": until, "scopes": scopes}
@@ -163,17 +177,22 @@ def _load_after(
     state_before, state, revision = rows[0][:3]
     if revision != limits.revision or len(rows) > _MAX_ROWS:
         return state_before, None
-    added: dict[tuple[str, str], list[_Hour]] = {}
+    added: dict[tuple[str, str], list[CoveredHour]] = {}
     for _, _, _, scope, value, *hour in rows:
         if scope is not None:
-            added.setdefault((scope, value), []).append(_Hour(*hour))
+            added.setdefault((scope, value), []).append(CoveredHour(*hour))
     merged = {key: [*hours.get(key, ()), *added.get(key, ())] for key in {**hours, **added}}
-    return state_before, _Covered(until, state, {key: _by_hour(rows) for key, rows in merged.items()})
+    return state_before, CoveredSpend(until, state, {key: _by_hour(rows) for key, rows in merged.items()})
 
 
-def _by_hour(rows: Sequence[_Hour]) -> list[_Hour]:
-    sums: dict[datetime, _Hour] = {}
+def _by_hour(rows: Sequence[CoveredHour]) -> list[CoveredHour]:
+    sums: dict[datetime, CoveredHour] = {}
     for row in rows:
-        known = sums.get(row.start, _Hour(row.start, ZERO, ZERO))
-        sums[row.start] = _Hour(row.start, known.cost_usd + row.cost_usd, known.charged_usd + row.charged_usd)
+        known = sums.get(row.start, CoveredHour(row.start, ZERO, ZERO, 0))
+        sums[row.start] = CoveredHour(
+            row.start,
+            known.cost_usd + row.cost_usd,
+            known.charged_usd + row.charged_usd,
+            known.unpriced + row.unpriced,
+        )
     return list(sums.values())

@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any
 
 from billing.limits.conditions import DISPLAYED_SEPARATOR
+from billing.limits.evaluate import evaluate, fits_at
 from billing.limits.reserve import requested
-from billing.limits.status import status_and_fit
-from billing.limits.types import LimitStatus, Rule
+from billing.limits.status import exact_fit
+from billing.limits.types import Balance, Evaluation, Rule
 from billing.models import Authorization
 from billing.types import LimitScope, LimitUnit, LimitWindow, amount_text
 from costtrack.clock import iso
@@ -43,15 +44,16 @@ class Refusal:
     before it expires; None if unknown."""
 
     organization: Organization
-    status: LimitStatus
+    rule: Rule
+    evaluation: Evaluation
     requested_usd: Decimal
     returns_at: datetime | None
 
     @property
     def reason(self) -> Reason:
-        if self.status.rule.is_paused_manually:
+        if self.rule.is_paused_manually:
             return Reason.PAUSED_MANUALLY
-        spent, amount = self.status.evaluation.spent_usd, self.status.rule.amount_usd
+        spent, amount = self.evaluation.spent_usd, self.rule.amount_usd
         if spent >= amount:
             return Reason.LIMIT_REACHED
         return Reason.RESERVED_BY_OTHERS if spent + self.requested_usd <= amount else Reason.NOT_ENOUGH_LEFT
@@ -61,7 +63,7 @@ class Refusal:
         """Return when to try again: soon if only reservations are in the way, else at `returns_at`."""
         if self.reason is not Reason.RESERVED_BY_OTHERS:
             return self.returns_at
-        early = self.status.evaluation.as_of + timedelta(seconds=EARLY_RETRY_SECONDS)
+        early = self.evaluation.as_of + timedelta(seconds=EARLY_RETRY_SECONDS)
         return early if self.returns_at is None else min(early, self.returns_at)
 
     @property
@@ -69,12 +71,12 @@ class Refusal:
         """Return the seconds until `retry_at`, rounded up."""
         if self.retry_at is None:
             return None
-        return max(math.ceil((self.retry_at - self.status.evaluation.as_of).total_seconds()), 1)
+        return max(math.ceil((self.retry_at - self.evaluation.as_of).total_seconds()), 1)
 
     @property
     def message(self) -> str:
         """Return an explanation for people."""
-        rule, evaluation = self.status.rule, self.status.evaluation
+        rule, evaluation = self.rule, self.evaluation
         subject, text_of = f"The {describe_limit(rule)}", partial(amount_text, unit=rule.unit)
         if self.reason is Reason.PAUSED_MANUALLY:
             reason = rule.manual_override.reason if rule.manual_override is not None else ""
@@ -97,7 +99,7 @@ class Refusal:
 
     def details(self) -> dict[str, Any]:
         """Return the fields of the response body other than the message and the code (docs/limits.md)."""
-        rule, evaluation = self.status.rule, self.status.evaluation
+        rule, evaluation = self.rule, self.evaluation
         return {
             "reason": self.reason.value,
             "limit": limit_details(rule),
@@ -151,7 +153,12 @@ class SpendLimitExceededError(DomainError):
 
 
 def refusal(
-    *, organization: Organization, rules: Sequence[Rule], authorization: Authorization, now: datetime
+    *,
+    organization: Organization,
+    rules: Sequence[Rule],
+    balances: Sequence[Balance],
+    authorization: Authorization,
+    now: datetime,
 ) -> Refusal | None:
     """Return why a call that these limits cover is refused, or None if it is not.
 
@@ -159,12 +166,16 @@ def refusal(
     before one with too much reserved.
     """
     refusals = [
-        Refusal(organization, status, amount, returns_at)
-        for rule in rules
-        if rule.pauses or rule.is_paused_manually
-        for amount in [requested(rule, authorization)]
-        for status, returns_at in [status_and_fit(organization=organization, rule=rule, usd=amount, now=now)]
-        if returns_at is None or returns_at > now
+        Refusal(
+            organization,
+            rule,
+            evaluate(rule, balance, calendar=organization.calendar, now=now),
+            usd,
+            exact_fit(organization=organization, rule=rule, balance=balance, usd=usd, now=now),
+        )
+        for rule, balance in zip(rules, balances, strict=True)
+        for usd in [requested(rule, authorization)]
+        if fits_at(rule, balance, usd=usd, calendar=organization.calendar, now=now) != now
     ]
     return max(refusals, key=lambda refusal: refusal.retry_at or datetime.max.replace(tzinfo=UTC), default=None)
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from billing.limits.balances import read_balances, split_by_event
+from billing.limits.balances import read_balances
 from billing.limits.cache import LimitSet, known_value, limit_set
 from billing.limits.evaluate import evaluate, fits_at, needs_event_detail
 from billing.limits.forecast import forecast
 from billing.limits.pace import WeeklyPace, read_paces
 from billing.limits.per_value import ValuesNearThreshold, list_values_near_threshold, lowest_of_values
+from billing.limits.spend_times import split
 from billing.limits.types import Balance, LimitStatus, Rule
 from billing.types import LimitScope, LimitState
 from costtrack.calendar import Calendar
@@ -29,18 +30,17 @@ def statuses(*, organization: Organization, rules: Sequence[Rule], now: datetime
     return _statuses(organization, rules, balances, now)
 
 
-def status_and_fit(
-    *, organization: Organization, rule: Rule, usd: Decimal, now: datetime
-) -> tuple[LimitStatus, datetime | None]:
-    """Return the status of the rule, and when a call of that amount would be authorized (None if unknown)."""
-    balances = read_balances(organization=organization, rules=[rule], now=now)
+def exact_fit(
+    *, organization: Organization, rule: Rule, balance: Balance, usd: Decimal, now: datetime
+) -> datetime | None:
+    """Return when a call of that amount would be authorized (None if unknown). While a balance changes quickly, it can
+    be up to an hour late."""
 
     def fit(rule: Rule, balance: Balance) -> datetime | None:
         return fits_at(rule, balance, usd=usd, calendar=organization.calendar, now=now)
 
-    (status,) = _statuses(organization, [rule], balances, now)
-    (balance,) = _with_event_detail(organization, [rule], balances, fit)
-    return status, fit(rule, balance)
+    (detailed,) = _with_event_detail(organization, [rule], [balance], fit)
+    return fit(rule, detailed)
 
 
 def _statuses(
@@ -79,7 +79,7 @@ def _with_event_detail(
     balances: Sequence[Balance],
     boundary: Callable[[Rule, Balance], datetime | None],
 ) -> list[Balance]:
-    """Return the balances with events instead of full hours wherever `boundary` falls into an hour.
+    """Return the balances with parts of hours, down to events, wherever `boundary` falls into an hour.
 
     Without them `boundary` would return the end of the hour instead of the time of an event.
     """
@@ -90,8 +90,8 @@ def _with_event_detail(
         if (bucket := needs_event_detail(rule, balance, boundary(rule, balance))) is not None
     ]:
         requests = [(rules[index], detailed[index], bucket) for index, bucket in inexact]
-        split = split_by_event(organization=organization, requests=requests)
-        for (index, _), balance in zip(inexact, split, strict=True):
+        divided = split(organization=organization, requests=requests)
+        for (index, _), balance in zip(inexact, divided, strict=True):
             detailed[index] = balance
     return detailed
 

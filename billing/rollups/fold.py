@@ -22,7 +22,9 @@ from billing.rollups.workflows import move_runs
 from costtrack.database.queries import fetch_rows
 from organizations.failures import log_failure
 
-_MAX_BATCHES = 100
+# A batch can have a single event, and each transaction has its own cost, so a backlog of single events needs many of
+# them in one.
+_MAX_BATCHES = 5_000
 _MAX_EVENTS = 50_000
 
 _UNFOLDED_ORGANIZATIONS = (
@@ -30,8 +32,18 @@ _UNFOLDED_ORGANIZATIONS = (
 )
 _CLAIM = """
 SELECT id, last_event_id, accepted FROM billing_ingestbatch
-WHERE organization_id = %s AND folded_at IS NULL
-ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+WHERE organization_id = %(organization)s AND folded_at IS NULL AND id <= (
+    SELECT id FROM (
+        SELECT id, sum(accepted) OVER (ORDER BY id) AS events, row_number() OVER (ORDER BY id) AS number
+        FROM (
+            SELECT id, accepted FROM billing_ingestbatch
+            WHERE organization_id = %(organization)s AND folded_at IS NULL
+            ORDER BY id LIMIT %(max_batches)s
+        ) AS oldest
+    ) AS summed
+    WHERE events <= %(max_events)s OR number = 1 ORDER BY id DESC LIMIT 1
+)
+ORDER BY id FOR UPDATE SKIP LOCKED
 """
 _MARK = "UPDATE billing_ingestbatch SET folded_at = %s WHERE organization_id = %s AND id = ANY(%s)"
 _FOLD = [((rollup, *rollup.coarser), fold_statement(rollup, OF_BATCHES)) for rollup in FINEST]
@@ -101,14 +113,8 @@ def _fold_some(organization_id: int, now: datetime) -> Folded:
 
 
 def _claim(cursor: Any, organization_id: int) -> Sequence[tuple[UUID, UUID, int]]:
-    """Claim the oldest unclaimed batches, up to about `_MAX_EVENTS` events. Further batches that were selected stay
-    locked until the transaction ends."""
-    cursor.execute(_CLAIM, [organization_id, _MAX_BATCHES])
-    claimed: list[tuple[UUID, UUID, int]] = []
-    events = 0
-    for batch in cursor.fetchall():
-        if claimed and events + batch[2] > _MAX_EVENTS:
-            break
-        claimed.append(batch)
-        events += batch[2]
+    """Claim the oldest batches, up to about `_MAX_EVENTS` events, except those that are claimed already."""
+    parameters = {"organization": organization_id, "max_batches": _MAX_BATCHES, "max_events": _MAX_EVENTS}
+    cursor.execute(_CLAIM, parameters)
+    claimed: Sequence[tuple[UUID, UUID, int]] = cursor.fetchall()
     return claimed

@@ -49,8 +49,8 @@ def status_of(organization: Organization, scope: LimitScope, value: str, now: da
 
 def assert_is_justified(refusal: Refusal) -> None:
     """The refusal names a limit in which the call did not fit."""
-    state = refusal.status.evaluation
-    assert state.spent_usd + state.reserved_usd + refusal.requested_usd > refusal.status.rule.amount_usd
+    state = refusal.evaluation
+    assert state.spent_usd + state.reserved_usd + refusal.requested_usd > refusal.rule.amount_usd
 
 
 def test_26672_parallel_calls_do_not_pass_the_budgets_of_a_key_and_a_user(organization: Organization) -> None:

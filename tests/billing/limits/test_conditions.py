@@ -360,7 +360,7 @@ def test_a_fixed_period_counts_from_its_start_to_its_end(organization: Organizat
     assert spent(organization, limit) == Decimal("0.875")
     with pytest.raises(SpendLimitExceededError) as refused:
         take(organization, "0.25", now=NOW, user_ref="ada")
-    assert refused.value.refusal.status.evaluation.span == (start, end)
+    assert refused.value.refusal.evaluation.span == (start, end)
     assert_verified(organization)
 
 

@@ -14,7 +14,7 @@ from billing.limits.balances import read_balances, rule_parameters, window_start
 from billing.limits.cache import limit_set
 from billing.limits.covered_spend import cover_unfolded_spend, covered_parameters
 from billing.limits.refusal import SpendLimitExceededError
-from billing.limits.types import Dimensions, Rule
+from billing.limits.types import Balance, Dimensions, Rule
 from billing.rollups.fold import fold
 from billing.types import LimitScope, LimitUnit, LimitWindow
 from costtrack.revision_cache import RevisionCache
@@ -71,14 +71,21 @@ def balances(organization: Organization, *, is_covered: bool = True) -> list[tup
 
 def assert_right(organization: Organization, *, events: int) -> None:
     """The balances are those of the exact reading, and this many events were added up."""
-    rules: list[Rule] = limit_set(organization).rules_for(CALL, now=LATER)
+    limits = limit_set(organization)
+    rules: list[Rule] = limits.rules_for(CALL, now=LATER)
     exact = read_balances(organization=organization, rules=rules, now=LATER)
+    detailed = read_balances(organization=organization, rules=rules, now=LATER, revision=limits.revision)
+    assert list(map(_totals, detailed)) == list(map(_totals, exact))
     for rule, balance, (spent, edge, added) in zip(rules, exact, balances(organization), strict=True):
         assert spent <= balance.spent_usd <= spent + edge, rule
         assert added == events
     assert {spent for spent, _, _ in balances(organization)} == {
         spent for spent, _, _ in balances(organization, is_covered=False)
     }
+
+
+def _totals(balance: Balance) -> tuple[Any, ...]:
+    return balance.spent_usd, balance.reserved_usd, balance.unpriced, balance.unpriced_since
 
 
 def test_covered_events_are_not_added_up_again(organization: Organization, send: Send) -> None:
@@ -137,6 +144,13 @@ def test_a_window_that_begins_within_an_hour_has_its_covered_spend_as_its_edge(
 
     assert balances(organization) == [(0, Decimal("0.50"), 0)]
     assert balances(organization, is_covered=False) == [(Decimal("0.25"), 0, 2)]
+
+
+def test_covered_events_without_a_price_are_counted(organization: Organization, send: Send) -> None:
+    make_limits(organization)
+    send({key: value for key, value in EVENT.items() if key != "cost_usd"}, EVENT, now=BEFORE)
+    cover(organization)
+    assert_right(organization, events=0)
 
 
 def test_a_limit_that_is_set_later_is_not_covered(organization: Organization, send: Send) -> None:

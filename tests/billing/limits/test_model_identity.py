@@ -143,7 +143,7 @@ def test_a_later_price_does_not_change_the_name_that_an_event_has(organization: 
     assert (later.model, later.sent_model) == ("acme-9", "acme-9-20261101")
     with pytest.raises(SpendLimitExceededError) as refused:
         take(organization, "0.1", model=identify_model(organization.pk, "acme-9-20261101", now=NOW))
-    assert refused.value.refusal.status.rule.limit_id == limit.pk
+    assert refused.value.refusal.rule.limit_id == limit.pk
     assert verify_limits(organization=organization, now=NOW).count == 0
 
 

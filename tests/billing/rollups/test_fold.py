@@ -1,14 +1,18 @@
 """Folding: each batch once, and reads that do not wait for it."""
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+from django.db import connection
 from django.db.models import Sum
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from billing.models import IngestBatch
 from billing.models.rollups import SpendDay, TagDay, UsageHour
+from billing.rollups import fold as fold_module
 from billing.rollups.definitions import ROLLUPS
 from billing.rollups.fold import Folded, fold
 from organizations.models import Organization
@@ -44,6 +48,28 @@ def test_batches_that_are_folded_together_count_once(send: Send) -> None:
 
     assert fold(now=NOW) == Folded(batches=3, events=3)
     assert SpendDay.objects.get().requests == 3
+
+
+def test_a_backlog_of_single_events_is_folded_in_few_transactions(send: Send) -> None:
+    for _ in range(120):
+        send(CALL)
+    with CaptureQueriesContext(connection) as captured:
+        assert fold(now=NOW) == Folded(batches=120, events=120)
+    marked = [query for query in captured.captured_queries if query["sql"].startswith("UPDATE billing_ingestbatch")]
+    assert len(marked) == 1
+
+
+def test_a_transaction_folds_the_oldest_batches_that_fit_and_at_least_one(
+    organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fold_module, "_MAX_EVENTS", 3)
+    monkeypatch.setattr(fold_module, "_MAX_BATCHES", 2)
+    for second, events in enumerate((1, 2, 1, 4, 1, 1, 1)):
+        send(*[CALL] * events, now=NOW + timedelta(seconds=second))
+    folded = []
+    while (step := fold_module._fold_some(organization.pk, NOW)).batches:
+        folded.append((step.batches, step.events))
+    assert folded == [(2, 3), (1, 1), (1, 4), (2, 2), (1, 1)]
 
 
 def test_a_call_counts_under_each_of_its_tags(send: Send) -> None:
