@@ -154,6 +154,10 @@ def _archive(
                 path.touch()
         if rows:
             _verify_and_drop(archive, storage, partition, actor, now)
+    except StorageError as error:
+        if EventArchive.objects.row(archive).exists():
+            raise
+        raise _other_run(archive) from error  # which has deleted this one's file
     finally:
         # An error of the commit does not say whether it happened.
         _discard(organization, archive.pk, archive)
@@ -185,7 +189,7 @@ def _finish(archive: EventArchive, copy: Path, sums: Sums, partition: Partition,
     organization = archive.organization
     unfinished = EventArchive.objects.of(organization).filter(pk=archive.pk, archived_at=None)
     if not unfinished.select_for_update().exists():
-        raise ConflictError(f"Another run archives {archive.month:%Y-%m} of {organization.slug}.")
+        raise _other_run(archive)
     if sums != sums_of(partition.name, organization.pk) or not is_same(copy, partition.name, organization.pk):
         raise ConflictError(f"Events of {organization.slug} changed while they were archived. Try again.")
     archive.events, archive.requests, archive.unpriced = sums.events, sums.requests, sums.unpriced
@@ -203,6 +207,10 @@ def _finish(archive: EventArchive, copy: Path, sums: Sums, partition: Partition,
         sha256=archive.sha256,
         archived_at=iso(now),
     )
+
+
+def _other_run(archive: EventArchive) -> ConflictError:
+    return ConflictError(f"Another run archives {archive.month:%Y-%m} of {archive.organization.slug}.")
 
 
 def _discard(organization: Organization, archive_id: int, written: EventArchive | None = None) -> None:

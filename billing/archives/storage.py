@@ -46,13 +46,17 @@ class Storage(ABC):
     @abstractmethod
     @contextmanager
     def staged(self, name: str) -> Iterator[Path]:
-        """Yield the path of a new local file, and store what it has under the name. A file that fails is removed."""
+        """Yield the path of a new local file, and store what it has under the name. A file that fails is removed.
+
+        Raises StorageError, also for errors of files in the block.
+        """
         yield Path()
 
     @abstractmethod
     @contextmanager
     def local_copy(self, name: str) -> Iterator[Path]:
-        """Yield the path of a local file with the stored content. Raises StorageError."""
+        """Yield the path of a local file with the stored content. Raises StorageError, also for errors of files in the
+        block."""
         yield Path()
 
     def size(self, name: str) -> int | None:
@@ -95,23 +99,23 @@ class FolderStorage(Storage):
         partial = _partial(target)
         with storage_errors(str(target)):
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            yield partial
-            with storage_errors(str(target)):
+            try:
+                yield partial
                 partial.chmod(0o600)
                 _synchronize(partial)
                 partial.replace(target)
                 for folder in (target.parent, target.parent.parent):
                     _synchronize(folder)
-        finally:
-            partial.unlink(missing_ok=True)
+            finally:
+                partial.unlink(missing_ok=True)
 
     @contextmanager
     def local_copy(self, name: str) -> Iterator[Path]:
         path = Path(self.location, name)
         if not path.is_file():
             raise StorageError(f"{path} does not exist.")
-        yield path
+        with storage_errors(str(path)):
+            yield path
 
 
 class BucketStorage(Storage):
@@ -135,27 +139,19 @@ class BucketStorage(Storage):
 
     @contextmanager
     def staged(self, name: str) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory() as folder:
+        with storage_errors(f"{self.location}/{name}"), tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "file")
             yield path
             # An object appears when its upload is completed.
-            with (
-                storage_errors(f"{self.location}/{name}"),
-                path.open("rb") as file,
-                self.filesystem().open_output_stream(self.path(name)) as stream,
-            ):
+            with path.open("rb") as file, self.filesystem().open_output_stream(self.path(name)) as stream:
                 while chunk := file.read(_CHUNK):
                     stream.write(chunk)
 
     @contextmanager
     def local_copy(self, name: str) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory() as folder:
+        with storage_errors(f"{self.location}/{name}"), tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "file")
-            with (
-                storage_errors(f"{self.location}/{name}"),
-                path.open("wb") as file,
-                self.filesystem().open_input_stream(self.path(name)) as stream,
-            ):
+            with path.open("wb") as file, self.filesystem().open_input_stream(self.path(name)) as stream:
                 while chunk := stream.read(_CHUNK):
                     file.write(chunk)
             yield path

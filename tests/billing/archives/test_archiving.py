@@ -1,5 +1,6 @@
 """Old events are moved to files and read again; no total changes, and nothing is counted twice."""
 
+import errno
 import io
 import json
 import random
@@ -320,6 +321,48 @@ def test_what_changes_meanwhile_is_not_dropped(
     assert UsageEvent.objects.of(organization).filter(received_at__lt=SEPTEMBER).count() == (0 if is_another_run else 6)
     assert stored_files(tmp_path) == files_of(*EventArchive.objects.all())
     assert is_right(organization)
+
+
+@pytest.mark.usefixtures("three_months")
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (archiving, "sha256_of"),
+        (archiving, "sums_of_file"),
+        (archiving, "store_manifest"),
+        (archiving, "drop_archived"),
+    ],
+)
+def test_a_run_whose_file_is_deleted_by_another_run_says_so(
+    module: Any, name: str, organization: Organization, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = getattr(module, name)
+
+    def run_beside(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.undo()
+        archiving.discard_unfinished(organization=organization, month=AUGUST)
+        return function(*arguments, **named)
+
+    monkeypatch.setattr(module, name, run_beside)
+    with pytest.raises(ConflictError, match="Another run archives 2026-08 of acme"):
+        archive(tmp_path, organization, month=AUGUST)
+    assert (EventArchive.objects.count(), stored_files(tmp_path)) == (0, set())
+    assert [each.events for each in archive(tmp_path, organization, month=AUGUST)] == [5]
+
+
+@pytest.mark.usefixtures("three_months")
+@pytest.mark.parametrize(("module", "name"), [(files, "open_writer"), (archiving, "sums_of_file")])
+def test_a_full_disk_is_one_line_that_names_the_file(
+    module: Any, name: str, organization: Organization, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, name, fail)
+    with pytest.raises(CommandError, match=rf"^{tmp_path}/acme/\S+: No space left on device$"):
+        call_command("archive", str(tmp_path), "--month=2026-08", "--organization=acme")
+    assert UsageEvent.objects.of(organization).count() == 17
+    assert (EventArchive.objects.count(), stored_files(tmp_path)) == (0, set())
 
 
 @pytest.mark.usefixtures("three_months")
