@@ -5,9 +5,10 @@ counted as usage (`billing/ingest/metric_usage.py`). Logs and spans come first: 
 one after it, metrics are not counted as usage, and what was counted before they arrived is taken back.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
 
 import msgspec
 from django.db import connection
@@ -19,7 +20,7 @@ from billing.ledger.types import Appended, Outcome
 from billing.models import Coverage, MetricPoint, UsageEvent
 from billing.types import EventKind
 from costtrack.database.queries import fetch_rows
-from costtrack.tenancy import tenant_scope
+from costtrack.tenancy import tenant_reads, tenant_scope
 from organizations.failures import log_failure
 from organizations.models import Organization
 
@@ -49,26 +50,49 @@ RETURNING source, hour, EXISTS (
 """
 
 
+# The same for senders whose metrics do not count as usage: there is nothing to take back, so it is one statement.
+_ADD_OF_OTHERS = """
+INSERT INTO billing_coverage (organization_id, source, signal, hour, tokens)
+SELECT %s, added.source, added.signal, added.hour, added.tokens
+FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::bigint[]) AS added (source, signal, hour, tokens)
+WHERE added.source <> ALL (
+    ARRAY(SELECT sender.name FROM billing_metricsender AS sender WHERE sender.organization_id = %s)
+)
+ORDER BY added.source, added.signal, added.hour
+ON CONFLICT (organization_id, source, signal, hour)
+DO UPDATE SET tokens = billing_coverage.tokens + excluded.tokens
+RETURNING source
+"""
+
+
 def record_arrivals(
     *, organization: Organization, events: Sequence[ParsedEvent], appended: Appended, now: datetime
 ) -> None:
     """Count the tokens of events that came in logs or spans, except repeated ones. They replace usage that was counted
     from metrics."""
     # Numbered hours and shared signals are found several times faster than instants.
-    arrived: Counter[tuple[tuple[str, str], int]] = Counter()
+    arrived: dict[tuple[tuple[str, str], int], int] = {}
     for position, (parsed, outcome) in enumerate(zip(events, appended.outcomes, strict=True)):
-        event = parsed.event
-        if parsed.signal is None or event.occurred_at is None:
+        event, signal = parsed.event, parsed.signal
+        if signal is None or event.occurred_at is None:
             continue
         if outcome is Outcome.ACCEPTED or position in appended.same_calls:
             tokens = (event.input_tokens or 0) + (event.cache_read_tokens or 0) + (event.cache_creation_tokens or 0)
-            hour = int(event.occurred_at.timestamp()) // _HOUR_SECONDS
-            arrived[parsed.signal, hour] += tokens + (event.output_tokens or 0)
-    if arrived:
-        rows = {
-            (*signal, datetime.fromtimestamp(hour * _HOUR_SECONDS, tz=UTC)): tokens
-            for (signal, hour), tokens in arrived.items()
+            row = signal, int(event.occurred_at.timestamp()) // _HOUR_SECONDS
+            arrived[row] = arrived.get(row, 0) + tokens + (event.output_tokens or 0)
+    rows = {
+        (*signal, datetime.fromtimestamp(hour * _HOUR_SECONDS, tz=UTC)): tokens
+        for (signal, hour), tokens in arrived.items()
+        if tokens
+    }
+    if not rows:
+        return
+    with tenant_reads(organization.pk):
+        added = {
+            source for (source,) in fetch_rows(_ADD_OF_OTHERS, [*_parameters(organization, rows), organization.pk])
         }
+    rows = {row: tokens for row, tokens in rows.items() if row[0] not in added}
+    if rows:
         with tenant_scope(organization.pk):
             for sender, hours in add_tokens(organization, rows).items():
                 _take_back_usage(organization, sender, hours, now)
@@ -150,14 +174,18 @@ def _growth(point: Point, last: MetricPoint) -> int:
 
 def add_tokens(organization: Organization, tokens: Mapping[Row, int]) -> dict[str, set[datetime]]:
     """Add the tokens. Return the hours of senders whose metrics count as usage."""
-    rows = [(*row, number) for row, number in tokens.items() if number][:_MAX_ROWS]
+    rows = {row: number for row, number in tokens.items() if number}
     hours: dict[str, set[datetime]] = {}
     if rows:
-        added = fetch_rows(_ADD, [organization.pk, *map(list, zip(*rows, strict=True))])
-        for sender, hour, counts_as_usage in added:
+        for sender, hour, counts_as_usage in fetch_rows(_ADD, _parameters(organization, rows)):
             if counts_as_usage:
                 hours.setdefault(sender, set()).add(hour)
     return hours
+
+
+def _parameters(organization: Organization, tokens: Mapping[Row, int]) -> list[Any]:
+    rows = [(*row, number) for row, number in islice(tokens.items(), _MAX_ROWS)]
+    return [organization.pk, *map(list, zip(*rows, strict=True))]
 
 
 def time_of(point: Point) -> datetime:

@@ -114,21 +114,6 @@ class LedgerEntry(Struct, gc=False, omit_defaults=True):
         return (self.token_cost_usd or ZERO) + (self.compute_cost_usd or ZERO)
 
 
-class NamedCall(Struct, gc=False):
-    """The call that an event names, as it is compared with those of other sources (0031_match_calls.sql)."""
-
-    id: UUID | None
-    source: str
-    keys: list[str]
-    provider: str
-    model: str
-    may_repeat_calls: bool
-    input_tokens: int
-    cached_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-
-
 EVENT_FIELDS = LedgerEntry.__struct_fields__[: LedgerEntry.__struct_fields__.index("credential_id")]
 """The fields of an event, in the order of the positional arguments."""
 

@@ -17,14 +17,15 @@ import msgspec
 from django.db import connection
 from django.db.models import NOT_PROVIDED
 
-from billing.ledger.types import LedgerEntry, NamedCall, Refusal
+from billing.ledger.types import LedgerEntry, Refusal
 from billing.models import UsageEvent
 from costtrack.database.local_settings import execute_together
 from costtrack.database.queries import fetch_rows
 from costtrack.ids import event_ids, last_event_id, new_batch_id
 from organizations.credential_check import CredentialCheck
 
-# billing/migrations/sql/0031_append_batches.sql, 0034_write_events.sql and 0013_complete_batches.sql.
+# billing/migrations/sql/0031_append_batches.sql, 0034_write_events.sql, 0078_match_calls.sql and
+# 0013_complete_batches.sql.
 _APPEND = "SELECT * FROM billing_append_batches(%s, %s::bigint[], %s, %s, %s, %s, %s, %s, %s, %s)"
 _SHORT_TIMEOUT = ("SET LOCAL lock_timeout = '100ms'", ())
 _REVISIONS = "SELECT billing_price_revisions(%s)"
@@ -164,30 +165,47 @@ def _events(organization_id: int, entries: Sequence[LedgerEntry]) -> list[str | 
     """Return the parameters of both functions: defaults, events, the ids, keys and hashes of events with a key, and
     the calls that events name."""
     keyed = [entry for entry in entries if entry.key is not None]
-    calls = [_named_call(entry, entry.call_keys) for entry in entries if entry.call_keys]
+    calls = [entry for entry in entries if entry.call_keys]
     return [
         _json({**_DEFAULTS, "organization_id": organization_id}),
         _json(entries),
         _array([entry.id.hex for entry in keyed if entry.id is not None]),
         _array([entry.key for entry in keyed if entry.key is not None]),
         _array([str(entry.payload_hash) for entry in keyed]),
-        _json(calls) if calls else None,
+        _json(_named_calls(calls)) if calls else None,
     ]
 
 
-def _named_call(entry: LedgerEntry, keys: list[str]) -> NamedCall:
-    return NamedCall(
-        entry.id,
-        entry.source,
-        keys,
-        entry.call_provider,
-        entry.call_model,
-        entry.may_repeat_calls,
-        entry.input_tokens or 0,
-        (entry.cache_read_tokens or 0) + (entry.cache_creation_tokens or 0),
-        entry.output_tokens or 0,
-        entry.reasoning_tokens or 0,
-    )
+def _named_calls(entries: Iterable[LedgerEntry]) -> dict[str, Any]:
+    """Return the calls that entries name, as they are compared with those of other sources (0078_match_calls.sql):
+    arrays with an element for each key."""
+    rows = [
+        (
+            entry.id.hex if entry.id is not None else "",
+            key,
+            entry.source,
+            entry.call_provider,
+            entry.call_model,
+            entry.may_repeat_calls,
+            entry.input_tokens or 0,
+            (entry.cache_read_tokens or 0) + (entry.cache_creation_tokens or 0),
+            entry.output_tokens or 0,
+            entry.reasoning_tokens or 0,
+        )
+        for entry in entries
+        for key in entry.call_keys or ()
+    ]
+    ids, keys, sources, providers, models, may_repeat_calls, *counts = map(list, zip(*rows, strict=True))
+    names = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+    return {
+        "ids": _array(ids),
+        "keys": _array(keys),
+        "sources": sources,
+        "providers": providers,
+        "models": models,
+        "may_repeat_calls": may_repeat_calls,
+        **{name: _number_array(numbers) for name, numbers in zip(names, counts, strict=True)},
+    }
 
 
 def _parents(entries: Iterable[LedgerEntry]) -> str:
@@ -201,6 +219,11 @@ def _json(value: Any) -> str:
 def _array(values: Iterable[str]) -> str:
     """Return a PostgreSQL array literal for values that need no quotes. Several times faster than psycopg."""
     return "{" + ",".join(values) + "}"
+
+
+def _number_array(numbers: list[int]) -> str:
+    """Return a PostgreSQL array literal. JSON differs from it in the brackets only, and takes no loop."""
+    return "{" + _json(numbers)[1:-1] + "}"
 
 
 def _defaults() -> dict[str, Any]:

@@ -2,8 +2,9 @@
 gigabytes of objects; each span or log record is then decoded separately.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -54,6 +55,8 @@ _MAX_CACHED, _MAX_CACHED_BYTES = 16_384, 256
 # Attributes of a layout, and what is cached of layouts and of texts.
 _MAX_LAYOUT, _MAX_LAYOUTS = 64, 1_024
 _MAX_SAID, _MAX_SAID_BYTES = 2_048, 2_048
+# Of two bytes there are 16,384.
+_SHORT_NUMBER = 2
 _MAX_FIELDS = 100_000
 _ERROR_STATUS = 2
 
@@ -284,15 +287,14 @@ def _key(attribute: memoryview) -> str:
 
 
 def _attributes(encoded: Iterable[bytes]) -> Attributes:
-    pairs = list(encoded)  # reading protobuf's own list several times takes longer
-    try:
-        names = tuple([pair[: 2 + pair[1]] for pair in pairs]) if len(pairs) <= _MAX_LAYOUT else ()
-    except IndexError:  # an attribute without key and value
-        names = ()
-    layout = _layouts[names] if names else None
-    if layout is None:
-        return collect([_decoded[pair] for pair in pairs[:MAX_ATTRIBUTES] if pair and _may_be_read(pair)])
-    said = _said[tuple([pairs[position] for position in layout.texts])]
+    pairs = tuple(encoded)  # reading protobuf's own list several times takes longer
+    layout = _last_layout[0]
+    if len(pairs) != len(layout.names) or not all(map(bytes.startswith, pairs, layout.names)):
+        found = _layout_of(pairs)
+        if found is None:
+            return collect([_decoded[pair] for pair in pairs[:MAX_ATTRIBUTES] if pair and _may_be_read(pair)])
+        layout = _last_layout[0] = found
+    said = _said[layout.texts_of(pairs)]
     values: dict[str, Any] = {}
     for position, name, role in layout.others:
         value = _value(pairs[position])
@@ -303,6 +305,16 @@ def _attributes(encoded: Iterable[bytes]) -> Attributes:
     return Attributes(said.texts, values, said.tags)
 
 
+def _layout_of(pairs: Sequence[bytes]) -> "_Layout | None":
+    """Return the layout of attributes; None if there are too many of them, or a key is not short."""
+    if not pairs or len(pairs) > _MAX_LAYOUT:
+        return None
+    try:
+        return _layouts[tuple([pair[: 2 + pair[1]] for pair in pairs])]
+    except IndexError:  # an attribute without key and value
+        return None
+
+
 def _may_be_read(pair: bytes) -> bool:
     """Whether an attribute is read, by its key, which encoders write first. What is not read is not decoded."""
     name = _name_in(pair[: 2 + pair[1]])
@@ -310,17 +322,19 @@ def _may_be_read(pair: bytes) -> bool:
 
 
 def _name_in(beginning: bytes) -> str | None:
-    """Return the key with which an attribute begins; None if it is longer, or something else comes first."""
+    """Return the key with which an attribute begins; None if it is longer or cut off, or something else comes first."""
     tag, length = beginning[:2]
-    if tag != _KEY_TAG or length > _MAX_SHORT_KEY:
+    if tag != _KEY_TAG or length > _MAX_SHORT_KEY or len(beginning) != 2 + length:
         return None
     return str(beginning[2:], "utf-8", "replace")
 
 
 class _Layout(NamedTuple):
-    """The positions of attributes that are read: of texts and tags, and of others, with their names and roles."""
+    """What is read of messages whose attributes begin with these names: a function that returns the texts and tags, and
+    the positions of others, with their names and roles."""
 
-    texts: tuple[int, ...]
+    names: tuple[bytes, ...]
+    texts_of: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
     others: tuple[tuple[int, str, str], ...]
 
 
@@ -341,8 +355,15 @@ class _Layouts(dict[tuple[bytes, ...], _Layout]):
                 others.append((position, name, rule.role))
         if len(self) >= _MAX_LAYOUTS:
             self.clear()
-        self[beginnings] = layout = _Layout(tuple(texts), tuple(others))
+        self[beginnings] = layout = _Layout(beginnings, _getter(texts), tuple(others))
         return layout
+
+
+def _getter(positions: Sequence[int]) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]]:
+    """Return a function that returns the items at these positions, always as a tuple."""
+    if len(positions) > 1:
+        return itemgetter(*positions)
+    return itemgetter(slice(positions[0], positions[0] + 1) if positions else slice(0))
 
 
 class _Said(dict[tuple[bytes, ...], Attributes]):
@@ -371,9 +392,24 @@ class _Decoded(dict[bytes, ReadAttribute | None]):
         return read
 
 
+class _Numbers(dict[bytes, int | None]):
+    """Whole numbers by their bytes, of which small ones are known; None for others, such as negative ones."""
+
+    def __missing__(self, encoded: bytes) -> int | None:
+        number, end = _varint(encoded, 0)
+        if end != len(encoded) or number >= _BIGINT:
+            return None
+        if end <= _SHORT_NUMBER:
+            self[encoded] = number
+        return number
+
+
 _layouts = _Layouts()
+# Most messages have the layout of the one before, which is known without building the key of the other layouts.
+_last_layout = [_Layout((), _getter(()), ())]
 _said = _Said()
 _decoded = _Decoded()
+_numbers = _Numbers()
 
 
 def _value(pair: bytes) -> Any:
@@ -385,8 +421,8 @@ def _value(pair: bytes) -> Any:
         if kind == _TEXT_TAG and pair[start + 3] == size - start - 4:
             return str(pair[start + 4 :], "utf-8")
         if kind == _INT_TAG:
-            number, end = _varint(pair, start + 3)
-            if end == size and number < _BIGINT:
+            number = _numbers[pair[start + 3 :]]
+            if number is not None:
                 return number
     return _plain(KeyValue.FromString(pair).value)
 

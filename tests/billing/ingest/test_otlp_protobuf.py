@@ -79,3 +79,10 @@ def test_an_estimate_that_is_no_amount_does_not_refuse_the_call() -> None:
     batch = otlp.to_events(records, now=NOW)
     assert batch.errors == []
     assert [str(parsed.event.cost_usd) for parsed in batch.events] == ["None", "None", "0.5"]
+
+
+def test_an_attribute_that_is_cut_off_is_refused_and_hides_no_later_one() -> None:
+    name = b"gen_ai.usage.output_tokens"
+    with pytest.raises(Malformed):
+        decode(bytes([0x0A, len(name)]) + name[:10])
+    assert decode(encoded_field(1, name) + encoded_field(2, b"\x18\x05")).attributes.values[name.decode()] == 5

@@ -26,7 +26,7 @@ CALL = {
 }
 
 _CURL = """\
-curl -X POST {address} \\
+curl -X POST "$COSTTRACK_URL/usage/events" \\
   -H "Authorization: Bearer $COSTTRACK_TOKEN" \\
   -H "Content-Type: application/json" \\
   -d '{body}'
@@ -125,7 +125,7 @@ def integrations(*, server: str, has_api: bool) -> tuple[Integration, ...]:
         "it again: an event counts once.",
         (Scope.USAGE_WRITE.value,),
         (
-            Snippet("snippet-curl", "Send the first event:", _curl(server), "Copy command"),
+            Snippet("snippet-curl", "Send the first event:", _curl(), "Copy command"),
             Snippet("snippet-python", "Or with Python:", _PYTHON, "Copy program"),
         ),
     )
@@ -155,10 +155,10 @@ def integrations(*, server: str, has_api: bool) -> tuple[Integration, ...]:
     return (curl, litellm, *gateways, *senders(), files)
 
 
-def _curl(server: str) -> str:
+def _curl() -> str:
     fields = {"id": "first-call", **CALL}.items()
     lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(value)}" for name, value in fields)
-    return _CURL.format(address=quote(f"{server}/usage/events"), body=f"{{\n{lines}\n  }}")
+    return _CURL.format(body=f"{{\n{lines}\n  }}")
 
 
 def _litellm(server: str) -> Iterator[Snippet]:

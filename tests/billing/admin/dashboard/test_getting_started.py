@@ -75,7 +75,7 @@ def test_the_curl_command_records_a_priced_event_once(organization: Organization
     token = variables(answer.text)["COSTTRACK_TOKEN"].replace("YOUR_SECRET", key.client_secret)
     command = shlex.split(piece("snippet-curl").replace("$COSTTRACK_TOKEN", token))
 
-    assert command[:4] == ["curl", "-X", "POST", "https://spend.example/usage/events"]
+    assert command[:4] == ["curl", "-X", "POST", "$COSTTRACK_URL/usage/events"]
     headers = dict(command[index + 1].split(": ") for index, word in enumerate(command) if word == "-H")
     body = command[command.index("-d") + 1]
     api = APIClient(headers={"Authorization": headers["Authorization"]})
@@ -265,7 +265,7 @@ def test_the_address_is_what_the_operator_named_or_the_browser_used(
 ) -> None:
     settings.PUBLIC_URL = public
     text = page(sign_in(owner))
-    assert f"curl -X POST {shown}/usage/events" in text
+    assert f"export COSTTRACK_URL={shown}\n" in text
     assert "/o/acme/usage" not in text
 
 
