@@ -6,6 +6,6 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0075_event_archives")]
+    dependencies = [("billing", "0077_bounded_refusals")]
 
     operations = [*run_sql_files(__file__, "match_calls")]
