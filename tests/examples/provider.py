@@ -133,9 +133,9 @@ class _RelayHandler(_Handler):
             self.close_connection = True
 
     def do_PUT(self) -> None:
-        """For programs: `/open` and `/shut`."""
+        """For programs: `/open` and `/shut`. The answer is what has arrived so far."""
         (self.server.is_open.set if self.path == "/open" else self.server.is_open.clear)()
-        self.answer(200, b"{}")
+        self.answer(200, json.dumps(self.server.requests).encode())
 
     do_GET = do_POST = do_DELETE = _pass  # noqa: N815 - http.server calls them so
 

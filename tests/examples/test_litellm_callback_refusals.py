@@ -178,7 +178,8 @@ def test_a_call_cancelled_during_authorization_reserves_nothing(
         relay = os.environ["COSTTRACK_URL"]
         httpx.put(relay + "/shut")
         pending_call = asyncio.create_task(call())
-        await asyncio.sleep(0.5)
+        while not httpx.put(relay + "/shut").json():
+            await asyncio.sleep(0.01)
         pending_call.cancel()
         await asyncio.gather(pending_call, return_exceptions=True)
         httpx.put(relay + "/open")
