@@ -45,7 +45,10 @@ def test_the_ways_are_chosen_by_keyboard_and_copied(browse: Browse, owner: User,
     page.get_by_role("button", name="Copy command").first.click()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied == (page.locator("#snippet-curl").text_content() or "").strip()
-    assert f"{page.url.removesuffix(START)}/usage/events" in copied
+    assert '"$COSTTRACK_URL/usage/events"' in copied
+    page.get_by_role("button", name="Copy variables").click()
+    variables = page.evaluate("navigator.clipboard.readText()")
+    assert f"export COSTTRACK_URL={page.url.removesuffix(START)}\n" in variables
 
 
 def test_files_come_and_the_page_says_so(
