@@ -22,6 +22,8 @@ def welcome(
     yield f"costtrack is ready at {address.url}"
     yield ""
     yield f"  Web UI          {address.url}/admin/"
+    if not demo:
+        yield f"  Organizations   {address.url}/admin/organizations/organization/  (the operator adds the first one)"
     password = read_private(folder.operator_password)
     if password:
         yield f"  Operator        {OPERATOR_EMAIL}  {password}"
