@@ -194,12 +194,14 @@ WHERE by_unit.is_total OR page.key IS NOT NULL
 GROUP BY 1, 2, 3, 4
 ORDER BY 1 DESC, 3 DESC, 2, 4
 """)
-# A receipt is never earlier than the usage, apart from clocks that are ahead, so old partitions are not read.
+# A receipt is never earlier than the usage, apart from clocks that are ahead, so old partitions are not read. The index
+# has no events without the column, which the planner does not conclude from the other side of the comparison: without
+# the last condition all recent events would be read for each unit.
 _HAS_USAGE_SINCE = sql.SQL("""
     work.{column} <> '' AND EXISTS (
         SELECT FROM billing_usageevent AS event
         WHERE event.organization_id = %(organization)s AND event.id >= {first_id} AND event.{column} = work.{column}
-            AND event.occurred_at >= {since}
+            AND event.occurred_at >= {since} AND event.{column} <> ''
     )
 """)
 
