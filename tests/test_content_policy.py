@@ -1,4 +1,4 @@
-"""No page runs a script that is written in it, or loads anything from elsewhere; browsers are told to see to it."""
+"""No page runs a script that is written in it, or loads anything from elsewhere; headers make browsers enforce it."""
 
 import pytest
 from django.test import Client

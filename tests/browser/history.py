@@ -167,7 +167,7 @@ def _context(drawn: Random) -> Event:
 
 
 def _ends() -> list[Event]:
-    """Two sessions have told their totals."""
+    """Two sessions have reported their totals."""
     return [
         {
             "id": f"end-{session}",

@@ -167,7 +167,7 @@ def assert_figures(page: PlainPage, reported: Costs) -> None:
 
 
 def assert_parts(page: PlainPage, name: str, amounts: dict[str, str]) -> None:
-    """The dearest first, with their parts of the whole."""
+    """The most expensive first, with their parts of the whole."""
     head = name.rpartition(" ")[2].capitalize()
     if not amounts:
         assert f"No {head.lower()}s." in page.text

@@ -168,7 +168,7 @@ def test_limits_that_are_met_in_any_order_do_not_wait_for_each_other_for_ever(
 def test_estimates_that_are_too_low_by_half_overshoot_by_what_calls_in_flight_lack(
     organization: Organization, send: Send
 ) -> None:
-    """Round by round: all clients ask, then all calls that may take place are told of. What the last round's calls did
+    """Round by round: all clients ask, then all calls that may take place are reported. What the last round's calls did
     cost more than they had reserved is all that the limit is passed by."""
     limit = Decimal(2)
     set_limit(organization, limit)

@@ -75,7 +75,7 @@ class Entry:
 
 @dataclass
 class ExpectedLedger:
-    """Of one organization. `parents` and `workflows` are of runs, as they were told last."""
+    """Of one organization. `parents` and `workflows` are of runs, as they were last reported."""
 
     entries: list[Entry] = field(default_factory=list)
     parents: dict[str, str] = field(default_factory=dict)

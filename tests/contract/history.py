@@ -265,7 +265,7 @@ class Stage:
 
 
 def _event_body(side: Side, drawn: Fields, number: int) -> Fields:
-    """An event's body. A session is always of the same execution, if that is told at all."""
+    """An event's body. A session is always of the same execution, if it has one at all."""
     body = {name: _renamed(side, value) for name, value in drawn.items() if name not in ("age", "has_execution")}
     if body.get("model") in NEW_MODELS:
         body.pop("cost_usd", None)

@@ -82,7 +82,7 @@ limit_histories = st.builds(
 
 @dataclass
 class SentCall:
-    """A call that was told of. `usd` None: its cost is not known."""
+    """A call that was reported. `usd` None: its cost is not known."""
 
     id: str
     at: datetime

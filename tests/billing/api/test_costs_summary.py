@@ -75,13 +75,13 @@ def test_it_answers_like_the_document(api: APIClient, send: Send, *, is_folded: 
 
 @FOLDED
 def test_the_top_lists_have_five_and_equal_ones_are_by_name(api: APIClient, send: Send, *, is_folded: bool) -> None:
-    send(*(call(f"s-{number}", "2", model=f"m-{number}") for number in (7, 3, 5, 1, 6, 2, 4)), call("dear", "3"))
+    send(*(call(f"s-{number}", "2", model=f"m-{number}") for number in (7, 3, 5, 1, 6, 2, 4)), call("expensive", "3"))
     if is_folded:
         fold(now=NOW)
 
     answer = api.get("/costs/summary").json()
     assert [entry["model"] for entry in answer["top_models"]] == ["gpt-4o", "m-1", "m-2", "m-3", "m-4"]
-    assert [entry["session_id"] for entry in answer["top_sessions"]] == ["dear", "s-1", "s-2", "s-3", "s-4"]
+    assert [entry["session_id"] for entry in answer["top_sessions"]] == ["expensive", "s-1", "s-2", "s-3", "s-4"]
 
 
 def test_what_is_not_folded_yet_is_counted_and_ranked(api: APIClient, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Enforcing Acme's limits at chosen instants, and what was told."""
+"""Enforcing Acme's limits at chosen instants, and the notices."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ Spend = Callable[..., None]
 
 @pytest.fixture
 def enforced(organization: Organization) -> Enforce:
-    """Enforce Acme's limits (or the named organization's): the subjects of what was told."""
+    """Enforce Acme's limits (or the named organization's): the subjects of the notices."""
 
     def _enforced(now: datetime = NOW, of: Organization = organization) -> list[str]:
         before = set(Notice.objects.of(of).values_list("pk", flat=True))

@@ -41,7 +41,7 @@ class Oracle:
     # --- How it stands -----------------------------------------------------------------------------------------
 
     def counted(self, at: datetime) -> list[Spend]:
-        """What counts at an instant, also what was told to be spent a little later; in a rolling window not what was
+        """What counts at an instant, also what was reported as spent a little later; in a rolling window not what was
         spent exactly seven days ago."""
         if self.window in ROLLING:
             return [item for item in self.spend if item[0] > at - ROLLING[self.window]]

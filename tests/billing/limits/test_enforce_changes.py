@@ -22,7 +22,7 @@ HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 
 @pytest.fixture
 def limit(organization: Organization, enforced: Enforce, spend: Spend) -> SpendLimit:
-    """10 USD a month, reached and told."""
+    """10 USD a month, reached and notified."""
     limit = make_limit(organization, window=LimitWindow.CALENDAR_MONTH)
     spend("12")
     assert len(enforced()) == 1

@@ -1,4 +1,4 @@
-"""The whole way: usage is sent, a task folds it, another one enforces the limits, and what is to be told is in the
+"""The whole way: usage is sent, a task folds it, another one enforces the limits, and what is to be sent is in the
 outbox. And what is wrong with one limit or organization does not hold up the others."""
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Asking for more: who asks, who answers, what becomes of it, and who is told."""
+"""Asking for more: who asks, who answers, what becomes of it, and who is notified."""
 
 from datetime import timedelta
 from decimal import Decimal

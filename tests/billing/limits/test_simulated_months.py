@@ -1,5 +1,5 @@
 """A month of random usage under every kind of window, over changes of clocks, at every instant at which anything
-changes: never paused below the limit, never open at or above it, and back at the very moment that was told."""
+changes: never paused below the limit, never open at or above it, and back at the very moment that was notified."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -1,5 +1,5 @@
-"""A refused call is told exactly when it would be authorized, however many events are not folded yet, and without
-reading them."""
+"""A refusal says exactly when the call would be authorized, however many events are not folded yet, and without reading
+them."""
 
 import random
 from collections.abc import Callable

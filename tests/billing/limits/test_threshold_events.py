@@ -1,4 +1,4 @@
-"""Threshold events, by how a limit stands: what is written, and what is told. The database has no part in it."""
+"""Threshold events, by the state of a limit: what is written, and what is notified. Without the database."""
 
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -154,7 +154,7 @@ def test_a_raise_resumes_and_its_end_pauses_again(log: ThresholdEventLog) -> Non
     assert log.spent("10", amount_usd=20) == ["resumed 100"]
     assert log.open() == []
     assert log.spent("16", after=HOUR) == ["threshold_reached 80"]
-    # People were told that access is back: they must hear of it when it is not.
+    # People were notified that access is back, so they must be notified when it is not.
     assert log.spent("16", after=HOUR, amount_usd=10) == ["paused 100"]
     assert log.open() == [80, 95, 100]
     assert log.spent("0", after=WEEK) == ["resumed 100"]

@@ -1,5 +1,5 @@
 """Any order of spending, waiting, changing the limit and doing things by hand: what is written is what is reached, and
-what is told never leaves people in a wrong belief."""
+the notices never leave people in a wrong belief."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

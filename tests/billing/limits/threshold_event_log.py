@@ -51,7 +51,7 @@ class ThresholdEventLog:
     rows: list[ThresholdEvent] = field(default_factory=list)
 
     def spent(self, usd: str, *, after: timedelta = timedelta(), **rule: Any) -> list[str]:
-        """Time passes, the limit becomes another, so much is spent in its window: what is told."""
+        """Time passes, the limit becomes another, so much is spent in its window: the notices."""
         self.now += after
         if "amount_usd" in rule:
             rule["amount_usd"] = Decimal(rule["amount_usd"])

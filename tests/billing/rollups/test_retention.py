@@ -34,7 +34,7 @@ def at(instant: datetime, **fields: Any) -> dict[str, Any]:
 
 
 def drop(before: datetime, organization: Organization | None = None, *, now: datetime = NOW) -> list[Dropped]:
-    """What was told of tables that had events in them: there may be others, of other tests."""
+    """What was reported of tables that had events in them: there may be others, of other tests."""
     reported: list[Dropped] = []
     drop_events(before=before, organization=organization, actor="op@example.com", now=now, report=reported.append)
     return [entry for entry in reported if entry.events]

@@ -1,4 +1,4 @@
-"""Somebody's server that webhooks are sent to: a real one on loopback, which answers as it is told."""
+"""A server that webhooks are sent to: a real one on loopback, which answers as it is configured."""
 
 import threading
 from collections import deque

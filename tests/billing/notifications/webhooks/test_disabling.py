@@ -1,4 +1,4 @@
-"""An endpoint that is gone, or that nothing reaches for days, is disabled, and people are told."""
+"""An endpoint that is gone, or that nothing reaches for days, is disabled, and people are notified."""
 
 from datetime import datetime, timedelta
 
